@@ -1,0 +1,7 @@
+module holdfast/tests
+
+go 1.26
+
+require holdfast v0.0.0
+
+replace holdfast => ../

@@ -1,0 +1,82 @@
+package unixipc
+
+import "time"
+
+// HelloBody is the payload of HELLO.
+type HelloBody struct {
+	// Name of the processor, 1 to 64 printable ASCII characters. The share of
+	// the chargers that a processor owns follows from it: a processor that
+	// comes back under its name gets its chargers back.
+	Name string `json:"name"`
+	// Loop is the loop of the gateway that this link belongs to, 0 ≤ Loop <
+	// WelcomeBody.Loops. A processor opens one link for each.
+	Loop int `json:"loop"`
+	// Subprotocols that the processor takes; empty: all.
+	Subprotocols []string `json:"subprotocols,omitempty"`
+	// Window is how many deliveries may be unacknowledged on the link at once;
+	// 0: the gateway's default. The gateway lowers it to its limit.
+	Window int `json:"window,omitempty"`
+	// Authorize: the processor answers AUTHORIZE. Not sent by this version.
+	Authorize bool `json:"authorize,omitempty"`
+}
+
+// WelcomeBody is the payload of WELCOME.
+type WelcomeBody struct {
+	Gateway       string `json:"gateway"`        // version of the gateway's program
+	Loops         int    `json:"loops"`          // how many loops it runs
+	Window        int    `json:"window"`         // deliveries unacknowledged on this link at most
+	ChargerWindow int    `json:"charger_window"` // and of one charger at most
+	MaxMessage    int    `json:"max_message"`    // longest message, bytes, either way
+	AckTimeoutMS  int64  `json:"ack_timeout_ms"` // a delivery unacknowledged for longer closes the link
+}
+
+// OpenedBody is the payload of OPENED.
+type OpenedBody struct {
+	Subprotocol string    `json:"subprotocol"`
+	Path        string    `json:"path"`   // prefix of the request's path, before the identity
+	Remote      string    `json:"remote"` // address:port
+	Opened      time.Time `json:"opened"`
+	Moved       bool      `json:"moved,omitempty"` // held since before; new for this processor
+}
+
+// ClosedBody is the payload of CLOSED.
+type ClosedBody struct {
+	Code   int    `json:"code"` // RFC 6455 section 7.4; 1006: the connection broke
+	Reason string `json:"reason"`
+	By     string `json:"by"` // charger, processor, operator, gateway or network
+}
+
+// NackBody is the payload of NACK.
+type NackBody struct {
+	RetryAfterMS int64 `json:"retry_after_ms,omitempty"`
+}
+
+// CloseBody is the payload of CLOSE.
+type CloseBody struct {
+	Code   int    `json:"code,omitempty"` // 0: 1000
+	Reason string `json:"reason,omitempty"`
+}
+
+// Status is the outcome in a RESULT.
+type Status string
+
+const (
+	StatusOK          Status = "ok"          // written to the charger's socket; for CLOSE: ordered
+	StatusOffline     Status = "offline"     // no such charger is connected
+	StatusClosed      Status = "closed"      // the connection ended first
+	StatusFull        Status = "full"        // the charger does not read, its buffer is full
+	StatusRefused     Status = "refused"     // the order itself is at fault; see Detail
+	StatusUnsupported Status = "unsupported" // this version of the gateway cannot do it
+)
+
+// ResultBody is the payload of RESULT.
+type ResultBody struct {
+	Status Status `json:"status"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// RefusedBody is the payload of REFUSED.
+type RefusedBody struct {
+	Why      string `json:"why"`
+	Versions []int  `json:"versions,omitempty"` // protocol versions the gateway speaks
+}
