@@ -1,0 +1,192 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// config is what an operator can set. options says how each is spelled.
+type config struct {
+	file       string
+	listen     []string
+	processors string
+	pidFile    string
+	logFormat  string
+	logLevel   string
+	loops      int
+
+	paths              []string
+	subprotocols       []string
+	defaultSubprotocol string
+	lenient            bool
+	compression        bool
+	handshakeTimeout   time.Duration
+	handshakes         int
+	handshakesPerSec   int
+	maxConnections     int
+
+	maxMessage    int
+	writeBuffer   int
+	pingInterval  time.Duration
+	idleTimeout   time.Duration
+	writeTimeout  time.Duration
+	closeTimeout  time.Duration
+	shutdownGrace time.Duration
+
+	queueMessages int
+	queueBytes    int
+	bufferBytes   int
+	window        int
+	ackTimeout    time.Duration
+	maxAttempts   int
+	maxLinks      int
+}
+
+// option is one name that flags and the config file share.
+type option struct {
+	name, def, help string
+	value           value
+}
+
+func options(c *config) []option {
+	return []option{
+		{"listen", "127.0.0.1:8887", "address:port for chargers over ws; may be given several times", addresses{&c.listen}},
+		{"processors", "/run/holdfast/processors.sock", "path of the Unix socket for processors", text{&c.processors}},
+		{"pid-file", "", "file to write the process id to", text{&c.pidFile}},
+		{"log-format", "text", "text or json", choice{&c.logFormat, []string{"text", "json"}}},
+		{"log-level", "info", "debug, info, warn or error", choice{&c.logLevel, []string{"debug", "info", "warn", "error"}}},
+		{"loops", "1", "event loops; a charger belongs to one of them, by its identity", number{&c.loops, 1, 64}},
+
+		{"path", "/ocpp/", "prefix of the path that chargers connect to, followed by the identity; may be given several times", paths{&c.paths}},
+		{"subprotocols", "ocpp2.1,ocpp2.0.1,ocpp1.6", "subprotocols that chargers may choose from", list{&c.subprotocols}},
+		{"default-subprotocol", "", "subprotocol of chargers that offer none; without it they are refused", text{&c.defaultSubprotocol}},
+		{"lenient", "false", "tolerate a handshake without Connection: Upgrade", boolean{&c.lenient}},
+		{"compression", "true", "permessage-deflate for chargers that offer it", boolean{&c.compression}},
+		{"handshake-timeout", "10s", "for a charger to complete its handshake", duration{&c.handshakeTimeout, 100 * time.Millisecond, time.Hour}},
+		{"max-handshakes", "1024", "handshakes at the same time; more wait in the backlog", number{&c.handshakes, 1, 100_000}},
+		{"max-handshakes-per-second", "0", "beyond it chargers get 429 with Retry-After; 0: no limit", number{&c.handshakesPerSec, 0, 1_000_000}},
+		{"max-connections", "100000", "beyond it chargers get 503 with Retry-After", number{&c.maxConnections, 1, 10_000_000}},
+
+		{"max-message", "1MiB", "longest message of a charger or a processor", size{&c.maxMessage, 1 << 10, 64 << 20}},
+		{"write-buffer", "256KiB", "unwritten bytes for a charger that does not read; beyond it senders are told", size{&c.writeBuffer, 1 << 10, 1 << 30}},
+		{"ping-interval", "60s", "between WebSocket pings to a charger, jittered; 0: none", duration{&c.pingInterval, 0, 24 * time.Hour}},
+		{"idle-timeout", "3 ping intervals", "close a connection that was silent for so long; 0: never", autoDuration{&c.idleTimeout}},
+		{"write-timeout", "30s", "close a connection that took no bytes for so long", duration{&c.writeTimeout, 100 * time.Millisecond, time.Hour}},
+		{"close-timeout", "5s", "for a charger to answer a close frame", duration{&c.closeTimeout, 100 * time.Millisecond, time.Hour}},
+		{"shutdown-grace", "10s", "on SIGTERM and SIGINT chargers are closed with 1012, spread over half of it, and the rest is for their answers", duration{&c.shutdownGrace, 0, time.Hour}},
+
+		{"queue-messages", "256", "unacknowledged messages of one charger; beyond it the gateway stops reading from it", number{&c.queueMessages, 4, 1_000_000}},
+		{"queue-bytes", "4MiB", "the same in bytes", size{&c.queueBytes, 4 << 10, 1 << 30}},
+		{"buffer-bytes", "256MiB", "unacknowledged bytes of all chargers, and as much again for messages half received", size{&c.bufferBytes, 64 << 10, 1 << 40}},
+		{"window", "256", "unacknowledged deliveries on a processor's link that does not ask for another number", number{&c.window, 1, maxWindow}},
+		{"ack-timeout", "60s", "a processor with a delivery unacknowledged for so long is hung; its link is closed", duration{&c.ackTimeout, 100 * time.Millisecond, 24 * time.Hour}},
+		{"max-attempts", "5", "a message that was first in line when so many processors died is poison", number{&c.maxAttempts, 1, 100}},
+		{"max-links", "256", "links of processors at the same time", number{&c.maxLinks, 1, 10_000}},
+	}
+}
+
+// maxWindow is the most deliveries that may be in flight on a link.
+const maxWindow = 65536
+
+// parseConfig reads the command line, and the file that it names. It returns
+// every fault there is, each with its place.
+func parseConfig(args []string) (*config, []error) {
+	c := new(config)
+	opts := options(c)
+	var errs []error
+	given, faults := parseArgs(args, opts)
+	errs = append(errs, faults...)
+	for _, s := range given {
+		if s.name == "config" {
+			c.file = s.value
+		}
+	}
+	var fromFile []setting
+	if c.file != "" {
+		fromFile, faults = parseFile(c.file, opts)
+		errs = append(errs, faults...)
+	}
+	for _, o := range opts {
+		source := ofName(given, o.name)
+		if source == nil {
+			source = ofName(fromFile, o.name)
+		}
+		if source == nil && o.def != "" {
+			source = []setting{{name: o.name, value: o.def, where: "default of -" + o.name}}
+		}
+		if list, ok := o.value.(single); ok && list.single() && len(source) > 1 {
+			errs = append(errs, fmt.Errorf("%s: %s is given more than once", source[1].where, o.name))
+			continue
+		}
+		for _, s := range source {
+			if err := o.value.set(s.value); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s %q: %w", s.where, o.name, s.value, err))
+			}
+		}
+	}
+	if len(errs) == 0 {
+		errs = c.contradictions()
+	}
+	return c, errs
+}
+
+func ofName(all []setting, name string) (found []setting) {
+	for _, s := range all {
+		if s.name == name {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// contradictions are faults of values that are each valid.
+func (c *config) contradictions() (errs []error) {
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.queueBytes < c.maxMessage {
+		fault("queue-bytes (%d) is less than max-message (%d): no such message could ever be queued", c.queueBytes, c.maxMessage)
+	}
+	if c.bufferBytes < c.queueBytes*c.loops {
+		fault("buffer-bytes (%d) is less than queue-bytes for each of %d loops (%d)", c.bufferBytes, c.loops, c.queueBytes*c.loops)
+	}
+	if c.defaultSubprotocol != "" && !slices.Contains(c.subprotocols, c.defaultSubprotocol) {
+		fault("default-subprotocol %q is not among subprotocols (%s)", c.defaultSubprotocol, strings.Join(c.subprotocols, ", "))
+	}
+	if c.idleTimeout == automatic {
+		c.idleTimeout = 3 * c.pingInterval // off when pings are
+	}
+	if c.idleTimeout > 0 && c.pingInterval > 0 && c.idleTimeout <= c.pingInterval {
+		fault("idle-timeout (%v) must be longer than ping-interval (%v): a silent charger would be closed before it is asked", c.idleTimeout, c.pingInterval)
+	}
+	if c.pidFile != "" && filepath.Clean(c.pidFile) == filepath.Clean(c.processors) {
+		fault("pid-file and processors are the same path %s", c.pidFile)
+	}
+	seen := map[string]bool{}
+	for _, a := range c.listen {
+		if seen[a] && !strings.HasSuffix(a, ":0") {
+			fault("listen %s is given twice", a)
+		}
+		seen[a] = true
+	}
+	return errs
+}
+
+// checkAddress tells what keeps s from being an address:port to listen on.
+func checkAddress(s string) error {
+	host, _, err := net.SplitHostPort(s)
+	if err != nil {
+		return errors.New("want address:port, such as 127.0.0.1:8887 or :8887")
+	}
+	if host != "" {
+		if _, err := netip.ParseAddr(host); err != nil {
+			return fmt.Errorf("%q is not an IP address", host)
+		}
+	}
+	_, err = net.ResolveTCPAddr("tcp", s)
+	return err
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"holdfast/conn"
+	"holdfast/relay"
+
+	"golang.org/x/sys/unix"
+)
+
+// acceptPause is how long accepting rests after an error, such as no file
+// descriptor being left.
+const acceptPause = 100 * time.Millisecond
+
+// A door lets chargers in: it accepts, has the handshake done on a bounded
+// number of goroutines, and passes the connection to its loop.
+type door struct {
+	handshake   conn.Handshake
+	worlds      []*world
+	log         *slog.Logger
+	held        *atomic.Int64
+	slots       chan struct{} // one for each handshake in progress
+	max         int
+	rate        *rate
+	userTimeout time.Duration
+	keepAlive   time.Duration
+}
+
+func newDoor(c *config, worlds []*world, log *slog.Logger) *door {
+	d := &door{
+		worlds:      worlds,
+		log:         log,
+		held:        worlds[0].held,
+		slots:       make(chan struct{}, c.handshakes),
+		max:         c.maxConnections,
+		rate:        newRate(c.handshakesPerSec),
+		userTimeout: c.idleTimeout,
+		keepAlive:   -1, // the pings do that
+	}
+	if c.pingInterval == 0 {
+		d.keepAlive = time.Minute
+	}
+	d.handshake = conn.Handshake{
+		Paths:              c.paths,
+		Subprotocols:       c.subprotocols,
+		DefaultSubprotocol: c.defaultSubprotocol,
+		Lenient:            c.lenient,
+		Compression:        c.compression,
+		Timeout:            c.handshakeTimeout,
+		Admit:              d.admit,
+	}
+	return d
+}
+
+func (d *door) listen(address string) (net.Listener, error) {
+	lc := net.ListenConfig{KeepAlive: d.keepAlive}
+	l, err := lc.Listen(context.Background(), "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("charger socket: %w", err)
+	}
+	return l, nil
+}
+
+// run accepts from l until it is closed. While all slots are taken, chargers
+// wait in the backlog.
+func (d *door) run(l net.Listener) {
+	for {
+		d.slots <- struct{}{}
+		nc, err := l.Accept()
+		if err != nil {
+			<-d.slots
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			d.log.Error("cannot accept chargers", "err", err)
+			time.Sleep(acceptPause)
+			continue
+		}
+		go func() {
+			defer func() { <-d.slots }()
+			d.letIn(nc)
+		}()
+	}
+}
+
+func (d *door) letIn(nc net.Conn) {
+	remote := nc.RemoteAddr().String()
+	s, early, err := d.handshake.Serve(nc)
+	if err != nil {
+		_ = nc.Close()
+		var refusal *conn.Refusal
+		if errors.As(err, &refusal) {
+			d.log.Info("refused", "charger", refusal.Identity, "remote", remote, "status", refusal.Status, "reason", refusal.Why)
+		} else {
+			d.log.Info("handshake failed", "remote", remote, "reason", err.Error())
+		}
+		return
+	}
+	fd, err := conn.Take(nc)
+	if err != nil {
+		d.log.Error("connection lost", "charger", s.Identity, "remote", remote, "err", err)
+		return
+	}
+	if d.userTimeout > 0 {
+		if err := conn.SetUserTimeout(fd, d.userTimeout); err != nil {
+			d.log.Warn("connection without a time-out of the kernel's", "charger", s.Identity, "err", err)
+		}
+	}
+	d.held.Add(1)
+	w := d.worlds[relay.LoopOf(s.Identity, len(d.worlds))]
+	w.loop.Post(func() { w.open(fd, s, early) })
+}
+
+// admit refuses chargers at the limits.
+func (d *door) admit() *conn.Refusal {
+	if !d.rate.allow(time.Now()) {
+		return &conn.Refusal{Status: http.StatusTooManyRequests, Why: "too many handshakes per second", RetryAfter: 5}
+	}
+	if int(d.held.Load()) >= d.max {
+		return &conn.Refusal{Status: http.StatusServiceUnavailable, Why: "all connections are taken", RetryAfter: 60}
+	}
+	return nil
+}
+
+func closeFd(fd int) error {
+	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+	return unix.Close(fd)
+}
+
+// rate is a token bucket of one second's tokens; nil allows everything.
+type rate struct {
+	mu        sync.Mutex
+	perSecond float64
+	tokens    float64
+	last      time.Time
+}
+
+func newRate(perSecond int) *rate {
+	if perSecond == 0 {
+		return nil
+	}
+	return &rate{perSecond: float64(perSecond), tokens: float64(perSecond)}
+}
+
+func (r *rate) allow(now time.Time) bool {
+	if r == nil {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tokens = min(r.perSecond, r.tokens+now.Sub(r.last).Seconds()*r.perSecond)
+	r.last = now
+	if r.tokens < 1 {
+		return false
+	}
+	r.tokens--
+	return true
+}

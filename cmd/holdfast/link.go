@@ -1,0 +1,114 @@
+package main
+
+import (
+	"syscall"
+
+	"holdfast/conn"
+	"holdfast/relay"
+	"holdfast/unixipc"
+)
+
+// link is the socket of a processor; what travels over it is its relay.Link's.
+type link struct {
+	world   *world
+	source  *conn.Source
+	relay   *relay.Link
+	blocked bool // the socket takes no more; wait until it is writable
+}
+
+// join takes over the socket of a processor whose HELLO is done. rest are
+// bytes that came behind it.
+func (w *world) join(fd int, hello unixipc.HelloBody, peer peer, rest []byte) {
+	w.relay.SetNow(w.loop.Now())
+	l := &link{world: w}
+	var err error
+	if l.source, err = w.loop.Watch(fd, l.ready); err != nil {
+		w.log.Error("processor lost", "processor", hello.Name, "err", err)
+		_ = closeFd(fd)
+		w.joined.Add(-1)
+		return
+	}
+	l.relay = w.relay.Join(hello)
+	w.links[l.relay] = l
+	w.log.Info("processor joined", "processor", hello.Name, "link", l.relay.ID(), "loop", w.index,
+		"pid", peer.pid, "uid", peer.uid, "chargers", l.relay.Chargers())
+	if len(rest) > 0 {
+		w.relay.Receive(l.relay, rest)
+	}
+}
+
+// ready is called by the loop.
+func (l *link) ready(readable, writable, hungUp bool) {
+	w := l.world
+	w.relay.SetNow(w.loop.Now())
+	if writable {
+		l.blocked = false
+		l.flush()
+	}
+	if l.source == nil || !readable && !hungUp {
+		return
+	}
+	buf := w.loop.Buffer()
+	n, errno := conn.Read(l.source.Fd(), buf)
+	switch {
+	case n > 0:
+		w.relay.Receive(l.relay, buf[:n])
+		l.watch()
+	case errno == syscall.EAGAIN:
+	case errno != 0:
+		l.close("processor lost: " + errno.Error())
+	default:
+		l.close("processor closed the link")
+	}
+}
+
+// flush writes what there is, at most once a turn, and closes a link that has
+// ended.
+func (l *link) flush() {
+	if l.source == nil {
+		return
+	}
+	w := l.world
+	n := 0
+	if b := l.relay.Unwritten(); len(b) > 0 && !l.blocked {
+		var errno syscall.Errno
+		n, errno = conn.Write(l.source.Fd(), b)
+		if errno != 0 && errno != syscall.EAGAIN {
+			l.close("processor lost: " + errno.Error())
+			return
+		}
+		l.blocked = n < len(b)
+	}
+	w.relay.Wrote(l.relay, n)
+	if why, ended := l.relay.Ended(); ended {
+		l.close(why)
+		return
+	}
+	l.watch()
+}
+
+// watch tells the loop what the link waits for. A processor that does not read
+// is not read from.
+func (l *link) watch() {
+	if l.source == nil {
+		return
+	}
+	if err := l.source.Want(!l.relay.Congested(), l.blocked); err != nil {
+		l.world.loop.Post(func() { l.close(err.Error()) })
+	}
+}
+
+func (l *link) close(why string) {
+	if l.source == nil {
+		return
+	}
+	w := l.world
+	inFlight, chargers := l.relay.InFlight(), l.relay.Chargers()
+	w.relay.Lost(l.relay)
+	l.source.Close()
+	l.source = nil
+	delete(w.links, l.relay)
+	w.joined.Add(-1)
+	w.log.Info("processor left", "processor", l.relay.Name(), "link", l.relay.ID(), "loop", w.index,
+		"reason", why, "redelivered", inFlight, "chargers", chargers)
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+)
+
+func newLogger(c *config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.logLevel)) // one of the choices
+	opts := &slog.HandlerOptions{Level: level}
+	if c.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+// maxLog is how many bytes of log may wait for whoever reads it. A loop must
+// never wait for that; beyond it lines are dropped, and counted in the log.
+const maxLog = 4 << 20
+
+// logWriter writes on a goroutine of its own.
+type logWriter struct {
+	mu      sync.Mutex
+	more    *sync.Cond
+	waiting []byte
+	dropped int
+	closed  bool
+	done    chan struct{}
+}
+
+func newLogWriter(w io.Writer) *logWriter {
+	l := &logWriter{done: make(chan struct{})}
+	l.more = sync.NewCond(&l.mu)
+	go l.run(w)
+	return l
+}
+
+// Write takes one line.
+func (l *logWriter) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting)+len(line) > maxLog {
+		l.dropped++
+		return len(line), nil
+	}
+	l.waiting = append(l.waiting, line...)
+	l.more.Signal()
+	return len(line), nil
+}
+
+func (l *logWriter) run(w io.Writer) {
+	defer close(l.done)
+	var batch []byte
+	for {
+		l.mu.Lock()
+		for len(l.waiting) == 0 && !l.closed {
+			l.more.Wait()
+		}
+		if len(l.waiting) == 0 {
+			l.mu.Unlock()
+			return
+		}
+		batch, l.waiting = l.waiting, batch[:0]
+		dropped := l.dropped
+		l.dropped = 0
+		l.mu.Unlock()
+		if dropped > 0 {
+			batch = fmt.Appendf(batch, "msg=\"log lines dropped: nobody read them in time\" lines=%d\n", dropped)
+		}
+		_, _ = w.Write(batch) // there is nowhere to report it
+		if cap(batch) > 64<<10 {
+			batch = nil
+		}
+	}
+}
+
+// close waits until everything is written.
+func (l *logWriter) close() {
+	l.mu.Lock()
+	l.closed = true
+	l.more.Signal()
+	l.mu.Unlock()
+	<-l.done
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"holdfast/conn"
+	"holdfast/relay"
+	"holdfast/unixipc"
+
+	"golang.org/x/sys/unix"
+)
+
+// helloTimeout is how long a processor may take for its HELLO.
+const helloTimeout = 10 * time.Second
+
+// peer is who is at the other end of a Unix socket, by SO_PEERCRED.
+type peer struct{ pid, uid int }
+
+// listenUnix listens at path with mode 0660. A socket that a live process
+// listens on is left alone; a stale one is replaced.
+func listenUnix(path string) (*net.UnixListener, error) {
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&os.ModeSocket == 0 {
+			return nil, fmt.Errorf("%s exists and is not a socket", path)
+		}
+		c, err := net.DialTimeout("unix", path, time.Second)
+		if err == nil {
+			who := peerOf(c.(*net.UnixConn))
+			_ = c.Close()
+			return nil, fmt.Errorf("%s is taken by the live process %d; stop it, or choose another path", path, who.pid)
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("%s exists, and whether a process listens on it cannot be told: %w", path, err)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("stale socket: %w", err)
+		}
+	}
+	old := syscall.Umask(0o117) // the socket never exists with more rights
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("processor socket: %w", err)
+	}
+	return l, nil
+}
+
+func peerOf(c *net.UnixConn) peer {
+	p := peer{-1, -1}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return p
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			p = peer{int(cred.Pid), int(cred.Uid)}
+		}
+	})
+	return p
+}
+
+// reception welcomes processors: it reads their HELLO and passes them to the
+// loop they ask for.
+type reception struct {
+	listener   *net.UnixListener
+	worlds     []*world
+	log        *slog.Logger
+	maxLinks   int
+	maxMessage int
+	joined     *atomic.Int64
+}
+
+// run accepts until the listener is closed.
+func (r *reception) run() {
+	for {
+		c, err := r.listener.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			r.log.Error("cannot accept processors", "err", err)
+			time.Sleep(acceptPause)
+			continue
+		}
+		go r.welcome(c)
+	}
+}
+
+// welcome reads a HELLO from c, and hands c over or refuses it.
+func (r *reception) welcome(c *net.UnixConn) {
+	who := peerOf(c)
+	if n := r.joined.Add(1); int(n) > r.maxLinks {
+		r.refuse(c, who, fmt.Errorf("there are %d links already (-max-links)", r.maxLinks))
+		return
+	}
+	hello, rest, err := readHello(c, r.worlds[0].relay)
+	if err != nil {
+		r.refuse(c, who, err)
+		return
+	}
+	fd, err := conn.Take(c)
+	if err != nil {
+		r.log.Error("processor lost", "processor", hello.Name, "err", err)
+		r.joined.Add(-1)
+		return
+	}
+	w := r.worlds[hello.Loop]
+	w.loop.Post(func() { w.join(fd, hello, who, rest) })
+}
+
+// readHello reads the first frame of a processor; rest came with it.
+func readHello(c *net.UnixConn, check *relay.Relay) (h unixipc.HelloBody, rest []byte, err error) {
+	if err := c.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return h, nil, err
+	}
+	buf := make([]byte, 0, 4096)
+	for {
+		n, err := c.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err != nil {
+			return h, nil, fmt.Errorf("no HELLO: %w", err)
+		}
+		f, used, err := unixipc.Parse(buf, unixipc.MaxControl)
+		switch {
+		case err != nil:
+			return h, nil, err
+		case used == 0:
+			if len(buf) == cap(buf) {
+				buf = append(buf, 0)[:len(buf)]
+			}
+			continue
+		case f.Type != unixipc.Hello:
+			return h, nil, fmt.Errorf("the first frame must be HELLO, not %v", f.Type)
+		}
+		if err := json.Unmarshal(f.Payload, &h); err != nil {
+			return h, nil, fmt.Errorf("HELLO: %w", err)
+		}
+		if err := check.CheckHello(f.Ref, h); err != nil {
+			return h, nil, fmt.Errorf("HELLO: %w", err)
+		}
+		return h, buf[used:], c.SetDeadline(time.Time{})
+	}
+}
+
+func (r *reception) refuse(c *net.UnixConn, who peer, why error) {
+	r.joined.Add(-1)
+	r.log.Warn("processor refused", "pid", who.pid, "uid", who.uid, "reason", why.Error())
+	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: []int{unixipc.Version}})
+	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = c.Write(unixipc.Frame{Type: unixipc.Refused, Payload: body}.Append(nil))
+	_ = c.Close()
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// value is where an option's text goes. set is called once for each setting.
+type value interface{ set(s string) error }
+
+// single values take one setting only.
+type single interface{ single() bool }
+
+type (
+	text    struct{ to *string }
+	boolean struct{ to *bool }
+	list    struct{ to *[]string } // comma-separated
+	choice  struct {
+		to   *string
+		from []string
+	}
+	number struct {
+		to       *int
+		min, max int
+	}
+	size struct { // bytes, with a suffix of KiB, MiB or GiB
+		to       *int
+		min, max int
+	}
+	duration struct {
+		to       *time.Duration
+		min, max time.Duration
+	}
+	autoDuration struct{ to *time.Duration } // a default that depends on others
+	addresses    struct{ to *[]string }
+	paths        struct{ to *[]string }
+)
+
+// automatic stands for a default that is computed.
+const automatic = time.Duration(-1)
+
+func (text) single() bool         { return true }
+func (boolean) single() bool      { return true }
+func (list) single() bool         { return true }
+func (choice) single() bool       { return true }
+func (number) single() bool       { return true }
+func (size) single() bool         { return true }
+func (duration) single() bool     { return true }
+func (autoDuration) single() bool { return true }
+
+func (v text) set(s string) error {
+	*v.to = s
+	return nil
+}
+
+func (v boolean) set(s string) (err error) {
+	switch s {
+	case "true", "on", "yes":
+		*v.to = true
+	case "false", "off", "no":
+		*v.to = false
+	default:
+		return errors.New("want true or false")
+	}
+	return nil
+}
+
+func (v list) set(s string) error {
+	for item := range strings.SplitSeq(s, ",") {
+		if item = strings.TrimSpace(item); item == "" {
+			return errors.New("an item of the list is empty")
+		} else if strings.ContainsAny(item, " \t\"();/") {
+			return fmt.Errorf("%q is not a token", item)
+		} else if slices.Contains(*v.to, item) {
+			return fmt.Errorf("%q stands there twice", item)
+		}
+		*v.to = append(*v.to, strings.TrimSpace(item))
+	}
+	return nil
+}
+
+func (v choice) set(s string) error {
+	if !slices.Contains(v.from, s) {
+		return fmt.Errorf("want one of %s", strings.Join(v.from, ", "))
+	}
+	*v.to = s
+	return nil
+}
+
+func (v number) set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < v.min || n > v.max {
+		return fmt.Errorf("want a number from %d to %d", v.min, v.max)
+	}
+	*v.to = n
+	return nil
+}
+
+func (v size) set(s string) error {
+	digits, shift := s, 0
+	for i, suffix := range []string{"KiB", "MiB", "GiB"} {
+		if d, ok := strings.CutSuffix(s, suffix); ok {
+			digits, shift = d, 10*(i+1)
+		}
+	}
+	n, err := strconv.Atoi(digits)
+	if err != nil || n < 0 || n > v.max>>shift || n<<shift < v.min {
+		return fmt.Errorf("want bytes from %d to %d, such as 64KiB or 1MiB", v.min, v.max)
+	}
+	*v.to = n << shift
+	return nil
+}
+
+func (v duration) set(s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < v.min || d > v.max {
+		return fmt.Errorf("want a duration from %v to %v, such as 90s or 5m", v.min, v.max)
+	}
+	*v.to = d
+	return nil
+}
+
+func (v autoDuration) set(s string) error {
+	if strings.HasSuffix(s, "ping intervals") {
+		*v.to = automatic
+		return nil
+	}
+	return duration{v.to, 0, 24 * time.Hour}.set(s)
+}
+
+func (v addresses) set(s string) error {
+	*v.to = append(*v.to, s)
+	return checkAddress(s)
+}
+
+func (v paths) set(s string) error {
+	u, err := url.ParseRequestURI(s)
+	if err != nil || u.Path != s || !strings.HasPrefix(s, "/") || !strings.HasSuffix(s, "/") {
+		return errors.New("want a path that begins and ends with a slash, such as /ocpp/")
+	}
+	if !slices.Contains(*v.to, s) {
+		*v.to = append(*v.to, s)
+	}
+	return nil
+}

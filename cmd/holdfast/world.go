@@ -1,0 +1,173 @@
+package main
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"holdfast/conn"
+	"holdfast/relay"
+	"holdfast/unixipc"
+)
+
+// A world is one loop with everything it owns: its connections, its relay and
+// its links. It translates between conn and relay, which never meet. All its
+// methods run on the loop, but those of its fields that say otherwise.
+type world struct {
+	index  int
+	worlds []*world // all of them, this one included
+	loop   *conn.Loop
+	relay  *relay.Relay
+	log    *slog.Logger
+	held   *atomic.Int64 // connections of all worlds
+	joined *atomic.Int64 // links of all worlds
+
+	links    map[*relay.Link]*link
+	writable []*relay.Link // to be written at the end of the turn
+}
+
+func newWorlds(c *config, log *slog.Logger) ([]*world, error) {
+	worlds := make([]*world, c.loops)
+	held, joined := new(atomic.Int64), new(atomic.Int64)
+	for i := range worlds {
+		w := &world{index: i, worlds: worlds, log: log, held: held, joined: joined, links: map[*relay.Link]*link{}}
+		var err error
+		w.loop, err = conn.NewLoop(conn.Config{
+			MaxMessage:   c.maxMessage,
+			WriteBuffer:  c.writeBuffer,
+			MemoryLimit:  c.bufferBytes / c.loops,
+			PingInterval: c.pingInterval,
+			IdleTimeout:  c.idleTimeout,
+			WriteTimeout: c.writeTimeout,
+			CloseTimeout: c.closeTimeout,
+		}, w)
+		if err != nil {
+			return nil, err
+		}
+		w.relay = relay.New(relay.Config{
+			Version:       version,
+			Loop:          i,
+			Loops:         c.loops,
+			MaxMessage:    c.maxMessage,
+			QueueMessages: c.queueMessages,
+			QueueBytes:    c.queueBytes,
+			BufferBytes:   c.bufferBytes / c.loops,
+			Window:        c.window,
+			MaxWindow:     maxWindow,
+			ChargerWindow: chargerWindow,
+			AckTimeout:    c.ackTimeout,
+			MaxAttempts:   c.maxAttempts,
+		}, toChargers{w})
+		w.relay.SetNow(time.Now())
+		worlds[i] = w
+	}
+	return worlds, nil
+}
+
+// chargerWindow is how many deliveries of one charger may be in flight.
+const chargerWindow = 16
+
+// run turns the loop until it is stopped.
+func (w *world) run() error { return w.loop.Run() }
+
+// open takes over a charger whose handshake is done.
+func (w *world) open(fd int, s conn.State, early []byte) {
+	w.relay.SetNow(w.loop.Now())
+	if old, ok := w.relay.Connected(s.Identity); ok {
+		w.loop.Lookup(old).Drop(conn.Close{Code: conn.CodePolicy, Reason: "replaced by a new connection of the same identity", By: conn.ByGateway})
+	}
+	c, err := w.loop.Add(fd, s, nil, early)
+	if err != nil {
+		w.log.Error("connection lost", "charger", s.Identity, "err", err)
+		_ = closeFd(fd)
+		w.held.Add(-1)
+		return
+	}
+	w.log.Info("opened", "charger", s.Identity, "remote", s.Remote.String(), "subprotocol", s.Subprotocol, "path", s.Path)
+	c.User = w.relay.Opened(s.Identity, s.Subprotocol, c.Handle())
+}
+
+// Message implements conn.Handler.
+func (w *world) Message(c *conn.Conn, payload []byte, binary bool) {
+	w.relay.SetNow(w.loop.Now())
+	w.relay.Message(c.User.(*relay.Charger), payload, binary)
+}
+
+// Sent implements conn.Handler.
+func (w *world) Sent(c *conn.Conn, position uint64) {
+	w.relay.Sent(c.User.(*relay.Charger), position)
+}
+
+// Closed implements conn.Handler.
+func (w *world) Closed(c *conn.Conn, why conn.Close) {
+	w.relay.SetNow(w.loop.Now())
+	w.log.Info("closed", "charger", c.Identity, "code", why.Code, "reason", why.Reason, "by", string(why.By),
+		"held", w.loop.Now().Sub(time.UnixMilli(c.Opened)).Round(time.Millisecond).String())
+	w.relay.Closed(c.User.(*relay.Charger), unixipc.ClosedBody{Code: why.Code, Reason: why.Reason, By: string(why.By)})
+	c.User = nil
+	w.held.Add(-1)
+}
+
+// Alarm implements conn.Handler.
+func (w *world) Alarm(now time.Time) {
+	w.relay.SetNow(now)
+	w.relay.Tick()
+}
+
+// EndTurn implements conn.Handler: one write for each link that has something.
+func (w *world) EndTurn() {
+	for i := 0; i < len(w.writable); i++ {
+		if l := w.links[w.writable[i]]; l != nil {
+			l.flush()
+		}
+	}
+	clear(w.writable)
+	w.writable = w.writable[:0]
+	w.loop.SetAlarm(w.relay.Deadline())
+}
+
+// toChargers implements relay.Gateway.
+type toChargers struct{ *world }
+
+func (w toChargers) Send(handle uint64, payload []byte, binary bool) (uint64, unixipc.Status) {
+	position, err := w.loop.Lookup(handle).Send(payload, binary)
+	switch err {
+	case nil:
+		return position, unixipc.StatusOK
+	case conn.ErrFull:
+		return 0, unixipc.StatusFull
+	}
+	return 0, unixipc.StatusClosed
+}
+
+func (w toChargers) Close(handle uint64, code int, reason string) {
+	w.loop.Lookup(handle).Close(conn.Close{Code: code, Reason: reason, By: conn.ByProcessor})
+}
+
+func (w toChargers) Pause(handle uint64)  { w.loop.Lookup(handle).Pause() }
+func (w toChargers) Resume(handle uint64) { w.loop.Lookup(handle).Resume() }
+
+func (w toChargers) Describe(handle uint64) unixipc.OpenedBody {
+	c := w.loop.Lookup(handle)
+	return unixipc.OpenedBody{
+		Subprotocol: c.Subprotocol,
+		Path:        c.Path,
+		Remote:      c.Remote.String(),
+		Opened:      time.UnixMilli(c.Opened).UTC(),
+	}
+}
+
+func (w toChargers) LinkReady(l *relay.Link) { w.writable = append(w.writable, l) }
+
+func (w toChargers) Forward(loop int, f func(*relay.Relay)) {
+	there := w.worlds[loop]
+	there.loop.Post(func() {
+		there.relay.SetNow(there.loop.Now())
+		f(there.relay)
+	})
+}
+
+func (w toChargers) Poison(identity string, payload []byte, attempts int) {
+	w.log.Error("message given up: processors died of it", "charger", identity, "attempts", attempts,
+		"bytes", len(payload), "message", string(payload[:min(len(payload), 200)]))
+}

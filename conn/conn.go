@@ -1,0 +1,319 @@
+package conn
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"time"
+)
+
+// A Conn is a held connection, owned by its loop. It is a struct in a table:
+// idle, it has no goroutine and no buffer.
+type Conn struct {
+	State
+
+	// User is the loop's user's own.
+	User any
+
+	loop       *Loop // nil: the slot is free
+	fd         int32
+	slot       int32
+	generation uint32
+	interest   uint32 // what epoll watches for
+	held       int32  // bytes of Loop.memory on this connection's account
+
+	timer    timer
+	life     tick // when the last byte came
+	pingAt   tick // when the next ping is due
+	stalled  tick // since when nothing could be written; 0: not stalled
+	starved  tick // since when pauseMemory holds; 0: it does not
+	deadline tick // of the close handshake, or of draining
+
+	dirty    bool // in Loop.dirty
+	queued   bool // in Loop.resumed
+	deaf     bool // not in epoll: the connection is over, but its end is not read yet
+	reported bool // Handler.Closed was called
+}
+
+// Why a message cannot be sent.
+var (
+	ErrClosing = errors.New("the connection is being closed")
+	ErrFull    = errors.New("the charger does not read; its buffer is full")
+)
+
+// Add takes over the connected, non-blocking socket fd with the state that its
+// handshake, or another process, left. early are bytes that were received with
+// the handshake. The loop owns fd from then on, unless there is an error.
+func (l *Loop) Add(fd int, s State, user any, early []byte) (*Conn, error) {
+	c := l.table.add()
+	c.State, c.User, c.loop, c.fd = s, user, l, int32(fd)
+	c.interest = readable
+	if err := l.poller.add(fd, c.slot, c.generation, c.interest); err != nil {
+		l.table.remove(c)
+		return nil, err
+	}
+	now := l.tick()
+	c.life = now
+	if every := ticks(l.cfg.PingInterval); every > 0 {
+		c.pingAt = now + 1 + rand.N(every)
+	}
+	c.arm()
+	if len(early) > 0 {
+		c.unread = append(c.unread, early...)
+		c.goOnLater()
+	}
+	return c, nil
+}
+
+// Handle names the connection with a number that is never used again in this
+// process: Loop.Lookup finds no other under it.
+func (c *Conn) Handle() uint64 { return uint64(c.generation)<<32 | uint64(uint32(c.slot)) }
+
+// Lookup finds a connection by its handle; nil once it is gone.
+func (l *Loop) Lookup(handle uint64) *Conn {
+	return l.table.lookup(int32(uint32(handle)), uint32(handle>>32))
+}
+
+// All calls f for each connection that has not been reported closed.
+func (l *Loop) All(f func(*Conn)) {
+	for slot := range l.table.used {
+		if c := l.table.at(slot); c.loop != nil && !c.reported {
+			f(c)
+		}
+	}
+}
+
+// ready handles what epoll reported.
+func (c *Conn) ready(events uint32) {
+	if events&writable != 0 {
+		c.flush()
+	}
+	switch {
+	case c.phase == phaseGone:
+	case events&readable != 0 || events&hungUp != 0 && c.pause == 0:
+		c.read()
+	case events&hungUp != 0:
+		// Paused, and the connection is over. What the charger sent before
+		// waits in the kernel until reading resumes; epoll would report the
+		// hang-up again and again.
+		_ = c.loop.poller.remove(int(c.fd))
+		c.deaf = true
+	}
+}
+
+func (c *Conn) read() {
+	l := c.loop
+	n, errno := Read(int(c.fd), l.buf)
+	switch {
+	case n > 0:
+		c.life = l.tick()
+		c.ingest(l.buf[:n], false)
+	case errno == syscall.EAGAIN:
+	case errno != 0:
+		c.die(Close{CodeAbnormal, errno.Error(), ByNetwork})
+	default:
+		c.die(Close{CodeAbnormal, "connection ended without a close frame", ByCharger})
+	}
+}
+
+// ingest decodes b and handles what it holds. Unless b is the connection's own,
+// what must wait is copied.
+func (c *Conn) ingest(b []byte, own bool) {
+	lim := bounds{c.loop.cfg.MaxMessage, c.DeflateBits != 0}
+	for len(b) > 0 && c.phase <= phaseClosing {
+		if c.pause != 0 {
+			if c.unread = b; !own {
+				c.unread = bytes.Clone(b)
+			}
+			break
+		}
+		ev, rest, ok, fault := c.decoder.next(b, lim)
+		if fault != nil {
+			c.Drop(*fault)
+			return
+		}
+		if ok {
+			c.handle(ev)
+		}
+		b = rest
+	}
+	c.account()
+}
+
+func (c *Conn) handle(ev event) {
+	switch ev.op {
+	case opText, opBinary:
+		payload := ev.payload
+		if ev.compressed {
+			var fault *Close
+			if payload, fault = c.loop.deflate.inflate(payload, c.loop.cfg.MaxMessage, ev.op == opText); fault != nil {
+				c.Drop(*fault)
+				return
+			}
+		}
+		c.loop.handler.Message(c, payload, ev.op == opBinary)
+	case opPing:
+		if c.phase == phaseOpen { // nothing follows our Close frame
+			c.write(func(b []byte) []byte {
+				return append(appendHeader(b, opPong, false, len(ev.payload)), ev.payload...)
+			})
+		}
+	case opClose:
+		c.peerClosed(ev.payload)
+	}
+}
+
+// account charges the loop's memory for what this connection holds, and stops
+// reading from it when that is more than there is.
+func (c *Conn) account() {
+	l := c.loop
+	holds := int32(c.decoder.memory() + cap(c.unread))
+	grown := holds - c.held
+	l.memory += int(grown)
+	c.held = holds
+	if grown > 0 && l.memory > l.cfg.MemoryLimit && c.phase <= phaseClosing {
+		if c.starved == 0 {
+			c.starved = l.tick()
+			l.starved = append(l.starved, c)
+		}
+		c.setPause(c.pause | pauseMemory)
+		c.arm()
+	}
+}
+
+// Pause stops reading from the charger: no Message comes but what the current
+// one is. Its TCP window closes in time.
+func (c *Conn) Pause() { c.setPause(c.pause | pauseQueue) }
+
+// Resume undoes Pause. What was read before the pause is handled later in this
+// turn.
+func (c *Conn) Resume() { c.resume(pauseQueue) }
+
+func (c *Conn) resume(why pause) {
+	if c.pause&why == 0 {
+		return
+	}
+	if why == pauseMemory {
+		c.starved = 0
+	}
+	c.setPause(c.pause &^ why)
+	if c.pause == 0 {
+		c.life = c.loop.tick() // silence was ours
+		c.goOnLater()
+	}
+}
+
+func (c *Conn) setPause(p pause) {
+	c.pause = p
+	c.watch()
+}
+
+// goOnLater queues the connection for goOn at the end of the turn.
+func (c *Conn) goOnLater() {
+	if !c.queued {
+		c.queued = true
+		c.loop.resumed = append(c.loop.resumed, c)
+	}
+}
+
+// goOn handles what was left unread by a pause.
+func (c *Conn) goOn() {
+	if b := c.unread; len(b) > 0 {
+		c.unread = nil
+		c.ingest(b, true)
+	}
+	if c.deaf && c.pause == 0 && c.phase <= phaseClosing {
+		c.deaf = false
+		if err := c.loop.poller.add(int(c.fd), c.slot, c.generation, c.interest); err != nil {
+			c.die(Close{CodeAbnormal, err.Error(), ByGateway})
+		}
+	}
+}
+
+// watch tells epoll what this connection waits for.
+func (c *Conn) watch() {
+	var want uint32
+	if c.pause == 0 || c.phase == phaseDraining {
+		want |= readable
+	}
+	if c.out != nil && c.stalled != 0 {
+		want |= writable
+	}
+	if want == c.interest || c.phase == phaseGone {
+		return
+	}
+	c.interest = want
+	if c.deaf {
+		return
+	}
+	if err := c.loop.poller.modify(int(c.fd), c.slot, c.generation, want); err != nil {
+		// Later: the caller may be in the middle of something, and so may the
+		// handler that it was called from.
+		l, handle := c.loop, c.Handle()
+		l.Post(func() {
+			if c := l.Lookup(handle); c != nil {
+				c.die(Close{CodeAbnormal, err.Error(), ByGateway})
+			}
+		})
+	}
+}
+
+// arm sets the timer to the next moment at which expire has something to do.
+func (c *Conn) arm() {
+	l := c.loop
+	next := ^tick(0)
+	if c.phase != phaseOpen {
+		next = min(next, c.deadline)
+	} else {
+		if c.pingAt != 0 {
+			next = min(next, c.pingAt)
+		}
+		if l.cfg.IdleTimeout > 0 {
+			next = min(next, c.life+ticks(l.cfg.IdleTimeout))
+		}
+	}
+	if c.stalled != 0 {
+		next = min(next, c.stalled+ticks(l.cfg.WriteTimeout))
+	}
+	if c.starved != 0 {
+		next = min(next, c.starved+ticks(l.cfg.WriteTimeout))
+	}
+	if next != ^tick(0) {
+		l.wheel.arm(c, next)
+	}
+}
+
+// expire does what is due, and arms the timer anew. A timer that fires early,
+// because there was life meanwhile, costs only that.
+func (c *Conn) expire() {
+	l := c.loop
+	now := l.wheel.now
+	due := func(since tick, limit time.Duration) bool { return since != 0 && now >= since+ticks(limit) }
+	switch {
+	case c.phase == phaseGone:
+		return
+	case due(c.stalled, l.cfg.WriteTimeout):
+		c.die(Close{CodeAbnormal, fmt.Sprintf("charger did not read for %v", l.cfg.WriteTimeout), ByGateway})
+		return
+	case c.phase != phaseOpen:
+		if now >= c.deadline {
+			c.die(Close{CodeAbnormal, fmt.Sprintf("charger did not answer the close handshake in %v", l.cfg.CloseTimeout), ByGateway})
+			return
+		}
+	case due(c.starved, l.cfg.WriteTimeout):
+		c.Drop(Close{CodeTryLater, "no memory for partial messages", ByGateway})
+		return
+	case l.cfg.IdleTimeout > 0 && c.pause == 0 && due(c.life, l.cfg.IdleTimeout):
+		c.die(Close{CodeAbnormal, fmt.Sprintf("nothing received for %v", l.cfg.IdleTimeout), ByNetwork})
+		return
+	case c.pingAt != 0 && now >= c.pingAt:
+		if c.out == nil { // an unwritten one is waiting to be answered otherwise
+			c.write(func(b []byte) []byte { return appendHeader(b, opPing, false, 0) })
+		}
+		every := ticks(l.cfg.PingInterval)
+		c.pingAt = now + max(1, every-every/10+rand.N(every/5+1))
+	}
+	c.arm()
+}

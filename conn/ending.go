@@ -1,0 +1,139 @@
+package conn
+
+import "golang.org/x/sys/unix"
+
+// Close begins the close handshake: what was sent before goes out first, then
+// a Close frame; messages of the charger are received until its own Close
+// frame, or the time-out.
+func (c *Conn) Close(why Close) {
+	if c.phase != phaseOpen {
+		return
+	}
+	c.why = &why
+	c.phase = phaseClosing
+	c.deadline = c.loop.tick() + ticks(c.loop.cfg.CloseTimeout)
+	c.write(func(b []byte) []byte { return appendClose(b, why.Code, why.Reason) })
+	c.arm()
+}
+
+// Drop ends the connection now: a Close frame is sent, and nothing received
+// any more. Messages that are here already are still handled.
+func (c *Conn) Drop(why Close) {
+	if c.phase > phaseClosing {
+		return
+	}
+	open := c.phase == phaseOpen
+	if c.why == nil {
+		c.why = &why
+	}
+	if why.Code != CodeProtocolError && why.Code != CodeInvalidData && why.Code != CodeTooBig {
+		c.deliverUnread()
+	}
+	if c.phase > phaseClosing {
+		return // what was unread ended it
+	}
+	c.drain()
+	if open {
+		c.write(func(b []byte) []byte { return appendClose(b, why.Code, why.Reason) })
+	} else {
+		c.markDirty()
+	}
+	c.report()
+}
+
+// peerClosed answers the charger's Close frame, or takes it as the answer to ours.
+func (c *Conn) peerClosed(payload []byte) {
+	why, fault := parseClose(payload)
+	if fault != nil {
+		c.Drop(*fault)
+		return
+	}
+	open := c.phase == phaseOpen
+	if open {
+		c.why = &why
+	}
+	c.drain()
+	if open {
+		c.write(func(b []byte) []byte { return appendClose(b, why.Code, "") })
+	} else {
+		c.markDirty() // so that flush shuts down
+	}
+	c.report()
+}
+
+// drain enters phaseDraining.
+func (c *Conn) drain() {
+	l := c.loop
+	c.phase = phaseDraining
+	c.deadline = l.tick() + ticks(l.cfg.CloseTimeout)
+	c.decoder, c.unread = decoder{}, nil
+	c.pause, c.starved = 0, 0
+	c.account()
+	if c.deaf {
+		c.die(*c.why)
+		return
+	}
+	c.watch()
+	c.arm()
+}
+
+// die closes the socket at once: the connection is dead, or out of time.
+func (c *Conn) die(why Close) {
+	if c.phase == phaseGone {
+		return
+	}
+	if c.why == nil {
+		c.why = &why
+	}
+	c.deliverUnread()
+	if c.phase == phaseGone {
+		return
+	}
+	l := c.loop
+	c.phase = phaseGone
+	c.decoder, c.unread = decoder{}, nil
+	c.account()
+	if c.out != nil {
+		l.recycle(c.out)
+		c.out = nil
+	}
+	l.wheel.disarm(c)
+	if !c.deaf {
+		_ = l.poller.remove(int(c.fd))
+	}
+	// Another process may hold a duplicate during a hand-over: only shutdown
+	// makes sure that the charger hears of the end.
+	_ = unix.Shutdown(int(c.fd), unix.SHUT_RDWR)
+	_ = unix.Close(int(c.fd))
+	l.gone = append(l.gone, c)
+	c.report()
+}
+
+// deliverUnread handles what was received while reading was paused: it takes
+// no memory that is not held already, and a complete message is never dropped.
+func (c *Conn) deliverUnread() {
+	if len(c.unread) == 0 || c.phase > phaseClosing {
+		return
+	}
+	b := c.unread
+	c.unread = nil
+	lim := bounds{c.loop.cfg.MaxMessage, c.DeflateBits != 0}
+	for len(b) > 0 {
+		ev, rest, ok, fault := c.decoder.next(b, lim)
+		if fault != nil {
+			return
+		}
+		if ok && (ev.op == opText || ev.op == opBinary) {
+			c.handle(ev)
+		}
+		b = rest
+	}
+}
+
+// report tells the end, once.
+func (c *Conn) report() {
+	if !c.reported {
+		c.reported = true
+		c.loop.handler.Closed(c, *c.why)
+	}
+}

@@ -1,0 +1,237 @@
+package conn
+
+import (
+	"bufio"
+	"crypto/sha1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Handshake is how chargers are let in: RFC 6455 section 4.2 and OCPP-J
+// section 3. It is read-only while in use.
+type Handshake struct {
+	Paths              []string // prefixes of the path, each beginning and ending with a slash
+	Subprotocols       []string // that may be chosen
+	DefaultSubprotocol string   // for a charger that offers none; "": refuse it
+	Lenient            bool     // tolerate a missing Connection: Upgrade
+	Compression        bool     // accept permessage-deflate
+	Timeout            time.Duration
+
+	// Admit is asked once the request is read and before anything else about
+	// it; a Refusal is sent to the charger.
+	Admit func() *Refusal
+}
+
+// Refusal is a handshake that ended without a connection: the HTTP response,
+// or the close code, that the charger got.
+type Refusal struct {
+	Identity   string // as far as it was known
+	Status     int    // HTTP; 101: the WebSocket was opened and closed with Code
+	Code       int    // close code
+	Why        string // for the charger and the log
+	RetryAfter int    // seconds; 0: not sent
+}
+
+func (r *Refusal) Error() string { return r.Why }
+
+// maxRequest bounds the request's head, in bytes.
+const maxRequest = 8 << 10
+
+// Serve does the server's half of the handshake on nc, which it leaves without
+// deadline when it succeeds. early are bytes of the charger that came with its
+// request. An error is a *Refusal, which the charger was told, or says how the
+// network failed. In no case nc is closed.
+func (h *Handshake) Serve(nc net.Conn) (s State, early []byte, err error) {
+	if err := nc.SetDeadline(time.Now().Add(h.Timeout)); err != nil {
+		return s, nil, fmt.Errorf("handshake: %w", err)
+	}
+	limited := &io.LimitedReader{R: nc, N: maxRequest}
+	br := bufio.NewReaderSize(limited, 2048)
+	req, err := http.ReadRequest(br)
+	if err != nil {
+		switch {
+		case limited.N <= 0:
+			err = &Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Why: "request is over " + strconv.Itoa(maxRequest) + " bytes"}
+		case isNetwork(err):
+			return s, nil, fmt.Errorf("handshake: %w", err)
+		default:
+			err = &Refusal{Status: http.StatusBadRequest, Why: "not an HTTP request: " + err.Error()}
+		}
+		h.refuse(nc, err.(*Refusal))
+		return s, nil, err
+	}
+	s, answer, refusal := h.decide(req)
+	if refusal == nil || refusal.Status == http.StatusSwitchingProtocols {
+		if _, err := io.WriteString(nc, answer); err != nil {
+			return s, nil, fmt.Errorf("handshake: %w", err)
+		}
+	}
+	if refusal != nil {
+		h.refuse(nc, refusal)
+		return s, nil, refusal
+	}
+	if n := br.Buffered(); n > 0 {
+		early, _ = br.Peek(n)
+	}
+	if a, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
+		s.Remote = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	}
+	s.Opened = time.Now().UnixMilli()
+	if err := nc.SetDeadline(time.Time{}); err != nil {
+		return s, nil, fmt.Errorf("handshake: %w", err)
+	}
+	return s, early, nil
+}
+
+// isNetwork tells a connection that failed from a request that is wrong.
+func isNetwork(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// decide holds the request against RFC 6455 section 4.2.1 and our own rules,
+// and returns the response that opens the WebSocket.
+func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *Refusal) {
+	refuse := func(status int, why string) (State, string, *Refusal) {
+		return s, "", &Refusal{Identity: s.Identity, Status: status, Why: why}
+	}
+	if h.Admit != nil {
+		if r := h.Admit(); r != nil {
+			_, r.Identity, _ = splitTarget(req.RequestURI, h.Paths)
+			return s, "", r
+		}
+	}
+	var err error
+	s.Path, s.Identity, err = splitTarget(req.RequestURI, h.Paths)
+	header := req.Header
+	key := header.Get("Sec-WebSocket-Key")
+	switch {
+	case errors.Is(err, errPath):
+		return refuse(http.StatusNotFound, err.Error())
+	case err != nil:
+		return refuse(http.StatusBadRequest, err.Error())
+	case req.Method != http.MethodGet:
+		return refuse(http.StatusMethodNotAllowed, "a WebSocket is opened with GET")
+	case !req.ProtoAtLeast(1, 1):
+		return refuse(http.StatusBadRequest, "a WebSocket needs HTTP/1.1")
+	case req.ContentLength != 0 || len(req.TransferEncoding) > 0:
+		return refuse(http.StatusBadRequest, "a request that opens a WebSocket has no body")
+	case !hasToken(header["Upgrade"], "websocket"):
+		return refuse(http.StatusUpgradeRequired, "this is a WebSocket endpoint: Upgrade: websocket is missing")
+	case !hasToken(header["Connection"], "upgrade") && !h.Lenient:
+		return refuse(http.StatusBadRequest, "Connection: Upgrade is missing (-lenient tolerates that)")
+	case header.Get("Sec-WebSocket-Version") != "13":
+		return refuse(http.StatusUpgradeRequired, "Sec-WebSocket-Version is not 13")
+	case !validKey(key):
+		return refuse(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
+	}
+
+	var b strings.Builder
+	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
+	b.WriteString(acceptKey(key))
+	chosen, offered := h.subprotocol(header["Sec-Websocket-Protocol"])
+	s.Subprotocol = chosen
+	switch {
+	case chosen == "":
+		why := "no subprotocol offered; OCPP needs one (-default-subprotocol helps old chargers)"
+		if offered {
+			why = "none of the offered subprotocols is known here: " + strings.Join(header["Sec-Websocket-Protocol"], ", ")
+		}
+		// OCPP-J section 3.1.2: complete the handshake without the header,
+		// then close.
+		refusal = &Refusal{Identity: s.Identity, Status: http.StatusSwitchingProtocols, Code: CodeProtocolError, Why: why}
+	case offered: // a server must not choose what was not offered
+		b.WriteString("\r\nSec-WebSocket-Protocol: ")
+		b.WriteString(chosen)
+	}
+	if h.Compression && refusal == nil {
+		response, bits := acceptDeflate(header["Sec-Websocket-Extensions"])
+		if s.DeflateBits = bits; bits != 0 {
+			b.WriteString("\r\nSec-WebSocket-Extensions: ")
+			b.WriteString(response)
+		}
+	}
+	b.WriteString("\r\n\r\n")
+	return s, b.String(), refusal
+}
+
+// subprotocol chooses the first of the client's that is known here.
+func (h *Handshake) subprotocol(headers []string) (chosen string, offered bool) {
+	for _, list := range headers {
+		for name := range strings.SplitSeq(list, ",") {
+			if name = strings.TrimSpace(name); name == "" {
+				continue
+			}
+			offered = true
+			// The configured string, not the request's: nothing of the
+			// request is kept.
+			if i := slices.Index(h.Subprotocols, name); i >= 0 {
+				return h.Subprotocols[i], true
+			}
+		}
+	}
+	if !offered {
+		return h.DefaultSubprotocol, false
+	}
+	return "", true
+}
+
+// hasToken looks for a token in comma-separated header values, in any case.
+func hasToken(headers []string, token string) bool {
+	for _, list := range headers {
+		for t := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func validKey(key string) bool {
+	b, err := base64.StdEncoding.DecodeString(key)
+	return err == nil && len(b) == 16
+}
+
+// acceptKey is RFC 6455 section 4.2.2, step 5.4.
+func acceptKey(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// refuse tells the charger, and waits a moment for it to hang up: closing with
+// bytes unread would reset the connection and destroy the response.
+func (h *Handshake) refuse(nc net.Conn, r *Refusal) {
+	var b []byte
+	if r.Status == http.StatusSwitchingProtocols {
+		b = appendClose(nil, r.Code, r.Why)
+	} else {
+		b = fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n", r.Status, http.StatusText(r.Status), len(r.Why)+1)
+		switch r.Status {
+		case http.StatusUpgradeRequired:
+			b = append(b, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"...)
+		case http.StatusMethodNotAllowed:
+			b = append(b, "Allow: GET\r\n"...)
+		}
+		if r.RetryAfter > 0 {
+			b = fmt.Appendf(b, "Retry-After: %d\r\n", r.RetryAfter)
+		}
+		b = append(append(append(b, "\r\n"...), r.Why...), '\n')
+	}
+	if _, err := nc.Write(b); err != nil {
+		return
+	}
+	if half, ok := nc.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_ = nc.SetReadDeadline(time.Now().Add(min(time.Second, h.Timeout)))
+		_, _ = io.CopyN(io.Discard, nc, 64<<10)
+	}
+}

@@ -1,0 +1,248 @@
+package conn
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Config bounds the connections of a loop.
+type Config struct {
+	MaxMessage   int           // longest message of a charger, bytes
+	WriteBuffer  int           // unwritten bytes per connection from which on nothing more is taken
+	MemoryLimit  int           // bytes of partial messages over all connections
+	PingInterval time.Duration // 0: no pings
+	IdleTimeout  time.Duration // 0: none
+	WriteTimeout time.Duration // for a charger that does not read, or a loop out of memory
+	CloseTimeout time.Duration // for the charger's half of the close handshake
+}
+
+// Handler is whoever uses a loop. All its methods run on the loop's goroutine,
+// and may call the methods of Loop, Conn and Source.
+type Handler interface {
+	// Message is a complete message. payload is good during the call only.
+	Message(c *Conn, payload []byte, binary bool)
+	// Sent tells that everything up to position is in the socket; see Conn.Send.
+	Sent(c *Conn, position uint64)
+	// Closed is the end of c, told exactly once: no message comes any more and
+	// nothing can be sent.
+	Closed(c *Conn, why Close)
+	// Alarm answers SetAlarm.
+	Alarm(now time.Time)
+	// EndTurn is called when all that had come was handled and what that left
+	// for the chargers is written: the moment to write to sources.
+	EndTurn()
+}
+
+// A Loop is one goroutine around one epoll instance. It owns its connections
+// and its sources: only that goroutine touches them, and everybody else posts
+// functions to it. That is why there is no lock on the way of a message.
+type Loop struct {
+	cfg     Config
+	handler Handler
+	poller  *poller
+	table   table
+	wheel   *wheel
+	sources sources
+	deflate deflater
+
+	began    time.Time
+	now      time.Time // of this turn
+	alarm    time.Time // zero: none
+	deadline time.Time // the poller's
+	stopped  bool
+
+	buf     []byte // every read of the loop goes here first
+	memory  int    // bytes of partial messages held
+	dirty   []*Conn
+	resumed []*Conn
+	starved []*Conn // paused by pauseMemory
+	gone    []*Conn // closed in this turn; slots are reused after it
+	spare   []*outbound
+
+	wake  int // eventfd
+	mu    sync.Mutex
+	inbox []func() // guarded by mu
+	taken []func()
+}
+
+const (
+	readBuffer = 64 << 10
+	wakeSlot   = none // slot of the eventfd; sources count down from -2
+)
+
+// NewLoop makes a loop that does nothing before Run.
+func NewLoop(cfg Config, h Handler) (*Loop, error) {
+	p, err := newPoller()
+	if err != nil {
+		return nil, err
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		_ = p.close()
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	l := &Loop{cfg: cfg, handler: h, poller: p, wake: wake, buf: make([]byte, readBuffer)}
+	l.wheel = newWheel(&l.table)
+	l.began = time.Now()
+	l.now = l.began
+	if err := p.add(wake, wakeSlot, 0, readable); err != nil {
+		_ = p.close()
+		_ = unix.Close(wake)
+		return nil, err
+	}
+	return l, nil
+}
+
+// Post has f run on the loop, after the current turn's events. It may be called
+// from any goroutine. Functions posted after Stop are not run.
+func (l *Loop) Post(f func()) {
+	l.mu.Lock()
+	l.inbox = append(l.inbox, f)
+	first := len(l.inbox) == 1
+	l.mu.Unlock()
+	if first {
+		one := binary.NativeEndian.AppendUint64(nil, 1)
+		_, _ = unix.Write(l.wake, one) // EAGAIN: it is awake already
+	}
+}
+
+// Run turns until Stop. It returns an error only when epoll itself fails.
+func (l *Loop) Run() error {
+	for !l.stopped {
+		events, err := l.wait()
+		if err != nil {
+			return err
+		}
+		l.now = time.Now()
+		l.turn(events)
+	}
+	return nil
+}
+
+// Stop ends Run after this turn. The connections stay as they are.
+func (l *Loop) Stop() { l.stopped = true }
+
+// Now is the time of this turn.
+func (l *Loop) Now() time.Time { return l.now }
+
+// Len is the number of connections, those in their close handshake included.
+func (l *Loop) Len() int { return l.table.count }
+
+// Buffer is memory for one read, free between events.
+func (l *Loop) Buffer() []byte { return l.buf }
+
+// SetAlarm has Handler.Alarm called at t, once; the zero time cancels.
+func (l *Loop) SetAlarm(t time.Time) { l.alarm = t }
+
+// wait blocks until there is something to do.
+func (l *Loop) wait() ([]unix.EpollEvent, error) {
+	if len(l.resumed) > 0 {
+		return l.poller.pollNow()
+	}
+	deadline := l.alarm
+	if at, ok := l.wheel.next(); ok {
+		if t := l.timeOf(at); deadline.IsZero() || t.Before(deadline) {
+			deadline = t
+		}
+	}
+	if !deadline.Equal(l.deadline) || !deadline.IsZero() && !deadline.After(l.now) {
+		l.deadline = deadline
+		if err := l.poller.setDeadline(deadline); err != nil {
+			return nil, fmt.Errorf("epoll fd: %w", err)
+		}
+	}
+	return l.poller.poll()
+}
+
+// turn handles everything that has come: events, posted functions, timers,
+// connections that may be read again; then it writes, once to each fd.
+func (l *Loop) turn(events []unix.EpollEvent) {
+	for _, ev := range events {
+		switch {
+		case ev.Fd == wakeSlot:
+			var b [8]byte
+			_, _ = unix.Read(l.wake, b[:])
+		case ev.Fd < wakeSlot:
+			l.sources.ready(ev)
+		default:
+			if c := l.table.lookup(ev.Fd, uint32(ev.Pad)); c != nil {
+				c.ready(ev.Events)
+			}
+		}
+	}
+	l.runPosted()
+	l.wheel.advance(l.tick(), (*Conn).expire)
+	if !l.alarm.IsZero() && !l.alarm.After(l.now) {
+		l.alarm = time.Time{}
+		l.handler.Alarm(l.now)
+	}
+	l.feedStarved()
+	l.readResumed()
+	for first := true; first || len(l.dirty) > 0; first = false {
+		l.flushDirty()
+		l.handler.EndTurn()
+	}
+	for _, c := range l.gone {
+		l.table.remove(c)
+	}
+	l.gone = l.gone[:0]
+}
+
+// flushDirty writes to each connection that has something new, once.
+func (l *Loop) flushDirty() {
+	for i := 0; i < len(l.dirty); i++ {
+		c := l.dirty[i]
+		c.dirty = false
+		c.flush()
+	}
+	clear(l.dirty)
+	l.dirty = l.dirty[:0]
+}
+
+func (l *Loop) runPosted() {
+	l.mu.Lock()
+	l.inbox, l.taken = l.taken[:0], l.inbox
+	l.mu.Unlock()
+	for i, f := range l.taken {
+		f()
+		l.taken[i] = nil
+	}
+}
+
+// readResumed goes on with the connections whose reading was resumed, each
+// once: a turn stays bounded.
+func (l *Loop) readResumed() {
+	todo := len(l.resumed)
+	for _, c := range l.resumed[:todo] {
+		c.queued = false
+		if c.phase <= phaseClosing && c.pause == 0 {
+			c.goOn()
+		}
+	}
+	l.resumed = l.resumed[:copy(l.resumed, l.resumed[todo:])]
+}
+
+// feedStarved lets connections read again that waited for memory.
+func (l *Loop) feedStarved() {
+	if len(l.starved) == 0 || l.memory >= l.cfg.MemoryLimit {
+		return
+	}
+	for _, c := range l.starved {
+		if c.phase != phaseGone {
+			c.resume(pauseMemory)
+		}
+	}
+	clear(l.starved)
+	l.starved = l.starved[:0]
+}
+
+// Close closes the loop's own fds after Run has returned; not its connections.
+func (l *Loop) Close() error {
+	_ = syscall.Close(l.wake)
+	return l.poller.close()
+}

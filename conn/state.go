@@ -1,0 +1,69 @@
+package conn
+
+import "net/netip"
+
+// State is everything about a held connection that is not the socket itself:
+// a plain value. Copying it is saving it.
+type State struct {
+	Identity    string
+	Path        string // the prefix of the request's path
+	Subprotocol string
+	Remote      netip.AddrPort
+	Opened      int64 // Unix time, milliseconds
+
+	// DeflateBits is the window of permessage-deflate toward the charger, 8 to
+	// 15 bits; 0: not negotiated.
+	DeflateBits uint8
+
+	phase phase
+	pause pause
+	why   *Close // from phaseClosing on: how the connection ends
+
+	decoder decoder
+	unread  []byte    // received behind the point where reading was paused
+	out     *outbound // not written yet
+}
+
+// phase of a connection. It only ever moves forward:
+//
+//	open ──▶ closing ──▶ draining ──▶ gone
+//	  └─────────┴────────────┴─────────▲
+type phase uint8
+
+const (
+	// phaseOpen: messages flow both ways.
+	phaseOpen phase = iota
+	// phaseClosing: our Close frame is queued or sent, the charger's is
+	// awaited; its messages are still received.
+	phaseClosing
+	// phaseDraining: no message comes or goes any more; what is unwritten goes
+	// out, then our side is shut down and the charger's end of stream awaited,
+	// so that no reset destroys the Close frame on its way.
+	phaseDraining
+	// phaseGone: the socket is closed; the struct is reused after the turn.
+	phaseGone
+)
+
+// pause is a set of reasons for not reading from a charger.
+type pause uint8
+
+const (
+	// pauseQueue: the user of the loop asked for it: the charger's queue is full.
+	pauseQueue pause = 1 << iota
+	// pauseOut: the charger does not read what is sent to it.
+	pauseOut
+	// pauseMemory: the loop holds as many bytes of partial messages as it may.
+	pauseMemory
+)
+
+// outbound holds what is to be written to a charger. It exists only while
+// there is something.
+type outbound struct {
+	buf  []byte
+	off  int    // buf[:off] is written
+	base uint64 // bytes written and cut off before buf: positions count from the beginning
+	last uint64 // position behind the last message whose end somebody waits for
+}
+
+// pending is what is still to be written, in bytes.
+func (o *outbound) pending() int { return len(o.buf) - o.off }

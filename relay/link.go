@@ -1,0 +1,299 @@
+package relay
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"holdfast/unixipc"
+)
+
+// A Link is one connection of a processor.
+type Link struct {
+	id           uint32
+	name         string
+	hash         uint64
+	subprotocols []string // nil: all
+	window       int
+
+	in  []byte // a frame cut short
+	out []byte // unwritten, from off on
+	off int
+
+	inFlight int
+	checkAt  time.Time // while inFlight > 0: no delivery is over its time before
+	owned    *Charger  // list of the chargers it owns
+	chargers int
+	ready    []*Charger // from head on: with something to deliver, in turn
+	head     int
+
+	pumping  bool
+	draining bool
+	drained  bool
+	told     bool   // LinkReady was called, and the bytes not taken yet
+	ended    string // why the link is to be closed once out is written
+}
+
+// maxUnwritten is how many bytes may wait to be written to a link before
+// nothing more is delivered to it, and its orders are not read.
+const maxUnwritten = 1 << 20
+
+// ID names the link in this process.
+func (l *Link) ID() uint32 { return l.id }
+
+// Name of the processor.
+func (l *Link) Name() string { return l.name }
+
+// Chargers is how many the link owns.
+func (l *Link) Chargers() int { return l.chargers }
+
+// InFlight is how many deliveries are unacknowledged.
+func (l *Link) InFlight() int { return l.inFlight }
+
+// Unwritten is what is to be written to the link; tell Relay.Wrote how much was.
+func (l *Link) Unwritten() []byte { return l.out[l.off:] }
+
+// Congested says that the processor does not read what is sent to it: its
+// orders must not be read either.
+func (l *Link) Congested() bool { return len(l.out)-l.off > maxUnwritten }
+
+// Ended tells whether and why the link is to be closed, once Unwritten is empty.
+func (l *Link) Ended() (why string, ended bool) { return l.ended, l.ended != "" }
+
+func (l *Link) takes(subprotocol string) bool {
+	return l.subprotocols == nil || slices.Contains(l.subprotocols, subprotocol)
+}
+
+// CheckHello tells what keeps a HELLO from being welcome. version is its ref.
+func (r *Relay) CheckHello(version uint64, h unixipc.HelloBody) error {
+	switch {
+	case version != unixipc.Version:
+		return fmt.Errorf("protocol version %d is not spoken here", version)
+	case h.Name == "" || len(h.Name) > 64 || !printable(h.Name):
+		return fmt.Errorf("name must be 1 to 64 printable ASCII characters")
+	case h.Loop < 0 || h.Loop >= r.cfg.Loops:
+		return fmt.Errorf("loop %d does not exist; there are %d", h.Loop, r.cfg.Loops)
+	case h.Window < 0:
+		return fmt.Errorf("window %d is negative", h.Window)
+	case len(h.Subprotocols) > 64:
+		return fmt.Errorf("more than 64 subprotocols")
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// Join adds a link whose HELLO has passed CheckHello, welcomes it, and moves
+// its share of the chargers to it.
+func (r *Relay) Join(h unixipc.HelloBody) *Link {
+	r.lastLink++
+	l := &Link{id: r.lastLink, name: h.Name, window: h.Window}
+	if l.window == 0 {
+		l.window = r.cfg.Window
+	}
+	l.window = min(l.window, r.cfg.MaxWindow)
+	if len(h.Subprotocols) > 0 {
+		l.subprotocols = h.Subprotocols
+	}
+	// Links of one name share its place in the ranking by counting up.
+	for n := 0; ; n++ {
+		l.hash = mix(hashString(h.Name) + uint64(n))
+		if !slices.ContainsFunc(r.links, func(o *Link) bool { return o.hash == l.hash }) {
+			break
+		}
+	}
+	welcome, _ := json.Marshal(unixipc.WelcomeBody{
+		Gateway:       r.cfg.Version,
+		Loops:         r.cfg.Loops,
+		Window:        l.window,
+		ChargerWindow: r.cfg.ChargerWindow,
+		MaxMessage:    r.cfg.MaxMessage,
+		AckTimeoutMS:  r.cfg.AckTimeout.Milliseconds(),
+	})
+	r.write(l, unixipc.Frame{Type: unixipc.Welcome, Ref: unixipc.Version, Payload: welcome})
+	r.links = append(r.links, l)
+	for _, c := range r.chargers {
+		r.settle(c)
+	}
+	return l
+}
+
+// Links are the links that have joined and not ended.
+func (r *Relay) Links() []*Link { return r.links }
+
+// Receive takes bytes from a link. A fault in them ends it.
+func (r *Relay) Receive(l *Link, b []byte) {
+	if l.ended != "" {
+		return
+	}
+	whole := b
+	if len(l.in) > 0 {
+		l.in = append(l.in, b...)
+		whole = l.in
+	}
+	rest := whole
+	for l.ended == "" {
+		f, n, err := unixipc.Parse(rest, r.cfg.MaxMessage)
+		if err != nil {
+			r.Refuse(l, err.Error())
+			return
+		}
+		if n == 0 {
+			break
+		}
+		rest = rest[n:]
+		if err := r.frame(l, f); err != nil {
+			r.Refuse(l, err.Error())
+			return
+		}
+	}
+	switch {
+	case len(rest) == 0:
+		if l.in = l.in[:0]; cap(l.in) > maxUnwritten {
+			l.in = nil
+		}
+	case len(rest) < len(whole) || len(l.in) == 0:
+		l.in = append(l.in[:0], rest...) // may overlap: append copes
+	}
+	r.pump(l)
+	r.checkDrained(l)
+}
+
+// frame handles one frame of a link. An error is a fault of the processor's
+// that ends the link.
+func (r *Relay) frame(l *Link, f unixipc.Frame) error {
+	switch f.Type {
+	case unixipc.Ack:
+		r.ack(l, f)
+	case unixipc.Nack:
+		var body unixipc.NackBody
+		if err := decode(f, &body); err != nil {
+			return err
+		}
+		r.nack(l, f, body)
+	case unixipc.Send, unixipc.Call, unixipc.Close:
+		return r.order(Asker{r.cfg.Loop, l.id}, f)
+	case unixipc.Drain:
+		r.drain(l)
+	case unixipc.Hello:
+		return fmt.Errorf("HELLO comes once, first")
+	default:
+		return fmt.Errorf("%v is not for a processor to send here", f.Type)
+	}
+	return nil
+}
+
+// decode reads the JSON of a frame; an empty payload leaves body as it is.
+func decode(f unixipc.Frame, body any) error {
+	if len(f.Payload) == 0 {
+		return nil
+	}
+	if len(f.Payload) > unixipc.MaxControl {
+		return fmt.Errorf("%v with a payload of %d bytes; at most %d", f.Type, len(f.Payload), unixipc.MaxControl)
+	}
+	if err := json.Unmarshal(f.Payload, body); err != nil {
+		return fmt.Errorf("%v: %w", f.Type, err)
+	}
+	return nil
+}
+
+// Refuse ends a link with REFUSED; what it has unacknowledged moves on.
+func (r *Relay) Refuse(l *Link, why string) {
+	if l.ended != "" {
+		return
+	}
+	body, _ := json.Marshal(unixipc.RefusedBody{Why: why, Versions: []int{unixipc.Version}})
+	r.write(l, unixipc.Frame{Type: unixipc.Refused, Payload: body})
+	r.end(l, why)
+}
+
+// Lost tells that a link's connection has ended.
+func (r *Relay) Lost(l *Link) {
+	if l.ended == "" {
+		r.end(l, "processor closed the link")
+	}
+	l.out, l.off = nil, 0
+}
+
+// end removes a link and hands on what it owned.
+func (r *Relay) end(l *Link, why string) {
+	l.ended = why
+	l.in = nil
+	r.tell(l)
+	i := slices.Index(r.links, l)
+	r.links = slices.Delete(r.links, i, i+1)
+	l.all(func(c *Charger) {
+		r.takeBack(c)
+		r.disown(c)
+	})
+	l.ready, l.head = nil, 0
+	for _, c := range r.chargers {
+		if c.owner == nil {
+			r.settle(c)
+			r.release(c)
+			r.forget(c)
+		}
+	}
+}
+
+func (r *Relay) drain(l *Link) {
+	if l.draining {
+		return
+	}
+	l.draining = true
+	l.all(r.settle)
+}
+
+// checkDrained tells a draining link when nothing is its own any more.
+func (r *Relay) checkDrained(l *Link) {
+	if l.draining && !l.drained && l.inFlight == 0 && l.ended == "" {
+		l.drained = true
+		r.write(l, unixipc.Frame{Type: unixipc.Drained})
+	}
+}
+
+// write appends a frame to what is to be written.
+func (r *Relay) write(l *Link, f unixipc.Frame) {
+	if l.ended != "" {
+		return
+	}
+	l.out = f.Append(l.out)
+	r.tell(l)
+}
+
+// tell has the gateway look at l.
+func (r *Relay) tell(l *Link) {
+	if !l.told {
+		l.told = true
+		r.gateway.LinkReady(l)
+	}
+}
+
+// Wrote tells that n bytes of Unwritten were written; LinkReady is called again
+// when more come.
+func (r *Relay) Wrote(l *Link, n int) {
+	l.told = false
+	congested := l.Congested()
+	l.off += n
+	switch {
+	case l.off == len(l.out):
+		l.off = 0
+		if l.out = l.out[:0]; cap(l.out) > maxUnwritten {
+			l.out = nil
+		}
+	case l.off > len(l.out)/2 && l.off >= compactAt:
+		l.out = l.out[:copy(l.out, l.out[l.off:])]
+		l.off = 0
+	}
+	if congested && !l.Congested() {
+		r.pump(l)
+	}
+}

@@ -1,0 +1,92 @@
+package relay
+
+// rank is the link that a charger should belong to: the one with the highest
+// weight among those that take its subprotocol and are not leaving; nil if
+// there is none. A join or a leave thus moves only the chargers it must.
+func (r *Relay) rank(c *Charger) *Link {
+	var best *Link
+	var most uint64
+	var avoid uint32
+	if c.q != nil {
+		avoid = c.q.avoid
+	}
+	for _, l := range r.links {
+		if l.draining || !l.takes(c.subprotocol) {
+			continue
+		}
+		weight := mix(c.hash ^ l.hash)
+		if l.id == avoid {
+			weight = 0 // only if there is no other
+		}
+		if best == nil || weight > most {
+			best, most = l, weight
+		}
+	}
+	return best
+}
+
+// settle moves c to where it should be, at once if nothing of it is in flight,
+// else as soon as that is so.
+func (r *Relay) settle(c *Charger) {
+	to := r.rank(c)
+	switch {
+	case to == c.owner:
+		c.moving = false
+	case c.inFlight > 0:
+		c.moving = true
+		return
+	default:
+		r.disown(c)
+		r.own(c, to)
+	}
+	r.offer(c)
+}
+
+// own gives c, which has no owner, to l.
+func (r *Relay) own(c *Charger, l *Link) {
+	c.owner = l
+	c.moving = false
+	if l == nil {
+		return
+	}
+	if c.next = l.owned; c.next != nil {
+		c.next.prev = c
+	}
+	l.owned = c
+	l.chargers++
+	if c.q != nil {
+		c.q.presentAgain()
+	}
+	// The new owner learns of c first of all; unless it does anyway, by the
+	// OPENED that waits at the front.
+	c.announce = c.q == nil || len(c.q.entries) == 0 || c.q.entries[0].sub == ""
+}
+
+// disown takes c from its owner.
+func (r *Relay) disown(c *Charger) {
+	l := c.owner
+	if l == nil {
+		return
+	}
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.owned = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next, c.owner = nil, nil, nil
+	c.announce = false
+	l.chargers--
+	c.ready = false // its place in l.ready is passed over
+}
+
+// all calls f for each charger of l; f may move it elsewhere.
+func (l *Link) all(f func(*Charger)) {
+	for c := l.owned; c != nil; {
+		next := c.next
+		f(c)
+		c = next
+	}
+}
