@@ -189,7 +189,7 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 	q := c.q
 	if e.moved { // of no use to another owner, who gets one of his own
 		e.acked = true
-		q.trim()
+		r.shrunk(c, q.trim())
 		c.announce = true
 	} else {
 		e.flags |= unixipc.Redelivered

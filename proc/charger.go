@@ -1,0 +1,71 @@
+package proc
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"holdfast/unixipc"
+)
+
+// Charger is the charger that a message came from. It may be kept: orders to
+// it work for as long as Run does, in a handler and outside. Two Chargers with
+// one identity are the same charger.
+//
+// It is also the charger's place in the dispatcher while it has deliveries
+// pending here, and forgotten by it as soon as it has none.
+type Charger struct {
+	identity string
+	loop     *loop
+
+	// The rest belongs to the dispatcher.
+	queue []delivery  // not yet begun, oldest first
+	first [1]delivery // where queue starts: most chargers have one at a time
+	next  *Charger    // behind this one in the run queue
+}
+
+// Identity is the name under which the charger connected.
+func (ch *Charger) Identity() string { return ch.identity }
+
+func (ch *Charger) String() string { return ch.identity }
+
+// Send writes a message to the charger, in order with everything else that is
+// sent to it, and returns once it is in the charger's socket. A handler that
+// sends and then replies has its message written before its reply.
+//
+// It fails with ErrOffline, ErrClosed, ErrFull, ErrNoLink, ErrLinkLost, a
+// *RefusedError, or the error of ctx; after ErrLinkLost or the error of ctx
+// the message may have been written all the same.
+func (ch *Charger) Send(ctx context.Context, payload []byte, binary bool) error {
+	var flags unixipc.Flags
+	if binary {
+		flags = unixipc.Binary
+	}
+	if err := ch.order(ctx, unixipc.Send, flags, payload); err != nil {
+		return fmt.Errorf("send to %s: %w", ch.identity, err)
+	}
+	return nil
+}
+
+// Close closes the charger's connection with a code of RFC 6455 section 7.4
+// (0: 1000) and a reason of at most 123 bytes. It returns once the gateway has
+// taken the order; Config.Closed follows, at the charger's owner. Errors are
+// those of Send.
+func (ch *Charger) Close(ctx context.Context, code int, reason string) error {
+	body, err := json.Marshal(unixipc.CloseBody{Code: code, Reason: reason})
+	if err == nil {
+		err = ch.order(ctx, unixipc.Close, 0, body)
+	}
+	if err != nil {
+		return fmt.Errorf("close %s: %w", ch.identity, err)
+	}
+	return nil
+}
+
+func (ch *Charger) order(ctx context.Context, what unixipc.Type, flags unixipc.Flags, payload []byte) error {
+	l := ch.loop.link.Load()
+	if l == nil {
+		return ErrNoLink
+	}
+	return l.order(ctx, what, flags, ch.identity, payload)
+}

@@ -1,0 +1,81 @@
+package proc
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"holdfast/unixipc"
+)
+
+// Outcomes of an order (Charger.Send, Charger.Close) that was not carried out.
+// Match them with errors.Is.
+var (
+	// ErrOffline: no such charger is connected.
+	ErrOffline = errors.New("charger is offline")
+	// ErrClosed: the connection ended before the message was written.
+	ErrClosed = errors.New("the charger's connection ended first")
+	// ErrFull: the charger does not read and its buffer is full.
+	ErrFull = errors.New("charger does not read, its buffer is full")
+	// ErrNoLink: there is no link to the gateway now. The order was not sent,
+	// so it is safe to try again.
+	ErrNoLink = errors.New("no link to the gateway")
+	// ErrLinkLost: the link ended after the order was sent and before its
+	// outcome came back. It may have been carried out or not.
+	ErrLinkLost = errors.New("link to the gateway lost, outcome unknown")
+)
+
+// ErrDrainTimeout is returned by Run when handlers were still busy at the end
+// of Config.DrainTimeout. The gateway redelivers what they left.
+var ErrDrainTimeout = errors.New("processor not drained in time")
+
+// RefusedError says that the gateway found fault with what it was sent.
+type RefusedError struct {
+	What string // HELLO, SEND or CLOSE; "link" for a fault in the middle of a link
+	Why  string // in the gateway's words
+}
+
+func (e *RefusedError) Error() string { return "gateway refused " + e.What + ": " + e.Why }
+
+// outcomeError turns the RESULT of an order into an error, nil if it was done.
+func outcomeError(what unixipc.Type, r unixipc.ResultBody) error {
+	switch r.Status {
+	case unixipc.StatusOK:
+		return nil
+	case unixipc.StatusOffline:
+		return ErrOffline
+	case unixipc.StatusClosed:
+		return ErrClosed
+	case unixipc.StatusFull:
+		return ErrFull
+	case unixipc.StatusRefused:
+		return &RefusedError{What: what.String(), Why: r.Detail}
+	}
+	return &RefusedError{What: what.String(), Why: fmt.Sprintf("%s %s", r.Status, r.Detail)}
+}
+
+// RetryAfter wraps the error of a Handler with the pause after which the
+// message is to be delivered again, in steps of a millisecond. It returns nil
+// if err is nil.
+func RetryAfter(err error, d time.Duration) error {
+	if err == nil {
+		return nil
+	}
+	return &retryError{err, max(d, 0)}
+}
+
+type retryError struct {
+	err   error
+	after time.Duration
+}
+
+func (e *retryError) Error() string { return e.err.Error() }
+func (e *retryError) Unwrap() error { return e.err }
+
+// retryAfter is the pause that a handler's error asks for.
+func retryAfter(err error) time.Duration {
+	if r, ok := errors.AsType[*retryError](err); ok {
+		return r.after
+	}
+	return DefaultRetry
+}

@@ -1,0 +1,248 @@
+package proc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"holdfast/unixipc"
+)
+
+const (
+	// helloTimeout is how long the gateway may take to answer a HELLO.
+	helloTimeout = 10 * time.Second
+	// maxUnwritten bounds the frames that wait for a gateway that does not read,
+	// in bytes; beyond it workers wait, too.
+	maxUnwritten = 1 << 20
+	// lastWords is how long to read on after a write has failed: the gateway may
+	// have said why it closed the link.
+	lastWords = time.Second
+)
+
+// errDrained ends a link that has nothing left to do.
+var errDrained = errors.New("drained")
+
+// link is one connection to a loop of the gateway, from HELLO to its end. Its
+// loop's goroutine reads; anyone may write. A link does not come back: after
+// its end it takes frames and forgets them.
+type link struct {
+	conn    net.Conn
+	in      frameReader
+	welcome unixipc.WelcomeBody
+
+	mu       sync.Mutex
+	out      []byte // whole frames, not yet written
+	spare    []byte // the buffer before, empty
+	writing  bool   // somebody is in conn.Write, and writes what is added meanwhile
+	lost     bool   // no frames any more
+	progress sync.Cond
+	token    uint64                             // of the last order
+	orders   map[uint64]chan unixipc.ResultBody // by token; closed when the link is lost
+}
+
+// join sends HELLO on conn and waits for WELCOME. conn stays the caller's to
+// close when it fails. A *RefusedError is for good.
+func join(conn net.Conn, hello unixipc.HelloBody) (*link, error) {
+	l := &link{
+		conn:   conn,
+		in:     frameReader{src: conn, maxPayload: unixipc.MaxControl},
+		orders: make(map[uint64]chan unixipc.ResultBody),
+	}
+	l.progress.L = &l.mu
+	body, err := json.Marshal(hello)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(unixipc.Frame{Type: unixipc.Hello, Ref: unixipc.Version, Payload: body}.Append(nil)); err != nil {
+		return nil, fmt.Errorf("write HELLO: %w", err)
+	}
+	for {
+		f, ok, err := l.in.next()
+		switch {
+		case err != nil:
+			return nil, err
+		case !ok:
+			if err := l.in.fill(); err != nil {
+				return nil, fmt.Errorf("wait for WELCOME: %w", err)
+			}
+		case f.Type == unixipc.Refused:
+			return nil, refusal(unixipc.Hello.String(), f)
+		case f.Type == unixipc.Welcome:
+			if err := json.Unmarshal(f.Payload, &l.welcome); err != nil {
+				return nil, fmt.Errorf("read WELCOME: %w", err)
+			}
+			l.in.maxPayload = max(l.welcome.MaxMessage, unixipc.MaxControl)
+			return l, nil
+		default:
+			return nil, fmt.Errorf("%v instead of WELCOME", f.Type)
+		}
+	}
+}
+
+// read hands over what the gateway delivers, batch by batch, until the link
+// ends, and returns why: errDrained, or a fault.
+func (l *link) read(log *slog.Logger, deliver func([]arrival)) error {
+	var batch []arrival
+	for {
+		f, ok, err := l.in.next()
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			deliver(batch)
+			clear(batch)
+			batch = batch[:0]
+			if err := l.in.fill(); err != nil {
+				return err
+			}
+			continue
+		}
+		switch f.Type {
+		case unixipc.Opened, unixipc.Message, unixipc.Closed:
+			batch = append(batch, arrival{f.Key, delivery{
+				link: l, ref: f.Ref, kind: f.Type, flags: f.Flags, payload: bytes.Clone(f.Payload),
+			}})
+		case unixipc.Result:
+			var r unixipc.ResultBody
+			if err := json.Unmarshal(f.Payload, &r); err != nil {
+				return fmt.Errorf("read RESULT: %w", err)
+			}
+			if f.Flags&unixipc.ForDelivery != 0 {
+				log.Warn("reply was not written", "charger", string(f.Key), "delivery", f.Ref, "status", r.Status, "detail", r.Detail)
+			} else {
+				l.resolve(f.Ref, r)
+			}
+		case unixipc.Drained:
+			return errDrained
+		case unixipc.Refused:
+			return refusal("link", f)
+		}
+	}
+}
+
+func refusal(what string, f unixipc.Frame) error {
+	var r unixipc.RefusedBody
+	if json.Unmarshal(f.Payload, &r) != nil || r.Why == "" {
+		r.Why = "no reason given"
+	}
+	return &RefusedError{What: what, Why: r.Why}
+}
+
+// put adds a frame to the buffer. It waits while the buffer is full, and
+// reports false if the link is lost. The frame is written with the next flush.
+func (l *link) put(t unixipc.Type, flags unixipc.Flags, ref uint64, key string, payload []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.append(t, flags, ref, key, payload)
+}
+
+// append is put, with l.mu held.
+func (l *link) append(t unixipc.Type, flags unixipc.Flags, ref uint64, key string, payload []byte) bool {
+	for len(l.out) >= maxUnwritten && !l.lost {
+		if l.writing {
+			l.progress.Wait()
+		} else {
+			l.write()
+		}
+	}
+	if l.lost {
+		return false
+	}
+	l.out = append(unixipc.AppendHeader(l.out, t, flags, ref, key, len(payload)), payload...)
+	return true
+}
+
+// flush sees to it that everything in the buffer gets written, by this
+// goroutine or by the one that is writing already.
+func (l *link) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.writing {
+		l.write()
+	}
+}
+
+// write writes until the buffer is empty. l.mu is held, except while writing.
+func (l *link) write() {
+	for len(l.out) > 0 && !l.lost {
+		frames := l.out
+		l.out, l.spare, l.writing = l.spare, nil, true
+		l.mu.Unlock()
+		_, err := l.conn.Write(frames)
+		l.mu.Lock()
+		l.writing = false
+		if cap(frames) <= maxUnwritten {
+			l.spare = frames[:0]
+		}
+		if err != nil {
+			l.lost = true
+			l.conn.SetReadDeadline(time.Now().Add(lastWords)) // the reader ends the link
+		}
+		l.progress.Broadcast()
+	}
+}
+
+// order sends an order to the gateway and waits for its outcome.
+func (l *link) order(ctx context.Context, what unixipc.Type, flags unixipc.Flags, key string, payload []byte) error {
+	if limit := l.welcome.MaxMessage; limit > 0 && len(payload) > limit {
+		return &RefusedError{What: what.String(), Why: fmt.Sprintf("%d bytes are over the gateway's limit of %d", len(payload), limit)}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	outcome := make(chan unixipc.ResultBody, 1)
+	l.mu.Lock()
+	l.token++
+	token := l.token
+	sent := l.append(what, flags, token, key, payload)
+	if sent {
+		l.orders[token] = outcome
+	}
+	l.mu.Unlock()
+	if !sent {
+		return ErrNoLink
+	}
+	l.flush()
+	select {
+	case r, ok := <-outcome:
+		if !ok {
+			return ErrLinkLost
+		}
+		return outcomeError(what, r)
+	case <-ctx.Done():
+		l.mu.Lock()
+		delete(l.orders, token)
+		l.mu.Unlock()
+		return ctx.Err()
+	}
+}
+
+// resolve gives an order its outcome.
+func (l *link) resolve(token uint64, r unixipc.ResultBody) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if outcome := l.orders[token]; outcome != nil {
+		delete(l.orders, token)
+		outcome <- r
+	}
+}
+
+// end closes the connection and lets go of everyone who waits for it.
+func (l *link) end() {
+	l.conn.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost = true
+	l.out, l.spare = nil, nil
+	for token, outcome := range l.orders {
+		delete(l.orders, token)
+		close(outcome)
+	}
+	l.progress.Broadcast()
+}

@@ -1,0 +1,118 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"holdfast/unixipc"
+)
+
+// Handler answers one message of a charger.
+//
+// The bytes it returns are the reply, sent with the acknowledgement as the same
+// kind of WebSocket message (text or binary) as m. A nil or empty reply
+// acknowledges without answering.
+//
+// An error gives the delivery back to the gateway (NACK), which delivers it
+// again after DefaultRetry, or after the pause that RetryAfter asks for, to
+// another processor if there is one. Until then the charger receives nothing
+// new, but deliveries that were already on their way here are handled.
+//
+// ctx outlives the context of Run: it ends when Config.DrainTimeout is over.
+//
+// A panic is not recovered: the process ends, and the message moves on to
+// another processor, which is what the gateway's limit of attempts is for.
+type Handler func(ctx context.Context, ch *Charger, m Message) (reply []byte, err error)
+
+// Message is one WebSocket message of a charger.
+type Message struct {
+	Payload     []byte // the handler's to keep and to change
+	Binary      bool   // a binary message; OCPP sends text
+	Redelivered bool   // a processor, perhaps this one, may have acted on it before
+}
+
+const (
+	// DefaultRetry is the pause before a message comes again whose handler
+	// failed without asking for one with RetryAfter.
+	DefaultRetry = time.Second
+	// DefaultConcurrency is Config.Concurrency when it is zero.
+	DefaultConcurrency = 64
+	// DefaultDrainTimeout is Config.DrainTimeout when it is zero.
+	DefaultDrainTimeout = 30 * time.Second
+)
+
+// Config says how to run a processor. Its zero value is ready to use.
+type Config struct {
+	// Name, 1 to 64 printable ASCII characters, decides which chargers come
+	// here: a processor that returns under its old name gets its chargers back.
+	// Default: name of the program, "-", process id.
+	Name string
+	// Subprotocols that the processor takes, such as "ocpp1.6"; empty: all.
+	Subprotocols []string
+	// Window is how many deliveries may be unacknowledged on a link at once;
+	// 0: the gateway's default.
+	Window int
+	// Concurrency is how many chargers are worked on at once, over all loops.
+	Concurrency int
+	// Opened, if set, is called when a charger connects or moves here from
+	// another processor, before its first message. It is acknowledged when it
+	// returns.
+	Opened func(ctx context.Context, ch *Charger, o unixipc.OpenedBody)
+	// Closed, if set, is called when the connection of a charger has ended,
+	// after its last message.
+	Closed func(ctx context.Context, ch *Charger, c unixipc.ClosedBody)
+	// DrainTimeout is how long handlers may take to finish once the context of
+	// Run has ended. After it their context is cancelled.
+	DrainTimeout time.Duration
+	// Logger; nil: slog.Default().
+	Logger *slog.Logger
+}
+
+// Run runs a processor with the default Config.
+func Run(ctx context.Context, socket string, h Handler) error {
+	return Config{}.Run(ctx, socket, h)
+}
+
+// Run joins the gateway that listens on socket, now or later, and handles what
+// it delivers until ctx ends. Then it drains: no new deliveries, those that are
+// here are finished, and Run returns nil. It returns earlier only with a
+// *RefusedError, when the gateway refuses the HELLO (its name, its version);
+// trying again would not help. A drain that takes longer than DrainTimeout ends
+// with ErrDrainTimeout.
+func (c Config) Run(ctx context.Context, socket string, h Handler) error {
+	if h == nil {
+		return errors.New("proc: Run without a Handler")
+	}
+	if c.Name == "" {
+		c.Name = defaultName(os.Args[0], os.Getpid())
+	}
+	if c.Concurrency <= 0 {
+		c.Concurrency = DefaultConcurrency
+	}
+	if c.DrainTimeout <= 0 {
+		c.DrainTimeout = DefaultDrainTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	c.Logger = c.Logger.With("processor", c.Name)
+	return newRunner(c, socket, h).run(ctx)
+}
+
+// defaultName makes the name of a program one that a HELLO may carry.
+func defaultName(program string, pid int) string {
+	suffix := fmt.Sprintf("-%d", pid)
+	base := strings.Map(func(r rune) rune {
+		if r < '!' || r > '~' {
+			return '_'
+		}
+		return r
+	}, filepath.Base(program))
+	return base[:min(len(base), 64-len(suffix))] + suffix
+}

@@ -1,0 +1,322 @@
+package proctest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"holdfast/unixipc"
+)
+
+// ErrNotWritten says that a processor's reply came too late: the connection
+// that it belonged to was closed before.
+var ErrNotWritten = errors.New("proctest: reply came after the connection was closed")
+
+// Order is something a processor sent by itself, not as a reply.
+type Order struct {
+	Payload []byte             // of a SEND
+	Binary  bool               // of a SEND
+	Close   *unixipc.CloseBody // of a CLOSE, else nil
+}
+
+// Delivery is an OPENED, MESSAGE or CLOSED on its way to a processor and back.
+type Delivery struct {
+	gw         *Gateway
+	kind       unixipc.Type
+	flags      unixipc.Flags
+	payload    []byte
+	connection int // of its charger, counted
+
+	ref      uint64 // of the last attempt
+	inFlight bool
+	attempts int
+
+	acked      bool
+	reply      []byte
+	replyFlags unixipc.Flags
+	err        error
+}
+
+// Reply waits for the acknowledgement and returns the reply that came with it,
+// nil if none.
+func (d *Delivery) Reply(ctx context.Context) ([]byte, error) {
+	err := d.gw.wait(ctx, fmt.Sprintf("the ACK of %v %q", d.kind, d.payload), func() bool { return d.acked })
+	if err != nil {
+		return nil, err
+	}
+	return d.reply, d.err
+}
+
+// Attempts is how often the delivery was sent to a processor so far.
+func (d *Delivery) Attempts() int {
+	d.gw.mu.Lock()
+	defer d.gw.mu.Unlock()
+	return d.attempts
+}
+
+// BinaryReply reports whether the reply was to be a binary message.
+func (d *Delivery) BinaryReply() bool {
+	d.gw.mu.Lock()
+	defer d.gw.mu.Unlock()
+	return d.replyFlags&unixipc.Binary != 0
+}
+
+// charger is the gateway's side of a charger: its line of deliveries. gw.mu
+// guards it.
+type charger struct {
+	gw          *Gateway
+	identity    string
+	subprotocol string
+	open        bool
+	connections int
+	opened      time.Time
+
+	line    []*Delivery // unacknowledged, in order
+	lastRef uint64
+	owner   *link
+	held    *time.Timer // after a NACK: no deliveries until it fires
+
+	orders []Order
+	answer unixipc.Status // to orders; "" follows from open
+}
+
+func (gw *Gateway) charger(identity string) *charger {
+	ch := gw.chargers[identity]
+	if ch == nil {
+		ch = &charger{gw: gw, identity: identity}
+		gw.chargers[identity] = ch
+	}
+	return ch
+}
+
+func (gw *Gateway) connected(identity string) *charger {
+	ch := gw.chargers[identity]
+	if ch == nil || !ch.open {
+		panic("proctest: charger " + identity + " is not connected")
+	}
+	return ch
+}
+
+// Open connects a charger. Opening one that is connected panics.
+func (gw *Gateway) Open(identity, subprotocol string) *Delivery {
+	gw.mu.Lock()
+	defer gw.mu.Unlock()
+	ch := gw.charger(identity)
+	if ch.open {
+		panic("proctest: charger " + identity + " is connected already")
+	}
+	ch.open, ch.subprotocol, ch.opened = true, subprotocol, time.Now()
+	ch.connections++
+	return ch.add(unixipc.Opened, 0, ch.openedBody(false))
+}
+
+// Message lets a charger send a text message. Like BinaryMessage, Call and
+// CloseCharger it panics if the charger is not connected.
+func (gw *Gateway) Message(identity string, payload []byte) *Delivery {
+	gw.mu.Lock()
+	defer gw.mu.Unlock()
+	return gw.connected(identity).add(unixipc.Message, 0, payload)
+}
+
+// BinaryMessage lets a charger send a binary message.
+func (gw *Gateway) BinaryMessage(identity string, payload []byte) *Delivery {
+	gw.mu.Lock()
+	defer gw.mu.Unlock()
+	return gw.connected(identity).add(unixipc.Message, unixipc.Binary, payload)
+}
+
+// Call sends a text message and waits for the reply, nil if there was none.
+func (gw *Gateway) Call(ctx context.Context, identity string, payload []byte) ([]byte, error) {
+	return gw.Message(identity, payload).Reply(ctx)
+}
+
+// CloseCharger ends the connection of a charger, from the charger's side.
+func (gw *Gateway) CloseCharger(identity string, code int, reason string) *Delivery {
+	gw.mu.Lock()
+	defer gw.mu.Unlock()
+	return gw.connected(identity).close(code, reason, "charger")
+}
+
+// Order waits for the next order to a charger that no call of Order has
+// returned yet.
+func (gw *Gateway) Order(ctx context.Context, identity string) (o Order, err error) {
+	err = gw.wait(ctx, "an order to "+identity, func() bool {
+		ch := gw.charger(identity)
+		if len(ch.orders) == 0 {
+			return false
+		}
+		o, ch.orders = ch.orders[0], ch.orders[1:]
+		return true
+	})
+	return o, err
+}
+
+// Answer makes all further orders to a charger fail with a status, or, with "",
+// no longer. They are not recorded.
+func (gw *Gateway) Answer(identity string, status unixipc.Status) {
+	gw.mu.Lock()
+	defer gw.mu.Unlock()
+	gw.charger(identity).answer = status
+}
+
+// The rest is called with gw.mu held.
+
+func (ch *charger) openedBody(moved bool) []byte {
+	return mustJSON(unixipc.OpenedBody{
+		Subprotocol: ch.subprotocol, Path: "/ocpp/", Remote: "192.0.2.7:40112", Opened: ch.opened, Moved: moved,
+	})
+}
+
+func (ch *charger) close(code int, reason, by string) *Delivery {
+	ch.open = false
+	return ch.add(unixipc.Closed, 0, mustJSON(unixipc.ClosedBody{Code: code, Reason: reason, By: by}))
+}
+
+func (ch *charger) add(kind unixipc.Type, flags unixipc.Flags, payload []byte) *Delivery {
+	d := &Delivery{gw: ch.gw, kind: kind, flags: flags, payload: payload, connection: ch.connections}
+	ch.line = append(ch.line, d)
+	ch.pump()
+	return d
+}
+
+// pump delivers what may be delivered. A charger moves only when nothing of its
+// is in flight; a new owner first gets an OPENED.
+func (ch *charger) pump() {
+	if ch.held != nil || len(ch.line) == 0 {
+		return
+	}
+	if ch.owner == nil {
+		if ch.owner = ch.gw.choose(ch); ch.owner == nil {
+			return
+		}
+		if ch.line[0].kind != unixipc.Opened {
+			moved := &Delivery{gw: ch.gw, kind: unixipc.Opened, payload: ch.openedBody(true)}
+			ch.line = slices.Insert(ch.line, 0, moved)
+		}
+	}
+	if ch.owner.draining {
+		return
+	}
+	for _, d := range ch.line[:min(len(ch.line), ch.gw.ChargerWindow)] {
+		if d.inFlight {
+			continue
+		}
+		if d.attempts > 0 {
+			d.flags |= unixipc.Redelivered
+		}
+		ch.lastRef++
+		d.ref, d.inFlight = ch.lastRef, true
+		d.attempts++
+		ch.owner.put(d.kind, d.flags, d.ref, ch.identity, d.payload)
+	}
+}
+
+// find is the delivery that l has in flight under ref, or -1.
+func (ch *charger) find(l *link, ref uint64) int {
+	if ch.owner != l {
+		return -1
+	}
+	return slices.IndexFunc(ch.line, func(d *Delivery) bool { return d.inFlight && d.ref == ref })
+}
+
+// ack takes the ACK of a delivery, and says what became of its reply.
+func (ch *charger) ack(l *link, f unixipc.Frame) unixipc.Status {
+	i := ch.find(l, f.Ref)
+	if i < 0 {
+		return unixipc.StatusRefused
+	}
+	d := ch.line[i]
+	ch.line = slices.Delete(ch.line, i, i+1)
+	d.acked, d.inFlight = true, false
+	status := unixipc.StatusOK
+	switch {
+	case len(f.Payload) == 0:
+	case d.kind != unixipc.Message:
+		status = unixipc.StatusRefused
+	case !ch.open || d.connection != ch.connections:
+		status, d.err = unixipc.StatusClosed, ErrNotWritten
+	default:
+		d.reply, d.replyFlags = slices.Clone(f.Payload), f.Flags
+	}
+	ch.settle(l)
+	return status
+}
+
+// nack takes the NACK of a delivery: it is held, with all that follow.
+func (ch *charger) nack(l *link, ref uint64, after time.Duration) {
+	i := ch.find(l, ref)
+	if i < 0 {
+		return
+	}
+	ch.line[i].inFlight = false
+	if ch.held != nil {
+		ch.held.Stop()
+	}
+	gw := ch.gw
+	var timer *time.Timer
+	timer = time.AfterFunc(after, func() {
+		gw.mu.Lock()
+		defer gw.mu.Unlock()
+		if ch.held == timer {
+			ch.held = nil
+			ch.pump()
+		}
+	})
+	ch.held = timer
+	ch.settle(l)
+}
+
+// settle goes on after a delivery has left l.
+func (ch *charger) settle(l *link) {
+	if l.draining && ch.inFlight() == 0 {
+		ch.disown()
+	}
+	ch.pump()
+	l.checkDrained()
+	ch.gw.change()
+}
+
+func (ch *charger) inFlight() (n int) {
+	for _, d := range ch.line {
+		if d.inFlight {
+			n++
+		}
+	}
+	return n
+}
+
+// disown takes the charger from its owner, with what is unacknowledged.
+func (ch *charger) disown() {
+	ch.owner = nil
+	for _, d := range ch.line {
+		d.inFlight = false
+	}
+	// An OPENED that only said "moved here" is made anew for the next owner.
+	if len(ch.line) > 0 && ch.line[0].kind == unixipc.Opened && ch.line[0].connection == 0 {
+		ch.line = ch.line[1:]
+	}
+}
+
+// order carries out a SEND or CLOSE.
+func (ch *charger) order(o Order) unixipc.Status {
+	switch {
+	case ch.answer != "":
+		return ch.answer
+	case !ch.open:
+		return unixipc.StatusOffline
+	}
+	ch.orders = append(ch.orders, o)
+	ch.gw.change()
+	return unixipc.StatusOK
+}
+
+func mustJSON(body any) []byte {
+	b, err := json.Marshal(body)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}

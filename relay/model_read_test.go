@@ -1,0 +1,150 @@
+package relay
+
+import (
+	"encoding/json"
+
+	"holdfast/unixipc"
+)
+
+// read has the processors read what the relay wrote, in random pieces, and
+// checks each frame against the promises.
+func (m *model) read() {
+	for _, l := range m.links {
+		for {
+			b := l.l.Unwritten()
+			if len(b) == 0 {
+				break
+			}
+			n := 1 + m.rnd.IntN(len(b))
+			l.in = append(l.in, b[:n]...)
+			m.r.Wrote(l.l, n)
+		}
+		for {
+			f, n, err := unixipc.Parse(l.in, 1<<20)
+			if err != nil {
+				m.fail("link %d: %v", l.l.id, err)
+				return
+			}
+			if n == 0 {
+				break
+			}
+			l.in = l.in[n:]
+			m.frame(l, f)
+		}
+	}
+}
+
+func (m *model) frame(l *modelLink, f unixipc.Frame) {
+	switch f.Type {
+	case unixipc.Welcome:
+	case unixipc.Drained:
+		l.drained = true
+		if len(l.flying) > 0 {
+			m.fail("link %d is told DRAINED with %d deliveries in flight", l.l.id, len(l.flying))
+		}
+	case unixipc.Refused:
+		l.refused = true
+	case unixipc.Result:
+		var body unixipc.ResultBody
+		_ = json.Unmarshal(f.Payload, &body)
+		l.results[f.Ref] = body.Status
+	case unixipc.Opened, unixipc.Message, unixipc.Closed:
+		m.delivered(l, f)
+	default:
+		m.fail("link %d got %v", l.l.id, f.Type)
+	}
+}
+
+func (m *model) delivered(l *modelLink, f unixipc.Frame) {
+	c := m.charger(string(f.Key))
+	d := modelDelivery{f: f}
+	again := f.Flags&unixipc.Redelivered != 0
+	m.Deliveries++
+	if again {
+		m.Redeliveries++
+	}
+	if l.drained {
+		m.fail("link %d got a delivery after DRAINED", l.l.id)
+	}
+	for _, other := range m.links {
+		for _, o := range other.flying {
+			if string(o.f.Key) != c.identity {
+				continue
+			}
+			if other != l {
+				m.fail("%s is delivered to link %d while link %d has it in flight", c.identity, l.l.id, other.l.id)
+			}
+			if o.f.Ref >= f.Ref {
+				m.fail("%s delivery %d comes after %d", c.identity, f.Ref, o.f.Ref)
+			}
+		}
+	}
+	switch f.Type {
+	case unixipc.Opened:
+		var body unixipc.OpenedBody
+		_ = json.Unmarshal(f.Payload, &body)
+		if body.Moved {
+			m.Moves++
+			for _, other := range m.links {
+				delete(other.owns, c.identity)
+			}
+		}
+		l.owns[c.identity] = true
+	case unixipc.Message:
+		if !l.owns[c.identity] {
+			m.fail("link %d got a message of %s before its OPENED", l.l.id, c.identity)
+		}
+		d.serial = serialOf(f.Payload)
+		if d.serial != c.first+1 && !again {
+			m.fail("%s message %d comes for the first time after %d", c.identity, d.serial, c.first)
+		}
+		c.first = max(c.first, d.serial)
+		if c.acked[d.serial] {
+			m.fail("%s message %d is delivered though acknowledged", c.identity, d.serial)
+		}
+	case unixipc.Closed:
+		if !l.owns[c.identity] {
+			m.fail("link %d got CLOSED of %s before its OPENED", l.l.id, c.identity)
+		}
+	}
+	m.event("link %d gets %v %s %d (message %d, again %v)", l.l.id, f.Type, c.identity, f.Ref, d.serial, again)
+	l.flying = append(l.flying, d)
+}
+
+// check holds the relay's own books against each other.
+func (m *model) check() {
+	bytes := 0
+	inFlight := map[*Link]int{}
+	owned := map[*Link]int{}
+	for _, c := range m.r.chargers {
+		n := 0
+		for i := range c.q.entriesOrNil() {
+			e := &c.q.entries[i]
+			bytes += e.size
+			if e.number != 0 {
+				n++
+			}
+		}
+		if n != int(c.inFlight) {
+			m.fail("%s counts %d in flight; there are %d", c.identity, c.inFlight, n)
+		}
+		if c.owner == nil && n > 0 {
+			m.fail("%s has no owner but %d in flight", c.identity, n)
+		}
+		inFlight[c.owner] += n
+		owned[c.owner]++
+	}
+	if bytes != m.r.bytes {
+		m.fail("%d bytes are accounted for; there are %d", m.r.bytes, bytes)
+	}
+	for _, l := range m.r.links {
+		walked := 0
+		l.all(func(*Charger) { walked++ })
+		if l.inFlight != inFlight[l] || l.chargers != owned[l] || walked != owned[l] {
+			m.fail("link %d counts %d in flight and %d chargers; there are %d and %d", l.id, l.inFlight, l.chargers, inFlight[l], owned[l])
+		}
+		if l.inFlight > l.window {
+			m.fail("link %d has %d in flight; its window is %d", l.id, l.inFlight, l.window)
+		}
+	}
+}
