@@ -131,6 +131,9 @@ func refusal(what string, f unixipc.Frame) error {
 	if json.Unmarshal(f.Payload, &r) != nil || r.Why == "" {
 		r.Why = "no reason given"
 	}
+	if r.Retry {
+		return fmt.Errorf("%s refused for now: %s", what, r.Why)
+	}
 	return &RefusedError{What: what, Why: r.Why}
 }
 

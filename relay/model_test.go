@@ -63,7 +63,6 @@ type modelCharger struct {
 	poisoned map[int]bool
 	expect   []string // replies the charger is to get on its connection, in order
 	position uint64
-	got      uint64 // position told by Sent
 }
 
 // delivery as a processor sees it.

@@ -79,4 +79,5 @@ type ResultBody struct {
 type RefusedBody struct {
 	Why      string `json:"why"`
 	Versions []int  `json:"versions,omitempty"` // protocol versions the gateway speaks
+	Retry    bool   `json:"retry,omitempty"`    // the same may be welcome later: not the processor's fault
 }

@@ -98,12 +98,12 @@ func (r *reception) run() {
 func (r *reception) welcome(c *net.UnixConn) {
 	who := peerOf(c)
 	if n := r.joined.Add(1); int(n) > r.maxLinks {
-		r.refuse(c, who, fmt.Errorf("there are %d links already (-max-links)", r.maxLinks))
+		r.refuse(c, who, fmt.Errorf("there are %d links already (-max-links)", r.maxLinks), true)
 		return
 	}
 	hello, rest, err := readHello(c, r.worlds[0].relay)
 	if err != nil {
-		r.refuse(c, who, err)
+		r.refuse(c, who, err, false)
 		return
 	}
 	fd, err := conn.Take(c)
@@ -150,10 +150,10 @@ func readHello(c *net.UnixConn, check *relay.Relay) (h unixipc.HelloBody, rest [
 	}
 }
 
-func (r *reception) refuse(c *net.UnixConn, who peer, why error) {
+func (r *reception) refuse(c *net.UnixConn, who peer, why error, retry bool) {
 	r.joined.Add(-1)
 	r.log.Warn("processor refused", "pid", who.pid, "uid", who.uid, "reason", why.Error())
-	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: []int{unixipc.Version}})
+	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: []int{unixipc.Version}, Retry: retry})
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = c.Write(unixipc.Frame{Type: unixipc.Refused, Payload: body}.Append(nil))
 	_ = c.Close()

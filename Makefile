@@ -1,0 +1,71 @@
+# make is the only door: CI and people call the same targets.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+TOOL     = go tool -modfile=tools.mod
+BUILD    = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)"
+FUZZTIME ?= 10s
+PORT     ?= 8887
+
+.PHONY: check build fmt fmt-check vet staticcheck cross test fuzz run demo bench bench-hold bench-relay setup-tests setup-bench clean
+
+check: fmt-check vet staticcheck cross test ## everything that must hold before a commit
+
+build:
+	$(BUILD) -o bin/ ./cmd/...
+
+fmt:
+	$(TOOL) gofumpt -w cmd conn relay proc unixipc tests
+
+fmt-check:
+	@out=$$($(TOOL) gofumpt -l cmd conn relay proc unixipc tests); \
+	if [ -n "$$out" ]; then echo "not formatted (make fmt):"; echo "$$out"; exit 1; fi
+
+vet:
+	go vet ./...
+	cd tests && go vet ./...
+
+staticcheck:
+	$(TOOL) staticcheck ./...
+	cd tests && go tool -modfile=../tools.mod staticcheck ./...
+
+# Compiles everything for the other architecture, tests included.
+cross:
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+
+test: setup-tests ## all tests, with -race; the model test prints its number of schedules
+	go test -race ./...
+	go test -race -count=1 -v -run '^TestModel$$' ./relay
+	cd tests && go test -race -timeout 20m ./...
+
+setup-tests: tests/realclients/node_modules/.done
+
+tests/realclients/node_modules/.done: tests/realclients/package-lock.json
+	cd tests/realclients && npm ci --no-audit --no-fund --silent
+	touch $@
+
+fuzz: ## every fuzz target, FUZZTIME each
+	@set -e; for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "== $$pkg $$target"; \
+	    go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+run: build ## the gateway with the reference processor; Ctrl-C ends both
+	@deploy/run.sh $(PORT)
+
+demo: build ## processors killed and replaced under load; ends with a table of what the chargers noticed
+	cd tests && go run ./cmd/demo -holdfast ../bin/holdfast -processor ../bin/processor
+
+bench: bench-relay bench-hold
+
+bench-relay: build setup-bench ## rate, latency and CPU per message beside nginx and a bare echo server
+	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/relaybench -holdfast ../bin/holdfast -echo ../bin/echo -load ../bin/load
+
+bench-hold: build ## memory and CPU of 15,000 idle connections
+	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/holdbench -holdfast ../bin/holdfast -echo ../bin/echo -load ../bin/load
+
+setup-bench:
+	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { echo "nginx is missing: apt-get install nginx-light"; exit 1; }
+
+clean:
+	rm -rf bin

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Imports point one way: docs/architecture.md says which.
+var allowed = map[string][]string{
+	"holdfast/conn":          {"golang.org/x/sys", "golang.org/x/crypto"},
+	"holdfast/unixipc":       {"golang.org/x/sys", "golang.org/x/crypto"},
+	"holdfast/relay":         {"holdfast/unixipc"},
+	"holdfast/proc":          {"holdfast/unixipc"},
+	"holdfast/proc/proctest": {"holdfast/unixipc"},
+	"holdfast/cmd/processor": {"holdfast/proc", "holdfast/unixipc"},
+	"holdfast/cmd/holdfast":  {"holdfast/conn", "holdfast/relay", "holdfast/unixipc", "golang.org/x/sys"},
+}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}:{{join .Imports " "}}`, "holdfast/...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		pkg, imports, _ := strings.Cut(strings.TrimSpace(line), ":")
+		may, known := allowed[pkg]
+		if !known && imports != "" {
+			t.Errorf("%s has no rule here: which packages may it import?", pkg)
+		}
+		for imported := range strings.FieldsSeq(imports) {
+			if !strings.Contains(imported, ".") && !strings.HasPrefix(imported, "holdfast/") {
+				continue // the standard library
+			}
+			if !slices.ContainsFunc(may, func(a string) bool {
+				return imported == a || strings.HasPrefix(imported, a+"/") && !strings.HasPrefix(a, "holdfast/")
+			}) {
+				t.Errorf("%s imports %s; it may import only %v", pkg, imported, may)
+			}
+		}
+	}
+}
