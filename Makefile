@@ -62,7 +62,7 @@ bench-relay: build setup-bench ## rate, latency and CPU per message beside nginx
 	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/relaybench -holdfast ../bin/holdfast -echo ../bin/echo -load ../bin/load
 
 bench-hold: build ## memory and CPU of 15,000 idle connections
-	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/holdbench -holdfast ../bin/holdfast -echo ../bin/echo -load ../bin/load
+	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/holdbench -holdfast ../bin/holdfast -echo ../bin/echo
 
 setup-bench:
 	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { echo "nginx is missing: apt-get install nginx-light"; exit 1; }

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"encoding/binary"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -88,6 +89,7 @@ func appendClose(dst []byte, code int, reason string) []byte {
 	if !SendableCode(code) {
 		return appendHeader(dst, opClose, false, 0)
 	}
+	reason = strings.ToValidUTF8(reason, "?") // it may quote a request
 	if len(reason) > maxControl-2 {
 		cut := maxControl - 2
 		for cut > 0 && !utf8.RuneStart(reason[cut]) {

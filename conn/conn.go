@@ -24,12 +24,11 @@ type Conn struct {
 	interest   uint32 // what epoll watches for
 	held       int32  // bytes of Loop.memory on this connection's account
 
-	timer    timer
-	life     tick // when the last byte came
-	pingAt   tick // when the next ping is due
-	stalled  tick // since when nothing could be written; 0: not stalled
-	starved  tick // since when pauseMemory holds; 0: it does not
-	deadline tick // of the close handshake, or of draining
+	timer   timer
+	life    tick // when the last byte came
+	due     tick // the next ping; from phaseClosing on, the end of the close handshake
+	stalled tick // since when nothing could be written; 0: not stalled
+	starved tick // since when pauseMemory holds; 0: it does not
 
 	dirty    bool // in Loop.dirty
 	queued   bool // in Loop.resumed
@@ -57,11 +56,11 @@ func (l *Loop) Add(fd int, s State, user any, early []byte) (*Conn, error) {
 	now := l.tick()
 	c.life = now
 	if every := ticks(l.cfg.PingInterval); every > 0 {
-		c.pingAt = now + 1 + rand.N(every)
+		c.due = now + 1 + rand.N(every)
 	}
 	c.arm()
 	if len(early) > 0 {
-		c.unread = append(c.unread, early...)
+		c.decoder.keep(bytes.Clone(early))
 		c.goOnLater()
 	}
 	return c, nil
@@ -104,6 +103,9 @@ func (c *Conn) ready(events uint32) {
 }
 
 func (c *Conn) read() {
+	if c.queued {
+		return // what was read before comes first; epoll will report this again
+	}
 	l := c.loop
 	n, errno := Read(int(c.fd), l.buf)
 	switch {
@@ -124,9 +126,10 @@ func (c *Conn) ingest(b []byte, own bool) {
 	lim := bounds{c.loop.cfg.MaxMessage, c.DeflateBits != 0}
 	for len(b) > 0 && c.phase <= phaseClosing {
 		if c.pause != 0 {
-			if c.unread = b; !own {
-				c.unread = bytes.Clone(b)
+			if !own {
+				b = bytes.Clone(b)
 			}
+			c.decoder.keep(b)
 			break
 		}
 		ev, rest, ok, fault := c.decoder.next(b, lim)
@@ -169,7 +172,7 @@ func (c *Conn) handle(ev event) {
 // reading from it when that is more than there is.
 func (c *Conn) account() {
 	l := c.loop
-	holds := int32(c.decoder.memory() + cap(c.unread))
+	holds := int32(c.decoder.memory())
 	grown := holds - c.held
 	l.memory += int(grown)
 	c.held = holds
@@ -201,6 +204,7 @@ func (c *Conn) resume(why pause) {
 	c.setPause(c.pause &^ why)
 	if c.pause == 0 {
 		c.life = c.loop.tick() // silence was ours
+		c.arm()
 		c.goOnLater()
 	}
 }
@@ -220,8 +224,7 @@ func (c *Conn) goOnLater() {
 
 // goOn handles what was left unread by a pause.
 func (c *Conn) goOn() {
-	if b := c.unread; len(b) > 0 {
-		c.unread = nil
+	if b := c.decoder.takeUnread(); len(b) > 0 {
 		c.ingest(b, true)
 	}
 	if c.deaf && c.pause == 0 && c.phase <= phaseClosing {
@@ -264,15 +267,11 @@ func (c *Conn) watch() {
 func (c *Conn) arm() {
 	l := c.loop
 	next := ^tick(0)
-	if c.phase != phaseOpen {
-		next = min(next, c.deadline)
-	} else {
-		if c.pingAt != 0 {
-			next = min(next, c.pingAt)
-		}
-		if l.cfg.IdleTimeout > 0 {
-			next = min(next, c.life+ticks(l.cfg.IdleTimeout))
-		}
+	if c.due != 0 {
+		next = min(next, c.due)
+	}
+	if c.phase == phaseOpen && l.cfg.IdleTimeout > 0 && c.pause == 0 {
+		next = min(next, c.life+ticks(l.cfg.IdleTimeout))
 	}
 	if c.stalled != 0 {
 		next = min(next, c.stalled+ticks(l.cfg.WriteTimeout))
@@ -298,7 +297,7 @@ func (c *Conn) expire() {
 		c.die(Close{CodeAbnormal, fmt.Sprintf("charger did not read for %v", l.cfg.WriteTimeout), ByGateway})
 		return
 	case c.phase != phaseOpen:
-		if now >= c.deadline {
+		if now >= c.due {
 			c.die(Close{CodeAbnormal, fmt.Sprintf("charger did not answer the close handshake in %v", l.cfg.CloseTimeout), ByGateway})
 			return
 		}
@@ -308,12 +307,12 @@ func (c *Conn) expire() {
 	case l.cfg.IdleTimeout > 0 && c.pause == 0 && due(c.life, l.cfg.IdleTimeout):
 		c.die(Close{CodeAbnormal, fmt.Sprintf("nothing received for %v", l.cfg.IdleTimeout), ByNetwork})
 		return
-	case c.pingAt != 0 && now >= c.pingAt:
+	case c.due != 0 && now >= c.due:
 		if c.out == nil { // an unwritten one is waiting to be answered otherwise
 			c.write(func(b []byte) []byte { return appendHeader(b, opPing, false, 0) })
 		}
 		every := ticks(l.cfg.PingInterval)
-		c.pingAt = now + max(1, every-every/10+rand.N(every/5+1))
+		c.due = now + max(1, every-every/10+rand.N(every/5+1))
 	}
 	c.arm()
 }

@@ -24,6 +24,8 @@ type partial struct {
 	utf8       utf8Check
 	msg        []byte // its payload so far, unmasked
 	control    []byte // payload so far of a control frame
+
+	unread []byte // received, and not to be decoded yet
 }
 
 // event is something complete: a message, or a control frame. Its payload
@@ -176,10 +178,30 @@ func (d *decoder) partial() *partial {
 	return d.part
 }
 
+// keep holds bytes until they are to be decoded.
+func (d *decoder) keep(b []byte) { d.partial().unread = b }
+
+// takeUnread returns what keep was given.
+func (d *decoder) takeUnread() (b []byte) {
+	if p := d.part; p != nil {
+		b, p.unread = p.unread, nil
+		d.settle()
+	}
+	return b
+}
+
+// settle lets go of a partial that says nothing.
+func (d *decoder) settle() {
+	if p := d.part; !p.inFrame && p.headLen == 0 && p.op == opContinuation && p.unread == nil {
+		d.part = nil
+	}
+}
+
 // memory is what the decoder holds, in bytes.
 func (d *decoder) memory() int {
-	if d.part == nil {
+	p := d.part
+	if p == nil {
 		return 0
 	}
-	return cap(d.part.msg) + cap(d.part.control)
+	return cap(p.msg) + cap(p.control) + cap(p.unread)
 }

@@ -11,7 +11,7 @@ func (c *Conn) Close(why Close) {
 	}
 	c.why = &why
 	c.phase = phaseClosing
-	c.deadline = c.loop.tick() + ticks(c.loop.cfg.CloseTimeout)
+	c.due = c.loop.tick() + ticks(c.loop.cfg.CloseTimeout)
 	c.write(func(b []byte) []byte { return appendClose(b, why.Code, why.Reason) })
 	c.arm()
 }
@@ -65,8 +65,8 @@ func (c *Conn) peerClosed(payload []byte) {
 func (c *Conn) drain() {
 	l := c.loop
 	c.phase = phaseDraining
-	c.deadline = l.tick() + ticks(l.cfg.CloseTimeout)
-	c.decoder, c.unread = decoder{}, nil
+	c.due = l.tick() + ticks(l.cfg.CloseTimeout)
+	c.decoder = decoder{}
 	c.pause, c.starved = 0, 0
 	c.account()
 	if c.deaf {
@@ -91,7 +91,7 @@ func (c *Conn) die(why Close) {
 	}
 	l := c.loop
 	c.phase = phaseGone
-	c.decoder, c.unread = decoder{}, nil
+	c.decoder = decoder{}
 	c.account()
 	if c.out != nil {
 		l.recycle(c.out)
@@ -112,13 +112,12 @@ func (c *Conn) die(why Close) {
 // deliverUnread handles what was received while reading was paused: it takes
 // no memory that is not held already, and a complete message is never dropped.
 func (c *Conn) deliverUnread() {
-	if len(c.unread) == 0 || c.phase > phaseClosing {
+	if c.phase > phaseClosing {
 		return
 	}
-	b := c.unread
-	c.unread = nil
+	b := c.decoder.takeUnread()
 	lim := bounds{c.loop.cfg.MaxMessage, c.DeflateBits != 0}
-	for len(b) > 0 {
+	for len(b) > 0 && c.phase <= phaseClosing {
 		ev, rest, ok, fault := c.decoder.next(b, lim)
 		if fault != nil {
 			return

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -83,7 +84,7 @@ func (h *Handshake) Serve(nc net.Conn) (s State, early []byte, err error) {
 		early, _ = br.Peek(n)
 	}
 	if a, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
-		s.Remote = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+		s.Remote = MakeRemote(a)
 	}
 	s.Opened = time.Now().UnixMilli()
 	if err := nc.SetDeadline(time.Time{}); err != nil {
@@ -95,7 +96,8 @@ func (h *Handshake) Serve(nc net.Conn) (s State, early []byte, err error) {
 // isNetwork tells a connection that failed from a request that is wrong.
 func isNetwork(err error) bool {
 	var ne net.Error
-	return errors.As(err, &ne) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	var target *url.Error // passes for a net.Error
+	return !errors.As(err, &target) && (errors.As(err, &ne) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF))
 }
 
 // decide holds the request against RFC 6455 section 4.2.1 and our own rules,
@@ -110,8 +112,8 @@ func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *
 			return s, "", r
 		}
 	}
-	var err error
-	s.Path, s.Identity, err = splitTarget(req.RequestURI, h.Paths)
+	path, identity, err := splitTarget(req.RequestURI, h.Paths)
+	s.Path, s.Identity = MakeName(path), identity
 	header := req.Header
 	key := header.Get("Sec-WebSocket-Key")
 	switch {
@@ -139,7 +141,7 @@ func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *
 	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
 	b.WriteString(acceptKey(key))
 	chosen, offered := h.subprotocol(header["Sec-Websocket-Protocol"])
-	s.Subprotocol = chosen
+	s.Subprotocol = MakeName(chosen)
 	switch {
 	case chosen == "":
 		why := "no subprotocol offered; OCPP needs one (-default-subprotocol helps old chargers)"

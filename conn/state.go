@@ -1,15 +1,18 @@
 package conn
 
-import "net/netip"
+import (
+	"net/netip"
+	"unique"
+)
 
 // State is everything about a held connection that is not the socket itself:
 // a plain value. Copying it is saving it.
 type State struct {
 	Identity    string
-	Path        string // the prefix of the request's path
-	Subprotocol string
-	Remote      netip.AddrPort
+	Path        Name // the prefix of the request's path
+	Subprotocol Name
 	Opened      int64 // Unix time, milliseconds
+	Remote      Remote
 
 	// DeflateBits is the window of permessage-deflate toward the charger, 8 to
 	// 15 bits; 0: not negotiated.
@@ -20,9 +23,37 @@ type State struct {
 	why   *Close // from phaseClosing on: how the connection ends
 
 	decoder decoder
-	unread  []byte    // received behind the point where reading was paused
 	out     *outbound // not written yet
 }
+
+// Name is a string that many connections share, kept once.
+type Name struct{ handle unique.Handle[string] }
+
+// MakeName returns the Name of s.
+func MakeName(s string) Name { return Name{unique.Make(s)} }
+
+func (n Name) String() string {
+	if n == (Name{}) {
+		return ""
+	}
+	return n.handle.Value()
+}
+
+// Remote is the address and port of a charger, in less room than netip's.
+type Remote struct {
+	ip   [16]byte // IPv4 mapped into IPv6
+	port uint16
+}
+
+// MakeRemote returns a as a Remote. A zone is dropped.
+func MakeRemote(a netip.AddrPort) Remote { return Remote{a.Addr().As16(), a.Port()} }
+
+// AddrPort is the address as net/netip has it.
+func (r Remote) AddrPort() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom16(r.ip).Unmap(), r.port)
+}
+
+func (r Remote) String() string { return r.AddrPort().String() }
 
 // phase of a connection. It only ever moves forward:
 //

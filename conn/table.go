@@ -1,5 +1,7 @@
 package conn
 
+import "unsafe"
+
 // table holds the connections of a loop in slabs: compact, at addresses that
 // stay, reached by a slot number that is small enough to travel through epoll.
 // The generation of a slot tells its connections apart.
@@ -10,7 +12,8 @@ type table struct {
 	count int
 }
 
-const slabSize = 256
+// slabSize fills the largest size class of the allocator.
+const slabSize = 32 << 10 / int32(unsafe.Sizeof(Conn{}))
 
 // add hands out a zero Conn with its slot and generation set.
 func (t *table) add() *Conn {
@@ -20,7 +23,7 @@ func (t *table) add() *Conn {
 		t.free = t.free[:n-1]
 		return c
 	}
-	if int(t.used)%slabSize == 0 {
+	if t.used%slabSize == 0 {
 		t.slabs = append(t.slabs, make([]Conn, slabSize))
 	}
 	c := t.at(t.used)

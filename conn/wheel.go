@@ -30,9 +30,8 @@ const (
 
 // timer is a connection's place in the wheel.
 type timer struct {
-	at         tick
+	at         tick  // 0: not armed
 	prev, next int32 // slots in the same list
-	armed      bool
 }
 
 // tick of this turn.
@@ -59,7 +58,7 @@ func (w *wheel) arm(c *Conn, at tick) {
 	w.disarm(c)
 	at = min(max(at, w.now+1), w.now+horizon)
 	i := at % wheelSize
-	c.timer = timer{at: at, prev: none, next: w.lists[i], armed: true}
+	c.timer = timer{at: at, prev: none, next: w.lists[i]}
 	if c.timer.next != none {
 		w.table.at(c.timer.next).timer.prev = c.slot
 	}
@@ -69,7 +68,7 @@ func (w *wheel) arm(c *Conn, at tick) {
 
 func (w *wheel) disarm(c *Conn) {
 	t := &c.timer
-	if !t.armed {
+	if t.at == 0 {
 		return
 	}
 	i := t.at % wheelSize
@@ -81,7 +80,7 @@ func (w *wheel) disarm(c *Conn) {
 	if t.next != none {
 		w.table.at(t.next).timer.prev = t.prev
 	}
-	t.armed = false
+	t.at = 0
 }
 
 // advance moves the wheel to now and calls fire for each timer that is due.

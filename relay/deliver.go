@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+	"unique"
 
 	"holdfast/unixipc"
 )
@@ -71,10 +72,10 @@ func (r *Relay) deliver(c *Charger) bool {
 	} else {
 		e = q.next(r.cfg.ChargerWindow)
 	}
-	if e.sub != "" && e.sub != c.subprotocol {
+	if e.sub != "" && e.sub != c.subprotocol.Value() {
 		// From here on the charger speaks another subprotocol, which its
 		// owner may not take: a change of owner like any other.
-		c.subprotocol = e.sub
+		c.subprotocol = unique.Make(e.sub)
 		if r.settle(c); c.owner != l || c.moving {
 			return false
 		}
@@ -98,7 +99,7 @@ func (r *Relay) deliver(c *Charger) bool {
 
 // describe is the OPENED of a charger that moved.
 func (r *Relay) describe(c *Charger) []byte {
-	body := unixipc.OpenedBody{Subprotocol: c.subprotocol}
+	body := unixipc.OpenedBody{Subprotocol: c.subprotocol.Value()}
 	if c.connected {
 		body = r.gateway.Describe(c.conn)
 	}

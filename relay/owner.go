@@ -10,11 +10,12 @@ func (r *Relay) rank(c *Charger) *Link {
 	if c.q != nil {
 		avoid = c.q.avoid
 	}
+	subprotocol, hash := c.subprotocol.Value(), hashString(c.identity)
 	for _, l := range r.links {
-		if l.draining || !l.takes(c.subprotocol) {
+		if l.draining || !l.takes(subprotocol) {
 			continue
 		}
-		weight := mix(c.hash ^ l.hash)
+		weight := mix(hash ^ l.hash)
 		if l.id == avoid {
 			weight = 0 // only if there is no other
 		}

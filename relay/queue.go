@@ -137,7 +137,7 @@ func (q *queue) next(window int) *entry {
 
 const (
 	compactAt  = 4 << 10 // bytes given up from which on the rest is moved to the front
-	maxSpare   = 256     // queues kept for the next charger
+	maxSpare   = 64      // queues kept for the next charger
 	spareBytes = 4 << 10
 	spareLen   = 32
 )

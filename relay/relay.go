@@ -3,6 +3,8 @@ package relay
 import (
 	"encoding/json"
 	"time"
+	"unique"
+	"unsafe"
 
 	"holdfast/unixipc"
 )
@@ -60,14 +62,15 @@ type Relay struct {
 	delayed  []*Charger
 	crowded  []*Charger // paused because of bytes
 	spare    []*queue
+	slab     []Charger  // not used yet
+	unused   []*Charger // forgotten
 }
 
 // Charger is one charger as the relay sees it: known while it is connected, or
 // has deliveries unacknowledged.
 type Charger struct {
 	identity    string
-	subprotocol string
-	hash        uint64
+	subprotocol unique.Handle[string]
 	conn        uint64 // valid while connected
 	q           *queue // nil: nothing waits
 
@@ -131,7 +134,8 @@ func (r *Relay) Connected(identity string) (conn uint64, ok bool) {
 func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 	c := r.chargers[identity]
 	if c == nil {
-		c = &Charger{identity: identity, subprotocol: subprotocol, hash: hashString(identity)}
+		c = r.newCharger()
+		*c = Charger{identity: identity, subprotocol: unique.Make(subprotocol)}
 		r.chargers[identity] = c
 	} else if c.connected {
 		panic("relay: charger opened twice: " + identity)
@@ -252,6 +256,23 @@ func (r *Relay) forget(c *Charger) {
 	}
 	r.disown(c)
 	delete(r.chargers, c.identity)
+	r.unused = append(r.unused, c)
+}
+
+// newCharger takes memory for a charger from a slab: they are many, small, and
+// stay.
+func (r *Relay) newCharger() *Charger {
+	if n := len(r.unused); n > 0 {
+		c := r.unused[n-1]
+		r.unused = r.unused[:n-1]
+		return c
+	}
+	if len(r.slab) == 0 {
+		r.slab = make([]Charger, 32<<10/unsafe.Sizeof(Charger{})) // the allocator's largest size class
+	}
+	c := &r.slab[0]
+	r.slab = r.slab[1:]
+	return c
 }
 
 // Chargers is the number of chargers known, connected or not.

@@ -33,6 +33,7 @@ type door struct {
 	rate        *rate
 	userTimeout time.Duration
 	keepAlive   time.Duration
+	tidy        *tidy
 }
 
 func newDoor(c *config, worlds []*world, log *slog.Logger) *door {
@@ -45,6 +46,7 @@ func newDoor(c *config, worlds []*world, log *slog.Logger) *door {
 		rate:        newRate(c.handshakesPerSec),
 		userTimeout: c.idleTimeout,
 		keepAlive:   -1, // the pings do that
+		tidy:        newTidy(),
 	}
 	if c.pingInterval == 0 {
 		d.keepAlive = time.Minute
@@ -115,7 +117,7 @@ func (d *door) letIn(nc net.Conn) {
 			d.log.Warn("connection without a time-out of the kernel's", "charger", s.Identity, "err", err)
 		}
 	}
-	d.held.Add(1)
+	d.tidy.handshake(d.held.Add(1))
 	w := d.worlds[relay.LoopOf(s.Identity, len(d.worlds))]
 	w.loop.Post(func() { w.open(fd, s, early) })
 }

@@ -83,8 +83,8 @@ func (w *world) open(fd int, s conn.State, early []byte) {
 		w.held.Add(-1)
 		return
 	}
-	w.log.Info("opened", "charger", s.Identity, "remote", s.Remote.String(), "subprotocol", s.Subprotocol, "path", s.Path)
-	c.User = w.relay.Opened(s.Identity, s.Subprotocol, c.Handle())
+	w.log.Info("opened", "charger", s.Identity, "remote", s.Remote.String(), "subprotocol", s.Subprotocol.String(), "path", s.Path.String())
+	c.User = w.relay.Opened(s.Identity, s.Subprotocol.String(), c.Handle())
 }
 
 // Message implements conn.Handler.
@@ -150,8 +150,8 @@ func (w toChargers) Resume(handle uint64) { w.loop.Lookup(handle).Resume() }
 func (w toChargers) Describe(handle uint64) unixipc.OpenedBody {
 	c := w.loop.Lookup(handle)
 	return unixipc.OpenedBody{
-		Subprotocol: c.Subprotocol,
-		Path:        c.Path,
+		Subprotocol: c.Subprotocol.String(),
+		Path:        c.Path.String(),
 		Remote:      c.Remote.String(),
 		Opened:      time.UnixMilli(c.Opened).UTC(),
 	}

@@ -1,0 +1,91 @@
+package load
+
+import (
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"holdfast/tests/bench/ws"
+)
+
+// dialTimeout bounds each step of a handshake, seconds.
+const dialTimeout = 15
+
+// dial opens one WebSocket and returns its socket, non-blocking, and what the
+// server sent after the handshake. source may be the zero Addr.
+func dial(server netip.AddrPort, source netip.Addr, path, subprotocol string) (fd int, rest []byte, err error) {
+	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, nil, fmt.Errorf("open socket: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			unix.Close(fd)
+		}
+	}()
+	if err := prepare(fd, source); err != nil {
+		return -1, nil, err
+	}
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(server.Port()), Addr: server.Addr().As4()}); err != nil {
+		return -1, nil, fmt.Errorf("connect to %s: %w", server, err)
+	}
+	if _, err := unix.Write(fd, ws.AppendRequest(nil, server.String(), path, subprotocol)); err != nil {
+		return -1, nil, fmt.Errorf("send handshake: %w", err)
+	}
+	if rest, err = answer(fd, subprotocol); err != nil {
+		return -1, nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return -1, nil, fmt.Errorf("set non-blocking: %w", err)
+	}
+	return fd, rest, nil
+}
+
+func prepare(fd int, source netip.Addr) error {
+	limit := unix.Timeval{Sec: dialTimeout}
+	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
+		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, option, &limit); err != nil {
+			return fmt.Errorf("limit handshake: %w", err)
+		}
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return fmt.Errorf("set TCP_NODELAY: %w", err)
+	}
+	if !source.IsValid() {
+		return nil
+	}
+	// The port is chosen at connect, so each source address has all of them.
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+		return fmt.Errorf("set IP_BIND_ADDRESS_NO_PORT: %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: source.As4()}); err != nil {
+		return fmt.Errorf("bind to %s: %w", source, err)
+	}
+	return nil
+}
+
+func answer(fd int, subprotocol string) (rest []byte, err error) {
+	var buf [4096]byte
+	for have := 0; have < len(buf); {
+		n, err := unix.Read(fd, buf[have:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read answer to handshake: %w", err)
+		}
+		if n == 0 {
+			return nil, fmt.Errorf("read answer to handshake: closed after %q", buf[:have])
+		}
+		have += n
+		end, err := ws.ParseResponse(buf[:have], subprotocol)
+		if err != nil {
+			return nil, err
+		}
+		if end > 0 {
+			return append(rest, buf[end:have]...), nil
+		}
+	}
+	return nil, fmt.Errorf("answer to handshake is over %d bytes", len(buf))
+}

@@ -1,0 +1,129 @@
+package sut
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// nginxConfig is tuned for what is measured, within what a careful operator of
+// nginx would do: one worker as Holdfast has one loop, no logs, no buffering,
+// no time-out in reach, no limit in reach. Verbs: directory, address, socket.
+const nginxConfig = `
+daemon off;
+user root;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid %[1]s/nginx.pid;
+error_log %[1]s/error.log error;
+
+events {
+	use epoll;
+	worker_connections 19000;
+	multi_accept on;
+	accept_mutex off;
+}
+
+http {
+	access_log off;
+	client_body_temp_path %[1]s/body;
+	proxy_temp_path %[1]s/proxy;
+	fastcgi_temp_path %[1]s/fastcgi;
+	uwsgi_temp_path %[1]s/uwsgi;
+	scgi_temp_path %[1]s/scgi;
+	tcp_nodelay on;
+	server_tokens off;
+
+	upstream back {
+		server unix:%[3]s;
+	}
+	server {
+		listen %[2]s backlog=4096;
+		location / {
+			proxy_pass http://back;
+			proxy_http_version 1.1;
+			proxy_set_header Upgrade $http_upgrade;
+			proxy_set_header Connection upgrade;
+			proxy_set_header Host $host;
+			proxy_buffering off;
+			proxy_request_buffering off;
+			proxy_connect_timeout 60s;
+			proxy_read_timeout 1d;
+			proxy_send_timeout 1d;
+		}
+	}
+}
+`
+
+func (s *System) nginx(programs Programs, core int, dir string) error {
+	path, err := NginxPath(programs.Nginx)
+	if err != nil {
+		return err
+	}
+	socket := filepath.Join(dir, "echo.sock")
+	echo, err := s.run("echo", core, dir, programs.Echo, "-mode", "unix", "-listen", socket)
+	if err != nil {
+		return err
+	}
+	if _, err := echo.waitLine("ready", nil); err != nil {
+		return err
+	}
+	if s.Addr, err = freeAddr(); err != nil {
+		return err
+	}
+	config := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, s.Addr, socket), 0o600); err != nil {
+		return err
+	}
+	p, err := s.run("nginx", core, dir, path, "-p", dir, "-e", filepath.Join(dir, "error.log"), "-c", config)
+	if err != nil {
+		return err
+	}
+	return p.wait(func() bool {
+		c, err := net.DialTimeout("tcp", s.Addr, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// NginxPath finds nginx, which Debian puts outside an ordinary user's PATH.
+func NginxPath(name string) (string, error) {
+	const hint = "apt-get install nginx-light, or say -nginx PATH, or leave nginx out with -systems"
+	path, err := program(name, hint)
+	if err != nil && !strings.Contains(name, "/") {
+		if path, sbin := program("/usr/sbin/"+name, hint); sbin == nil {
+			return path, nil
+		}
+	}
+	return path, err
+}
+
+// NginxVersion is what nginx -v says.
+func NginxVersion(name string) string {
+	path, err := NginxPath(name)
+	if err != nil {
+		return "missing"
+	}
+	out, err := exec.Command(path, "-v").CombinedOutput()
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimPrefix(strings.TrimSpace(string(out)), "nginx version: ")
+}
+
+// freeAddr returns an address that nothing listens at: nginx cannot say which
+// port it got for 0.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), errors.Join(l.Close())
+}

@@ -1,0 +1,150 @@
+package sut
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"holdfast/tests/bench/procfs"
+)
+
+// Programs are the paths of what is started.
+type Programs struct {
+	Holdfast     string
+	HoldfastArgs []string // added to serve's
+	Echo         string
+	Nginx        string
+}
+
+// System is one thing to measure: a few processes that answer chargers.
+type System struct {
+	Name  string
+	Addr  string // host:port for chargers
+	parts []*Process
+}
+
+// Names of the systems, in the order of a table.
+var Names = []string{"holdfast", "sdk", "nginx", "bare"}
+
+// Start starts the system of that name on core, with its files in dir.
+func Start(name string, programs Programs, core int, dir string) (*System, error) {
+	dir, err := os.MkdirTemp(dir, name+"-")
+	if err != nil {
+		return nil, err
+	}
+	s := &System{Name: name}
+	switch name {
+	case "holdfast":
+		err = s.holdfast(programs, core, dir, "processor")
+	case "sdk":
+		err = s.holdfast(programs, core, dir, "sdk")
+	case "nginx":
+		err = s.nginx(programs, core, dir)
+	case "bare":
+		err = s.bare(programs, core, dir)
+	default:
+		err = fmt.Errorf("no system %q, only %q", name, Names)
+	}
+	if err != nil {
+		s.Stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *System) run(name string, core int, dir string, args ...string) (*Process, error) {
+	p, err := start(name, core, dir, args...)
+	if err == nil {
+		s.parts = append(s.parts, p)
+	}
+	return p, err
+}
+
+// PIDs of all processes, nginx's workers included.
+func (s *System) PIDs() ([]int, error) {
+	var pids []int
+	for _, p := range s.parts {
+		children, err := procfs.Children(p.PID())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		pids = append(append(pids, p.PID()), children...)
+	}
+	return pids, nil
+}
+
+// Stop ends all processes, those that were started last first.
+func (s *System) Stop() {
+	for _, p := range slices.Backward(s.parts) {
+		p.Stop()
+	}
+}
+
+func (s *System) bare(programs Programs, core int, dir string) error {
+	p, err := s.run("echo", core, dir, programs.Echo, "-mode", "tcp", "-listen", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	s.Addr, err = p.waitLine("ready", nil)
+	return err
+}
+
+func (s *System) holdfast(programs Programs, core int, dir, mode string) error {
+	gateway, err := StartGateway(programs, core, dir)
+	if err != nil {
+		return err
+	}
+	s.parts, s.Addr = append(s.parts, gateway.Process), gateway.Addr
+	p, err := s.run("processor", core, dir, programs.Echo, "-mode", mode, "-socket", gateway.Socket)
+	if err != nil {
+		return err
+	}
+	if mode == "sdk" {
+		_, err = p.waitLine("msg", func(line map[string]any) bool { return line["msg"] == "joined" })
+	} else {
+		_, err = p.waitLine("ready", nil)
+	}
+	return err
+}
+
+// Gateway is a running Holdfast without a processor.
+type Gateway struct {
+	*Process
+	Addr   string
+	Socket string // for processors
+}
+
+// StartGateway starts Holdfast alone.
+func StartGateway(programs Programs, core int, dir string) (*Gateway, error) {
+	path, err := program(programs.Holdfast, "build it with make, or say -holdfast PATH")
+	if err != nil {
+		return nil, err
+	}
+	g := &Gateway{Socket: filepath.Join(dir, "processors.sock")}
+	args := []string{
+		path, "serve", "-listen", "127.0.0.1:0", "-processors", g.Socket,
+		"-pid-file", filepath.Join(dir, "pid"), "-log-format", "json",
+	}
+	if g.Process, err = start("holdfast", core, dir, append(args, programs.HoldfastArgs...)...); err != nil {
+		return nil, err
+	}
+	g.Addr, err = g.waitLine("addr", func(line map[string]any) bool { return line["msg"] == "listening" })
+	if err != nil {
+		g.Stop()
+		return nil, err
+	}
+	return g, nil
+}
+
+// Alive reports whether no process of the system has ended, and which one has.
+func (s *System) Alive() error {
+	for _, p := range s.parts {
+		select {
+		case <-p.done:
+			return fmt.Errorf("%s of %s ended: %v\n%s", p.name, s.Name, p.cmd.ProcessState, p.tail())
+		default:
+		}
+	}
+	return nil
+}

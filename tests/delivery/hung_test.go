@@ -1,0 +1,37 @@
+package delivery
+
+import (
+	"testing"
+	"time"
+
+	"holdfast/tests/harness"
+)
+
+// A processor that hangs past -ack-timeout is closed and its chargers move; when it
+// wakes up, what it says about them changes nothing.
+func TestHungProcessorLosesItsChargers(t *testing.T) {
+	const timeout = 2 * time.Second
+	w := harness.New(t, "-ack-timeout", timeout.String())
+	hung := w.Checkproc("hung")
+	w.Checkproc("other")
+	l := start(t, w, 200, 1000, several)
+	l.more(300)
+	w.Pause(hung)
+	// Chargers of the hung one soon wait, all of them with what they may have under way.
+	harness.Until(t, "its chargers to wait", func() bool { return l.Counters.Outstanding() > 400 })
+	harness.Until(t, "its chargers to move", func() bool { return l.Counters.Outstanding() < 50 })
+	w.Resume(hung)
+	select {
+	case <-hung.Exited(): // its link was closed
+	case <-time.After(harness.Deadline):
+		t.Fatal("the link of the hung processor is still open")
+	}
+	l.more(300)
+	r := l.finish()
+	if r.LongestSilence < timeout || r.LongestSilence > 2*timeout+time.Second {
+		t.Errorf("longest silence %v with an ack-timeout of %v", r.LongestSilence, timeout)
+	}
+	if redelivered, _ := checkLedger(t, w, r); redelivered == 0 {
+		t.Error("nothing was redelivered: the test did not test")
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package harness
+
+// raceEnabled: the programs are built with -race if the test is.
+const raceEnabled = false
