@@ -23,6 +23,7 @@ type Conn struct {
 	generation uint32
 	interest   uint32 // what epoll watches for
 	held       int32  // bytes of Loop.memory on this connection's account
+	exported   uint32 // its id in the hand-over; 0: not exported
 
 	timer   timer
 	life    tick // when the last byte came
@@ -34,6 +35,7 @@ type Conn struct {
 	queued   bool // in Loop.resumed
 	deaf     bool // not in epoll: the connection is over, but its end is not read yet
 	reported bool // Handler.Closed was called
+	changed  bool // since it was exported
 }
 
 // Why a message cannot be sent.
@@ -59,6 +61,9 @@ func (l *Loop) Add(fd int, s State, user any, early []byte) (*Conn, error) {
 		c.due = now + 1 + rand.N(every)
 	}
 	c.arm()
+	if l.handover.active {
+		l.handover.changed = append(l.handover.changed, c)
+	}
 	if len(early) > 0 {
 		c.decoder.keep(bytes.Clone(early))
 		c.goOnLater()
@@ -123,6 +128,9 @@ func (c *Conn) read() {
 // ingest decodes b and handles what it holds. Unless b is the connection's own,
 // what must wait is copied.
 func (c *Conn) ingest(b []byte, own bool) {
+	if c.decoder.part != nil {
+		c.touch()
+	}
 	lim := bounds{c.loop.cfg.MaxMessage, c.DeflateBits != 0}
 	for len(b) > 0 && c.phase <= phaseClosing {
 		if c.pause != 0 {
@@ -141,6 +149,9 @@ func (c *Conn) ingest(b []byte, own bool) {
 			c.handle(ev)
 		}
 		b = rest
+	}
+	if c.decoder.part != nil {
+		c.touch()
 	}
 	c.account()
 }
@@ -211,6 +222,7 @@ func (c *Conn) resume(why pause) {
 
 func (c *Conn) setPause(p pause) {
 	c.pause = p
+	c.touch()
 	c.watch()
 }
 
@@ -225,6 +237,7 @@ func (c *Conn) goOnLater() {
 // goOn handles what was left unread by a pause.
 func (c *Conn) goOn() {
 	if b := c.decoder.takeUnread(); len(b) > 0 {
+		c.touch()
 		c.ingest(b, true)
 	}
 	if c.deaf && c.pause == 0 && c.phase <= phaseClosing {
@@ -235,15 +248,20 @@ func (c *Conn) goOn() {
 	}
 }
 
-// watch tells epoll what this connection waits for.
-func (c *Conn) watch() {
-	var want uint32
+// wanted is what epoll is to watch for.
+func (c *Conn) wanted() (events uint32) {
 	if c.pause == 0 || c.phase == phaseDraining {
-		want |= readable
+		events |= readable
 	}
 	if c.out != nil && c.stalled != 0 {
-		want |= writable
+		events |= writable
 	}
+	return events
+}
+
+// watch tells epoll what this connection waits for.
+func (c *Conn) watch() {
+	want := c.wanted()
 	if want == c.interest || c.phase == phaseGone {
 		return
 	}

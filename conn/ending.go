@@ -11,6 +11,7 @@ func (c *Conn) Close(why Close) {
 	}
 	c.why = &why
 	c.phase = phaseClosing
+	c.touch()
 	c.due = c.loop.tick() + ticks(c.loop.cfg.CloseTimeout)
 	c.write(func(b []byte) []byte { return appendClose(b, why.Code, why.Reason) })
 	c.arm()
@@ -65,6 +66,7 @@ func (c *Conn) peerClosed(payload []byte) {
 func (c *Conn) drain() {
 	l := c.loop
 	c.phase = phaseDraining
+	c.touch()
 	c.due = l.tick() + ticks(l.cfg.CloseTimeout)
 	c.decoder = decoder{}
 	c.pause, c.starved = 0, 0
@@ -106,6 +108,9 @@ func (c *Conn) die(why Close) {
 	_ = unix.Shutdown(int(c.fd), unix.SHUT_RDWR)
 	_ = unix.Close(int(c.fd))
 	l.gone = append(l.gone, c)
+	if c.exported != 0 && l.handover.active {
+		l.handover.gone = append(l.handover.gone, c.exported)
+	}
 	c.report()
 }
 

@@ -55,6 +55,8 @@ type Loop struct {
 	alarm    time.Time // zero: none
 	deadline time.Time // the poller's
 	stopped  bool
+	between  func()
+	handover handover
 
 	buf     []byte // every read of the loop goes here first
 	memory  int    // bytes of partial messages held
@@ -120,8 +122,25 @@ func (l *Loop) Run() error {
 		}
 		l.now = time.Now()
 		l.turn(events)
+		if f := l.between; f != nil {
+			l.between = nil
+			f()
+		}
 	}
 	return nil
+}
+
+// Between has f called behind this turn, when everything is written that can
+// be. While f does not return, the loop stands still, and its state is the
+// caller's of whoever f lets know: that is a freeze.
+func (l *Loop) Between(f func()) { l.between = f }
+
+// RunPosted runs what was posted, on behalf of a loop that stands still. It
+// tells whether there was anything.
+func (l *Loop) RunPosted() bool {
+	l.now = time.Now()
+	l.runPosted()
+	return len(l.taken) > 0
 }
 
 // Stop ends Run after this turn. The connections stay as they are.
@@ -150,7 +169,9 @@ func (l *Loop) wait() ([]unix.EpollEvent, error) {
 			deadline = t
 		}
 	}
-	if !deadline.Equal(l.deadline) || !deadline.IsZero() && !deadline.After(l.now) {
+	// A deadline that stands and is sooner stays: waking once for nothing is
+	// cheaper than moving the runtime's timer in every turn.
+	if stands := l.deadline.After(l.now); !stands && !l.deadline.Equal(deadline) || stands && !deadline.IsZero() && deadline.Before(l.deadline) {
 		l.deadline = deadline
 		if err := l.poller.setDeadline(deadline); err != nil {
 			return nil, fmt.Errorf("epoll fd: %w", err)

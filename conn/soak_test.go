@@ -66,8 +66,9 @@ func (r *rig) live(identity string, rnd *rand.Rand) int {
 	for i := 0; i < ops && end == ""; i++ {
 		switch rnd.IntN(20) {
 		case 0:
-			r.loop.Post(func() { // a stranger's handle, most likely
-				if c := r.loop.Lookup(rnd.Uint64() & 0xf_0000_001f); c != nil && c.reported && c.phase == phaseOpen {
+			handle := rnd.Uint64() & 0xf_0000_001f // a stranger's, most likely
+			r.loop.Post(func() {
+				if c := r.loop.Lookup(handle); c != nil && c.reported && c.phase == phaseOpen {
 					r.t.Error("an open connection was told closed")
 				}
 			})

@@ -69,6 +69,14 @@ func (s *Source) Want(read, write bool) error {
 	return s.loop.poller.modify(s.fd, s.slot, s.generation, interest)
 }
 
+// Release takes the socket out of the loop and closes it, but leaves the
+// connection to another process that holds it.
+func (s *Source) Release() {
+	s.loop.sources.slots[-2-s.slot] = nil
+	_ = s.loop.poller.remove(s.fd)
+	_ = unix.Close(s.fd)
+}
+
 // Close takes the socket out of the loop and closes it. The connection ends
 // even if another process holds a duplicate.
 func (s *Source) Close() {

@@ -41,6 +41,9 @@ func (c *Conn) write(add func([]byte) []byte) {
 	if c.out == nil {
 		c.out = c.loop.outbound()
 	}
+	if c.stalled != 0 {
+		c.touch()
+	}
 	c.out.buf = add(c.out.buf)
 	if c.out.pending() > c.loop.cfg.WriteBuffer/2 && c.phase == phaseOpen {
 		// It sends but does not read: it gets no further answers to buffer.
@@ -77,6 +80,9 @@ func (c *Conn) flush() {
 		}
 		c.sent()
 		c.loop.recycle(o)
+		if c.stalled != 0 {
+			c.touch()
+		}
 		c.out, c.stalled = nil, 0
 		c.watch()
 		c.resume(pauseOut)
@@ -92,6 +98,7 @@ func (c *Conn) flush() {
 func (c *Conn) writeFailed(errno syscall.Errno) {
 	c.loop.recycle(c.out)
 	c.out, c.stalled = nil, 0
+	c.touch()
 	if c.pause&^pauseOut != 0 || c.phase == phaseDraining {
 		c.die(Close{CodeAbnormal, errno.Error(), ByNetwork})
 		return
@@ -102,6 +109,7 @@ func (c *Conn) writeFailed(errno syscall.Errno) {
 // stall waits for the socket to take more; n bytes were just written.
 func (c *Conn) stall(n int) {
 	o := c.out
+	c.touch()
 	if o.last > 0 && n > 0 {
 		c.sent()
 	}

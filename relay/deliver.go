@@ -130,6 +130,7 @@ func (r *Relay) ack(l *Link, f unixipc.Frame) {
 
 // landed takes e out of flight.
 func (r *Relay) landed(c *Charger, e *entry) {
+	r.touch(c)
 	e.number = 0
 	c.inFlight--
 	c.owner.inFlight--

@@ -36,7 +36,7 @@ func TestModel(t *testing.T) {
 	t.Logf("%d schedules: %+v", schedules, total)
 }
 
-type tally struct{ Messages, Deliveries, Redeliveries, Replies, Stale, Moves, Deaths, Poisoned, Pauses int }
+type tally struct{ Messages, Deliveries, Redeliveries, Replies, Stale, Moves, Deaths, Poisoned, Pauses, Handovers int }
 
 func (a *tally) add(b tally) {
 	a.Messages += b.Messages
@@ -48,6 +48,7 @@ func (a *tally) add(b tally) {
 	a.Deaths += b.Deaths
 	a.Poisoned += b.Poisoned
 	a.Pauses += b.Pauses
+	a.Handovers += b.Handovers
 }
 
 // charger in the model: what it sent and what became of it.
@@ -217,6 +218,8 @@ func (m *model) step() {
 		if l != nil {
 			m.stale(l, c)
 		}
+	case n < 67:
+		m.handOver()
 	case l != nil:
 		m.work(l)
 	}

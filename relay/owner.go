@@ -31,9 +31,12 @@ func (r *Relay) rank(c *Charger) *Link {
 func (r *Relay) settle(c *Charger) {
 	to := r.rank(c)
 	switch {
+	case to == c.owner && !c.moving:
 	case to == c.owner:
+		r.touch(c)
 		c.moving = false
 	case c.inFlight > 0:
+		r.touch(c)
 		c.moving = true
 		return
 	default:
@@ -45,22 +48,28 @@ func (r *Relay) settle(c *Charger) {
 
 // own gives c, which has no owner, to l.
 func (r *Relay) own(c *Charger, l *Link) {
-	c.owner = l
+	r.touch(c)
 	c.moving = false
 	if l == nil {
 		return
 	}
-	if c.next = l.owned; c.next != nil {
-		c.next.prev = c
-	}
-	l.owned = c
-	l.chargers++
+	c.enlist(l)
 	if c.q != nil {
 		c.q.presentAgain()
 	}
 	// The new owner learns of c first of all; unless it does anyway, by the
 	// OPENED that waits at the front.
 	c.announce = c.q == nil || len(c.q.entries) == 0 || c.q.entries[0].sub == ""
+}
+
+// enlist makes l the owner of c, which has none.
+func (c *Charger) enlist(l *Link) {
+	c.owner = l
+	if c.next = l.owned; c.next != nil {
+		c.next.prev = c
+	}
+	l.owned = c
+	l.chargers++
 }
 
 // disown takes c from its owner.

@@ -144,6 +144,7 @@ const (
 
 // queueOf returns c's queue, a new one if it has none.
 func (r *Relay) queueOf(c *Charger) *queue {
+	r.touch(c)
 	if c.q == nil {
 		if n := len(r.spare); n > 0 {
 			c.q = r.spare[n-1]

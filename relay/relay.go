@@ -63,6 +63,9 @@ type Relay struct {
 	crowded  []*Charger // paused because of bytes
 	spare    []*queue
 	slab     []Charger  // not used yet
+	staged   []*Charger // adopted, and with something to do at Activate
+	tracking bool       // a hand-over is under way
+	changed  []*Charger // while tracking
 	unused   []*Charger // forgotten
 }
 
@@ -87,6 +90,7 @@ type Charger struct {
 	announce  bool // the owner is to be told OPENED (moved) before anything else
 	moving    bool // nothing more is delivered until nothing is in flight; then it moves
 	ready     bool // in the owner's ready list
+	changed   bool // in Relay.changed
 }
 
 // New makes a relay without links or chargers.
@@ -166,6 +170,7 @@ func (r *Relay) Sent(c *Charger, position uint64) {
 	if q == nil {
 		return
 	}
+	r.touch(c)
 	n := 0
 	for ; n < len(q.sends) && q.sends[n].position <= position; n++ {
 		if s := &q.sends[n]; !s.reply {
@@ -179,6 +184,7 @@ func (r *Relay) Sent(c *Charger, position uint64) {
 // Closed tells that the charger's connection has ended. c is the relay's own
 // from here on.
 func (r *Relay) Closed(c *Charger, why unixipc.ClosedBody) {
+	r.touch(c)
 	c.connected, c.paused = false, false
 	if q := c.q; q != nil {
 		for _, s := range q.sends {
@@ -231,6 +237,7 @@ func (r *Relay) relieve(c *Charger) {
 	if q := c.q; q != nil && (len(q.entries) > r.cfg.QueueMessages/2 || len(q.buf) > r.cfg.QueueBytes/2) {
 		return
 	}
+	r.touch(c)
 	c.paused = false
 	r.gateway.Resume(c.conn)
 }

@@ -17,6 +17,7 @@ type config struct {
 	listen     []string
 	processors string
 	pidFile    string
+	admin      string
 	logFormat  string
 	logLevel   string
 	loops      int
@@ -39,6 +40,9 @@ type config struct {
 	closeTimeout  time.Duration
 	shutdownGrace time.Duration
 
+	upgradeTimeout time.Duration
+	freezeTimeout  time.Duration
+
 	queueMessages int
 	queueBytes    int
 	bufferBytes   int
@@ -58,6 +62,7 @@ func options(c *config) []option {
 	return []option{
 		{"listen", "127.0.0.1:8887", "address:port for chargers over ws; may be given several times", addresses{&c.listen}},
 		{"processors", "/run/holdfast/processors.sock", "path of the Unix socket for processors", text{&c.processors}},
+		{"admin-socket", besideProcessors, "path of the Unix socket for operators' commands (mode 0600)", text{&c.admin}},
 		{"pid-file", "", "file to write the process id to", text{&c.pidFile}},
 		{"log-format", "text", "text or json", choice{&c.logFormat, []string{"text", "json"}}},
 		{"log-level", "info", "debug, info, warn or error", choice{&c.logLevel, []string{"debug", "info", "warn", "error"}}},
@@ -80,6 +85,8 @@ func options(c *config) []option {
 		{"write-timeout", "30s", "close a connection that took no bytes for so long", duration{&c.writeTimeout, 100 * time.Millisecond, time.Hour}},
 		{"close-timeout", "5s", "for a charger to answer a close frame", duration{&c.closeTimeout, 100 * time.Millisecond, time.Hour}},
 		{"shutdown-grace", "10s", "on SIGTERM and SIGINT chargers are closed with 1012, spread over half of it, and the rest is for their answers", duration{&c.shutdownGrace, 0, time.Hour}},
+		{"upgrade-timeout", "30s", "for each step of an upgrade before the freeze, such as the start of the new process", duration{&c.upgradeTimeout, 100 * time.Millisecond, time.Hour}},
+		{"freeze-timeout", "3s", "from the freeze until the new process is ready; beyond it the upgrade is rolled back", duration{&c.freezeTimeout, 10 * time.Millisecond, time.Minute}},
 
 		{"queue-messages", "256", "unacknowledged messages of one charger; beyond it the gateway stops reading from it", number{&c.queueMessages, 4, 1_000_000}},
 		{"queue-bytes", "4MiB", "the same in bytes", size{&c.queueBytes, 4 << 10, 1 << 30}},
@@ -90,6 +97,15 @@ func options(c *config) []option {
 		{"max-links", "256", "links of processors at the same time", number{&c.maxLinks, 1, 10_000}},
 	}
 }
+
+// defaultOf begins the place of a value that nobody set.
+const defaultOf = "default of -"
+
+// besideProcessors is the default of -admin-socket.
+const besideProcessors = "admin.sock beside processors"
+
+// maxSocketPath is what fits a sockaddr_un, in bytes.
+const maxSocketPath = 107
 
 // maxWindow is the most deliveries that may be in flight on a link.
 const maxWindow = 65536
@@ -102,9 +118,9 @@ func parseConfig(args []string) (*config, []error) {
 	var errs []error
 	given, faults := parseArgs(args, opts)
 	errs = append(errs, faults...)
-	for _, s := range given {
-		if s.name == "config" {
-			c.file = s.value
+	for i, s := range ofName(given, "config") {
+		if c.file = s.value; i > 0 {
+			errs = append(errs, fmt.Errorf("%s: config is given more than once", s.where))
 		}
 	}
 	var fromFile []setting
@@ -112,28 +128,32 @@ func parseConfig(args []string) (*config, []error) {
 		fromFile, faults = parseFile(c.file, opts)
 		errs = append(errs, faults...)
 	}
+	places := make(map[string]string, len(opts))
 	for _, o := range opts {
 		source := ofName(given, o.name)
 		if source == nil {
 			source = ofName(fromFile, o.name)
 		}
 		if source == nil && o.def != "" {
-			source = []setting{{name: o.name, value: o.def, where: "default of -" + o.name}}
+			source = []setting{{name: o.name, value: o.def, where: defaultOf + o.name}}
 		}
 		if list, ok := o.value.(single); ok && list.single() && len(source) > 1 {
 			errs = append(errs, fmt.Errorf("%s: %s is given more than once", source[1].where, o.name))
 			continue
 		}
+		faults := len(errs)
 		for _, s := range source {
 			if err := o.value.set(s.value); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %s %q: %w", s.where, o.name, s.value, err))
 			}
+			if len(errs) == faults {
+				places[o.name] = s.where
+			} else {
+				delete(places, o.name)
+			}
 		}
 	}
-	if len(errs) == 0 {
-		errs = c.contradictions()
-	}
-	return c, errs
+	return c, append(errs, c.contradictions(places)...)
 }
 
 func ofName(all []setting, name string) (found []setting) {
@@ -145,31 +165,51 @@ func ofName(all []setting, name string) (found []setting) {
 	return found
 }
 
-// contradictions are faults of values that are each valid.
-func (c *config) contradictions() (errs []error) {
-	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+// contradictions are faults of values that are each valid. places says where
+// those stand that are.
+func (c *config) contradictions(places map[string]string) (errs []error) {
+	fault := func(a, b, format string, args ...any) {
+		at, of := places[a], places[b]
+		if at == "" || of == "" {
+			return // one is at fault by itself
+		}
+		if strings.HasPrefix(at, defaultOf) {
+			at = of
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", at, fmt.Errorf(format, args...)))
+	}
 	if c.queueBytes < c.maxMessage {
-		fault("queue-bytes (%d) is less than max-message (%d): no such message could ever be queued", c.queueBytes, c.maxMessage)
+		fault("queue-bytes", "max-message", "queue-bytes (%d) is less than max-message (%d): no such message could ever be queued", c.queueBytes, c.maxMessage)
 	}
 	if c.bufferBytes < c.queueBytes*c.loops {
-		fault("buffer-bytes (%d) is less than queue-bytes for each of %d loops (%d)", c.bufferBytes, c.loops, c.queueBytes*c.loops)
+		fault("buffer-bytes", "queue-bytes", "buffer-bytes (%d) is less than queue-bytes for each of %d loops (%d)", c.bufferBytes, c.loops, c.queueBytes*c.loops)
 	}
 	if c.defaultSubprotocol != "" && !slices.Contains(c.subprotocols, c.defaultSubprotocol) {
-		fault("default-subprotocol %q is not among subprotocols (%s)", c.defaultSubprotocol, strings.Join(c.subprotocols, ", "))
+		fault("default-subprotocol", "subprotocols", "default-subprotocol %q is not among subprotocols (%s)", c.defaultSubprotocol, strings.Join(c.subprotocols, ", "))
 	}
 	if c.idleTimeout == automatic {
 		c.idleTimeout = 3 * c.pingInterval // off when pings are
 	}
 	if c.idleTimeout > 0 && c.pingInterval > 0 && c.idleTimeout <= c.pingInterval {
-		fault("idle-timeout (%v) must be longer than ping-interval (%v): a silent charger would be closed before it is asked", c.idleTimeout, c.pingInterval)
+		fault("idle-timeout", "ping-interval", "idle-timeout (%v) must be longer than ping-interval (%v): a silent charger would be closed before it is asked", c.idleTimeout, c.pingInterval)
 	}
-	if c.pidFile != "" && filepath.Clean(c.pidFile) == filepath.Clean(c.processors) {
-		fault("pid-file and processors are the same path %s", c.pidFile)
+	if c.admin == besideProcessors {
+		c.admin = filepath.Join(filepath.Dir(c.processors), "admin.sock")
+	}
+	paths := map[string]string{} // by path, who has it
+	for _, p := range [][2]string{{"processors", c.processors}, {"admin-socket", c.admin}, {"pid-file", c.pidFile}} {
+		name, path := p[0], filepath.Clean(p[1])
+		if n := len(p[1]); name != "pid-file" && (n == 0 || n > maxSocketPath) {
+			fault(name, name, "the path of a Unix socket has 1 to %d bytes", maxSocketPath)
+		} else if other := paths[path]; other != "" && p[1] != "" {
+			fault(name, other, "%s and %s are the same path %s", name, other, path)
+		}
+		paths[path] = name
 	}
 	seen := map[string]bool{}
 	for _, a := range c.listen {
 		if seen[a] && !strings.HasSuffix(a, ":0") {
-			fault("listen %s is given twice", a)
+			fault("listen", "listen", "listen %s is given twice", a)
 		}
 		seen[a] = true
 	}

@@ -34,9 +34,10 @@ type door struct {
 	userTimeout time.Duration
 	keepAlive   time.Duration
 	tidy        *tidy
+	gate        *gate
 }
 
-func newDoor(c *config, worlds []*world, log *slog.Logger) *door {
+func newDoor(c *config, worlds []*world, g *gate, log *slog.Logger) *door {
 	d := &door{
 		worlds:      worlds,
 		log:         log,
@@ -47,6 +48,7 @@ func newDoor(c *config, worlds []*world, log *slog.Logger) *door {
 		userTimeout: c.idleTimeout,
 		keepAlive:   -1, // the pings do that
 		tidy:        newTidy(),
+		gate:        g,
 	}
 	if c.pingInterval == 0 {
 		d.keepAlive = time.Minute
@@ -63,9 +65,9 @@ func newDoor(c *config, worlds []*world, log *slog.Logger) *door {
 	return d
 }
 
-func (d *door) listen(address string) (net.Listener, error) {
+func (d *door) listen(network, address string) (net.Listener, error) {
 	lc := net.ListenConfig{KeepAlive: d.keepAlive}
-	l, err := lc.Listen(context.Background(), "tcp", address)
+	l, err := lc.Listen(context.Background(), network, address)
 	if err != nil {
 		return nil, fmt.Errorf("charger socket: %w", err)
 	}
@@ -80,15 +82,19 @@ func (d *door) run(l net.Listener) {
 		nc, err := l.Accept()
 		if err != nil {
 			<-d.slots
-			if errors.Is(err, net.ErrClosed) {
+			if d.gate.stopped(err) {
 				return
 			}
 			d.log.Error("cannot accept chargers", "err", err)
 			time.Sleep(acceptPause)
 			continue
 		}
+		d.gate.enter()
 		go func() {
-			defer func() { <-d.slots }()
+			defer func() {
+				<-d.slots
+				d.gate.leave()
+			}()
 			d.letIn(nc)
 		}()
 	}

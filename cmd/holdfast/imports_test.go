@@ -9,13 +9,18 @@ import (
 
 // Imports point one way: docs/architecture.md says which.
 var allowed = map[string][]string{
-	"holdfast/conn":          {"golang.org/x/sys", "golang.org/x/crypto"},
-	"holdfast/unixipc":       {"golang.org/x/sys", "golang.org/x/crypto"},
-	"holdfast/relay":         {"holdfast/unixipc"},
-	"holdfast/proc":          {"holdfast/unixipc"},
-	"holdfast/proc/proctest": {"holdfast/unixipc"},
-	"holdfast/cmd/processor": {"holdfast/proc", "holdfast/unixipc"},
-	"holdfast/cmd/holdfast":  {"holdfast/conn", "holdfast/relay", "holdfast/unixipc", "golang.org/x/sys"},
+	"holdfast/conn":            {"golang.org/x/sys", "golang.org/x/crypto", "holdfast/unixipc/tlv"},
+	"holdfast/unixipc":         {"golang.org/x/sys", "golang.org/x/crypto"},
+	"holdfast/unixipc/tlv":     {},
+	"holdfast/unixipc/handoff": {"holdfast/unixipc"},
+	"holdfast/relay":           {"holdfast/unixipc", "holdfast/unixipc/tlv"},
+	"holdfast/proc":            {"holdfast/unixipc"},
+	"holdfast/proc/proctest":   {"holdfast/unixipc"},
+	"holdfast/cmd/processor":   {"holdfast/proc", "holdfast/unixipc"},
+	"holdfast/cmd/holdfast": {
+		"holdfast/conn", "holdfast/relay", "holdfast/unixipc", "holdfast/unixipc/handoff", "golang.org/x/sys",
+		"github.com/cloudflare/tableflip", "github.com/prometheus/client_golang",
+	},
 }
 
 func TestImports(t *testing.T) {

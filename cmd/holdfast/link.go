@@ -19,6 +19,10 @@ type link struct {
 // join takes over the socket of a processor whose HELLO is done. rest are
 // bytes that came behind it.
 func (w *world) join(fd int, hello unixipc.HelloBody, peer peer, rest []byte) {
+	if w.late != nil {
+		w.late.join(w, fd, hello, peer, rest)
+		return
+	}
 	w.relay.SetNow(w.loop.Now())
 	l := &link{world: w}
 	var err error

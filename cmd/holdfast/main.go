@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +18,8 @@ each message to local processors over a Unix socket.
 usage:
   holdfast serve   [-config FILE] [flags]   hold connections and relay
   holdfast check   [-config FILE] [flags]   report every fault of the configuration
+  holdfast upgrade [-admin-socket PATH]     replace the running gateway by the binary at
+                                            its path, closing no connection
   holdfast version                          print the version
   holdfast help                             print this and all flags
 
@@ -42,21 +45,18 @@ func run(args []string, stdout, stderr io.Writer) int {
 			}
 		}
 		cfg, errs := parseConfig(args[1:])
-		if len(errs) > 0 {
-			for _, err := range errs {
-				fmt.Fprintln(stderr, "holdfast:", err)
-			}
-			return 2
-		}
-		if args[0] == "check" {
+		var err error
+		switch {
+		case args[0] == "serve":
+			err = runServe(cfg, errs, stderr)
+		case len(errs) > 0:
+			err = configError(errs)
+		default:
 			fmt.Fprintln(stdout, "configuration is valid")
-			return 0
 		}
-		if err := serve(cfg, stderr); err != nil {
-			fmt.Fprintln(stderr, "holdfast:", err)
-			return 1
-		}
-		return 0
+		return exitCode(err, stderr)
+	case "upgrade":
+		return exitCode(runUpgrade(args[1:], stdout), stderr)
 	case "version", "-version", "--version":
 		fmt.Fprintln(stdout, "holdfast", version)
 		return 0
@@ -66,6 +66,22 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "holdfast: unknown command %q; `holdfast help` lists them\n", args[0])
 	return 2
+}
+
+// exitCode tells of an error, each fault of a configuration on its own line.
+func exitCode(err error, stderr io.Writer) int {
+	var faults configError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &faults):
+		for _, f := range faults {
+			fmt.Fprintln(stderr, "holdfast:", f)
+		}
+		return 2
+	}
+	fmt.Fprintln(stderr, "holdfast:", err)
+	return 1
 }
 
 func printHelp(w io.Writer) {

@@ -24,9 +24,9 @@ const helloTimeout = 10 * time.Second
 // peer is who is at the other end of a Unix socket, by SO_PEERCRED.
 type peer struct{ pid, uid int }
 
-// listenUnix listens at path with mode 0660. A socket that a live process
+// listenUnix listens at path with the rights that mask leaves. A socket that a live process
 // listens on is left alone; a stale one is replaced.
-func listenUnix(path string) (*net.UnixListener, error) {
+func listenUnix(path string, mask int) (*net.UnixListener, error) {
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&os.ModeSocket == 0 {
 			return nil, fmt.Errorf("%s exists and is not a socket", path)
@@ -44,11 +44,11 @@ func listenUnix(path string) (*net.UnixListener, error) {
 			return nil, fmt.Errorf("stale socket: %w", err)
 		}
 	}
-	old := syscall.Umask(0o117) // the socket never exists with more rights
+	old := syscall.Umask(mask) // the socket never exists with more rights
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	syscall.Umask(old)
 	if err != nil {
-		return nil, fmt.Errorf("processor socket: %w", err)
+		return nil, fmt.Errorf("Unix socket: %w", err)
 	}
 	return l, nil
 }
@@ -76,13 +76,14 @@ type reception struct {
 	maxLinks   int
 	maxMessage int
 	joined     *atomic.Int64
+	gate       *gate
 }
 
 // run accepts until the listener is closed.
 func (r *reception) run() {
 	for {
 		c, err := r.listener.AcceptUnix()
-		if errors.Is(err, net.ErrClosed) {
+		if r.gate.stopped(err) {
 			return
 		}
 		if err != nil {
@@ -90,7 +91,11 @@ func (r *reception) run() {
 			time.Sleep(acceptPause)
 			continue
 		}
-		go r.welcome(c)
+		r.gate.enter()
+		go func() {
+			defer r.gate.leave()
+			r.welcome(c)
+		}()
 	}
 }
 

@@ -7,90 +7,120 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"runtime/debug"
-	"sync"
+	"strings"
 	"syscall"
 	"time"
 
 	"holdfast/conn"
+	"holdfast/unixipc/handoff"
+
+	"github.com/cloudflare/tableflip"
 )
 
-// serve runs the gateway until a signal ends it.
-func serve(c *config, stderr io.Writer) error {
+// run serves with a configuration, or with its faults, which an old process
+// that started us is to hear of.
+func runServe(c *config, faults []error, stderr io.Writer) error {
+	began := time.Now()
 	if os.Getenv("GOGC") == "" {
 		// Nearly all of the heap is connections that stay; collecting more
 		// often than by default costs little and saves their size again.
 		debug.SetGCPercent(gcPercent)
 	}
+	flip, err := tableflip.New(tableflip.Options{UpgradeTimeout: flipTimeout})
+	if err != nil {
+		return err
+	}
+	channel, err := inherited(flip)
+	if err != nil {
+		return err
+	}
+	refuse := func(why error) error {
+		if channel != nil {
+			return handoff.NewNew(channel).Refuse(why)
+		}
+		return why
+	}
+	if len(faults) > 0 {
+		return refuse(configError(faults))
+	}
+	raiseFiles()
 	out := newLogWriter(stderr)
 	defer out.close()
 	log := newLogger(c, out)
 	warnFiles(c, log)
-
-	worlds, err := newWorlds(c, log)
+	g, err := newGateway(c, flip, log)
 	if err != nil {
-		return err
+		return refuse(err)
 	}
-	processors, err := listenUnix(c.processors)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = processors.Close() }()
-	d := newDoor(c, worlds, log)
-	var listeners []net.Listener
-	for _, address := range c.listen {
-		l, err := d.listen(address)
+	if channel == nil {
+		g.start()
+	} else {
+		t, n, err := g.takeOver(channel)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = l.Close() }()
-		listeners = append(listeners, l)
+		connections, links := t.activate()
+		g.start()
+		g.report(t, connections, links, began)
+		go func() {
+			if err := n.Late(t.late); err != nil {
+				log.Warn("late items of the old process", "err", err)
+			}
+			n.Close()
+		}()
 	}
+	g.accept()
 	if err := writePidFile(c.pidFile); err != nil {
-		return err
+		log.Error("pid file", "err", err)
 	}
 	defer removePidFile(c.pidFile)
-
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	failed := make(chan error, len(worlds))
-	var running sync.WaitGroup
-	for _, w := range worlds {
-		running.Go(func() {
-			if err := w.run(); err != nil {
-				failed <- err
-			}
-		})
+	if err := flip.Ready(); err != nil {
+		log.Warn("the old process did not hear that this one is ready", "err", err)
 	}
-	reception := &reception{listener: processors, worlds: worlds, log: log, maxLinks: c.maxLinks, maxMessage: c.maxMessage, joined: worlds[0].joined}
-	go reception.run()
-	for _, l := range listeners {
-		go d.run(l)
-		log.Info("listening", "addr", l.Addr().String(), "processors", c.processors, "pid", os.Getpid(), "version", version)
-	}
+	return g.serve()
+}
 
-	for {
-		select {
-		case err := <-failed:
-			return fmt.Errorf("loop failed: %w", err)
-		case s := <-signals:
-			if s == syscall.SIGHUP {
-				log.Warn("SIGHUP ignored: this version cannot be upgraded in place")
-				continue
-			}
-			log.Info("shutting down", "signal", s.String(), "connections", worlds[0].held.Load(), "grace", c.shutdownGrace.String())
-			for _, l := range listeners {
-				_ = l.Close()
-			}
-			shutDown(c, worlds, signals)
-			for _, w := range worlds {
-				w.loop.Post(w.loop.Stop)
-			}
-			running.Wait()
-			log.Info("ended", "closed_by_force", worlds[0].held.Load())
-			return nil
-		}
+// flipTimeout is when tableflip ends a new process that is not ready. The
+// hand-over has shorter limits of its own, and must be the one that decides.
+const flipTimeout = 24 * time.Hour
+
+// inherited is the hand-over channel to the process that started us; nil if
+// there is none.
+func inherited(flip *tableflip.Upgrader) (*net.UnixConn, error) {
+	if !flip.HasParent() {
+		return nil, nil
+	}
+	f, err := flip.File(handoffFile)
+	if err != nil || f == nil {
+		return nil, fmt.Errorf("started by another gateway, but without a hand-over channel: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("hand-over channel: %w", err)
+	}
+	return c.(*net.UnixConn), nil
+}
+
+// configError joins the faults of a configuration into one sentence.
+type configError []error
+
+func (e configError) Error() string {
+	lines := make([]string, len(e))
+	for i, err := range e {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "; ")
+}
+
+// raiseFiles raises the soft limit of open files to the hard one. Go does so,
+// too, but takes it back in processes that it starts.
+func raiseFiles() {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil {
+		limit.Cur = limit.Max
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
 	}
 }
 

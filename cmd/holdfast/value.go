@@ -140,7 +140,7 @@ func (v addresses) set(s string) error {
 
 func (v paths) set(s string) error {
 	u, err := url.ParseRequestURI(s)
-	if err != nil || u.Path != s || !strings.HasPrefix(s, "/") || !strings.HasSuffix(s, "/") {
+	if err != nil || u.Path != s || u.EscapedPath() != s || !strings.HasPrefix(s, "/") || !strings.HasSuffix(s, "/") {
 		return errors.New("want a path that begins and ends with a slash, such as /ocpp/")
 	}
 	if !slices.Contains(*v.to, s) {

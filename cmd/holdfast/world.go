@@ -24,6 +24,9 @@ type world struct {
 
 	links    map[*relay.Link]*link
 	writable []*relay.Link // to be written at the end of the turn
+
+	export *export       // while being handed over
+	late   *handOverLate // since it was handed over: for what comes after
 }
 
 func newWorlds(c *config, log *slog.Logger) ([]*world, error) {
@@ -72,6 +75,10 @@ func (w *world) run() error { return w.loop.Run() }
 
 // open takes over a charger whose handshake is done.
 func (w *world) open(fd int, s conn.State, early []byte) {
+	if w.late != nil {
+		w.late.open(w, fd, s, early)
+		return
+	}
 	w.relay.SetNow(w.loop.Now())
 	if old, ok := w.relay.Connected(s.Identity); ok {
 		w.loop.Lookup(old).Drop(conn.Close{Code: conn.CodePolicy, Reason: "replaced by a new connection of the same identity", By: conn.ByGateway})

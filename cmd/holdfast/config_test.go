@@ -1,0 +1,172 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func configFile(t *testing.T, lines ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "holdfast.conf")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// check runs `holdfast check` and returns its lines of faults.
+func check(t *testing.T, args ...string) (code int, faults []string) {
+	t.Helper()
+	var stdout, stderr strings.Builder
+	code = run(append([]string{"check"}, args...), &stdout, &stderr)
+	if (code == 0) != strings.Contains(stdout.String(), "valid") || (code == 0) != (stderr.Len() == 0) {
+		t.Errorf("code %d, stdout %q, stderr %q", code, stdout.String(), stderr.String())
+	}
+	return code, strings.Split(strings.TrimSuffix(stderr.String(), "\n"), "\n")
+}
+
+// A file with one fault of every kind: all are told at once, each with its line.
+func TestAllFaultsAtOnce(t *testing.T) {
+	path := configFile(t,
+		"# a comment",                // 1
+		"listn 127.0.0.1:1",          // 2
+		"loops many",                 // 3
+		"loops",                      // 4
+		"max-message 4MiB",           // 5
+		"queue-bytes 2MiB  # small",  // 6
+		"ping-interval 10s",          // 7
+		"idle-timeout\t5s",           // 8
+		"log-format xml",             // 9
+		"compression maybe",          // 10
+		"path ocpp",                  // 11
+		"subprotocols ocpp1.6,,",     // 12
+		"listen localhost:80",        // 13
+		"window 5",                   // 14
+		"window 6",                   // 15
+		"close-timeout 5",            // 16
+		"queue_messages 9",           // 17
+		"  ",                         // 18
+		"processors /tmp/x",          // 19
+		"pid-file /tmp/y/../x",       // 20
+		"default-subprotocol xmpp",   // 21: contradicts nothing, the list is at fault
+		"max-connections 1000000000", // 22
+	)
+	code, faults := check(t, "-config", path, "-verbose", "-buffer-bytes", "1")
+	want := []string{
+		"unknown flag -verbose", "-buffer-bytes: buffer-bytes",
+		":2: unknown name \"listn\"", ":3: loops \"many\"", ":4: loops has no value", ":6: queue-bytes", ":8: idle-timeout",
+		":9: log-format", ":10: compression", ":11: path", ":12: subprotocols", ":13: listen", ":15: window is given more than once",
+		":16: close-timeout", ":17: unknown name \"queue_messages\"; did you mean queue-messages?", ":20: pid-file", ":22: max-connections",
+	}
+	for _, w := range want {
+		n := 0
+		for _, f := range faults {
+			if strings.Contains(f, w) && (!strings.HasPrefix(w, ":") || strings.Contains(f, path+w)) {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("%q is told %d times", w, n)
+		}
+	}
+	if code != 2 || len(faults) != len(want) {
+		t.Errorf("code %d, %d faults, want %d:\n%s", code, len(faults), len(want), strings.Join(faults, "\n"))
+	}
+}
+
+func TestFaults(t *testing.T) {
+	taken := configFile(t, "listen 127.0.0.1:1", "max-message 2MiB")
+	for _, tt := range []struct {
+		args []string
+		want string // of the only fault; "": none
+	}{
+		{nil, ""},
+		{[]string{"-config", taken}, ""},
+		{[]string{"--lenient", "--compression=off", "-window=7"}, ""},
+		{[]string{"-lenient", "true", "-path", "/a/", "-path", "/b/", "-listen", ":1", "-listen", "[::1]:2"}, ""},
+		{[]string{"-listen", "127.0.0.1:0", "-listen", "127.0.0.1:0"}, ""},
+		{[]string{"-config", "/no/such/file"}, "/no/such/file"},
+		{[]string{"-config", taken, "-config", taken}, "config is given more than once"},
+		{[]string{"serve"}, `unexpected argument "serve"`},
+		{[]string{"-"}, `unexpected argument "-"`},
+		{[]string{"-window"}, "flag -window needs a value"},
+		{[]string{"-window", "7", "-window", "7"}, "window is given more than once"},
+		{[]string{"-window", "0"}, "from 1 to 65536"},
+		{[]string{"-window", "-5"}, "from 1 to 65536"},
+		{[]string{"-pinginterval", "5s"}, "did you mean ping-interval?"},
+		{[]string{"-listen", "8887"}, "want address:port"},
+		{[]string{"-listen", "127.0.0.1:99999"}, "listen"},
+		{[]string{"-listen", ":1", "-listen", ":1"}, "listen :1 is given twice"},
+		{[]string{"-max-message", "1MB"}, "such as 64KiB"},
+		{[]string{"-max-message", "9999999999999GiB"}, "such as 64KiB"},
+		{[]string{"-max-message", "-1"}, "such as 64KiB"},
+		{[]string{"-max-message", "8MiB"}, "-max-message: queue-bytes (4194304) is less than max-message"},
+		{[]string{"-config", taken, "-queue-bytes", "1MiB"}, "-queue-bytes: queue-bytes"},
+		{[]string{"-loops", "64", "-queue-bytes", "8MiB"}, "-queue-bytes: buffer-bytes"},
+		{[]string{"-write-timeout", "0s"}, "want a duration"},
+		{[]string{"-ping-interval", "0s"}, ""},
+		{[]string{"-idle-timeout", "20s"}, "-idle-timeout: idle-timeout (20s) must be longer than ping-interval (1m0s)"},
+		{[]string{"-idle-timeout", "20s", "-ping-interval", "0s"}, ""},
+		{[]string{"-default-subprotocol", "ocpp1.5"}, "-default-subprotocol: "},
+		{[]string{"-subprotocols", "ocpp1.6,ocpp1.6"}, "twice"},
+		{[]string{"-processors", ""}, "1 to 107 bytes"},
+		{[]string{"-processors", "/" + strings.Repeat("x", 107)}, "1 to 107 bytes"},
+		{[]string{"-path", "/a b/"}, "want a path"},
+	} {
+		code, faults := check(t, tt.args...)
+		if tt.want == "" && code != 0 || tt.want != "" && (len(faults) != 1 || !strings.Contains(faults[0], tt.want)) {
+			t.Errorf("%q: code %d, %q; want %q", tt.args, code, faults, tt.want)
+		}
+	}
+}
+
+func TestFlagsWinOverFile(t *testing.T) {
+	path := configFile(t, "listen 127.0.0.1:1", "listen 127.0.0.1:2", "window 5", "lenient on", "compression false", "path /a/", "\tack-timeout   90s\r")
+	c, errs := parseConfig([]string{"-listen", ":3", "-config=" + path, "-window", "6", "-lenient=false"})
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	if len(c.listen) != 1 || c.listen[0] != ":3" || c.window != 6 || c.lenient || c.compression ||
+		len(c.paths) != 1 || c.paths[0] != "/a/" || c.ackTimeout != 90*time.Second {
+		t.Errorf("%+v", c)
+	}
+	if c.maxMessage != 1<<20 || c.pingInterval != time.Minute || c.idleTimeout != 3*time.Minute || len(c.subprotocols) != 3 || c.subprotocols[0] != "ocpp2.1" {
+		t.Errorf("defaults: %+v", c)
+	}
+}
+
+func TestHelpNamesEveryOption(t *testing.T) {
+	for _, args := range [][]string{{"help"}, {"serve", "-h"}, {"check", "-nonsense", "--help"}} {
+		var stdout, stderr strings.Builder
+		if code := run(args, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
+			t.Errorf("%q: code %d, %s", args, code, stderr.String())
+		}
+		for _, o := range append(options(new(config)), option{name: "config", help: "-config"}) {
+			if !strings.Contains(stdout.String(), "-"+o.name) || !strings.Contains(stdout.String(), o.help) {
+				t.Errorf("%q does not mention -%s", args, o.name)
+			}
+		}
+	}
+}
+
+func TestCommands(t *testing.T) {
+	for _, tt := range []struct {
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		{nil, 2, "", "usage"},
+		{[]string{"version"}, 0, version, ""},
+		{[]string{"srve"}, 2, "", `unknown command "srve"`},
+		{[]string{"serve", "-nonsense"}, 2, "", "unknown flag -nonsense"},
+	} {
+		var stdout, stderr strings.Builder
+		code := run(tt.args, &stdout, &stderr)
+		if code != tt.code || !strings.Contains(stdout.String(), tt.stdout) || !strings.Contains(stderr.String(), tt.stderr) {
+			t.Errorf("%q: %d, %q, %q", tt.args, code, stdout.String(), stderr.String())
+		}
+	}
+}

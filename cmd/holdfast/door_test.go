@@ -1,0 +1,83 @@
+package main
+
+import (
+	"io"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// No second may see more than a second's tokens and what had been saved up.
+func TestRate(t *testing.T) {
+	const perSecond = 50
+	r := newRate(perSecond)
+	now := time.Unix(1_000_000, 0)
+	burst := 0
+	for r.allow(now) {
+		burst++
+	}
+	if burst != perSecond {
+		t.Errorf("a burst of %d, want %d", burst, perSecond)
+	}
+	allowed := 0
+	for range 10_000 { // ten seconds of a storm
+		now = now.Add(time.Millisecond)
+		for range 1 + rand.IntN(5) {
+			if r.allow(now) {
+				allowed++
+			}
+		}
+	}
+	if allowed < 10*perSecond-1 || allowed > 10*perSecond {
+		t.Errorf("%d in ten seconds, want %d", allowed, 10*perSecond)
+	}
+	now = now.Add(time.Hour)
+	for burst = 0; r.allow(now); burst++ {
+	}
+	if burst != perSecond {
+		t.Errorf("a burst of %d after an hour, want %d", burst, perSecond)
+	}
+	if unlimited := newRate(0); !unlimited.allow(now) || !unlimited.allow(now) {
+		t.Error("no limit refuses")
+	}
+}
+
+// slowReader takes no bytes until it is let.
+type slowReader struct {
+	sync.Mutex
+	strings.Builder
+}
+
+func (s *slowReader) Write(b []byte) (int, error) {
+	s.Lock()
+	defer s.Unlock()
+	return s.Builder.Write(b)
+}
+
+// A log that nobody reads holds nobody up, has a bound, and says what it lost.
+func TestLogNeverBlocks(t *testing.T) {
+	to := new(slowReader)
+	to.Lock()
+	w := newLogWriter(to)
+	line := []byte(strings.Repeat("x", 999) + "\n")
+	for range 3 * maxLog / len(line) {
+		if _, err := w.Write(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.mu.Lock()
+	waiting := len(w.waiting)
+	w.mu.Unlock()
+	if waiting > maxLog {
+		t.Errorf("%d bytes wait", waiting)
+	}
+	to.Unlock()
+	w.close()
+	if got := to.String(); !strings.Contains(got, "log lines dropped") || len(got) > 2*maxLog+len(line)+1000 {
+		t.Errorf("%d bytes written, no word of what was lost: %v", len(got), !strings.Contains(got, "dropped"))
+	}
+	w = newLogWriter(io.Discard)
+	w.close()
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// A gate holds back all accepting at the freeze, and knows how many of those
+// that were accepted are still on their way to a loop. Nothing is lost while it
+// is shut: connections wait in the backlog, which moves with the listener.
+type gate struct {
+	mu        sync.Mutex
+	open      *sync.Cond
+	shut      bool
+	ended     bool
+	underWay  int
+	parked    int         // of those who accept, one for each listener
+	listeners []deadliner // not changed after the start
+}
+
+type deadliner interface{ SetDeadline(time.Time) error }
+
+func newGate() *gate {
+	g := new(gate)
+	g.open = sync.NewCond(&g.mu)
+	return g
+}
+
+// guard puts a listener under the gate.
+func (g *gate) guard(l net.Listener) { g.listeners = append(g.listeners, l.(deadliner)) }
+
+// close stops accepting; reopen goes on.
+func (g *gate) close() { g.set(true, time.Unix(1, 0)) }
+
+func (g *gate) reopen() {
+	g.set(false, time.Time{})
+	g.open.Broadcast()
+}
+
+// end lets those who accept return.
+func (g *gate) end() {
+	g.mu.Lock()
+	g.ended = true
+	g.mu.Unlock()
+	g.close()
+	g.open.Broadcast()
+}
+
+func (g *gate) set(shut bool, deadline time.Time) {
+	g.mu.Lock()
+	g.shut = shut
+	g.mu.Unlock()
+	for _, l := range g.listeners {
+		_ = l.SetDeadline(deadline) // fails on a closed one only
+	}
+}
+
+// stopped tells, of an error of Accept, whether accepting is over. If the gate
+// is only shut, it waits until it is open again.
+func (g *gate) stopped(err error) bool {
+	if err == nil {
+		return false
+	}
+	if errors.Is(err, net.ErrClosed) {
+		return true
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.parked++
+	for g.shut && !g.ended {
+		g.open.Wait()
+	}
+	g.parked--
+	return g.ended
+}
+
+func (g *gate) enter() { g.count(1) }
+func (g *gate) leave() { g.count(-1) }
+
+func (g *gate) count(n int) {
+	g.mu.Lock()
+	g.underWay += n
+	g.mu.Unlock()
+}
+
+// quiet tells that nothing that was accepted is under way, and nothing more is.
+func (g *gate) quiet() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.underWay == 0 && g.parked == len(g.listeners)
+}

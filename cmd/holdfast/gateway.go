@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"holdfast/conn"
+	"holdfast/unixipc/handoff"
+
+	"github.com/cloudflare/tableflip"
+)
+
+// A gateway is this process: its worlds, and the doors that lead to them.
+type gateway struct {
+	cfg     *config
+	version string
+	log     *slog.Logger
+	flip    *tableflip.Upgrader
+	worlds  []*world
+	gate    *gate
+	door    *door
+
+	chargers   []net.Listener
+	processors *net.UnixListener
+	admin      *admin
+
+	running sync.WaitGroup
+	failed  chan error
+}
+
+// newGateway sets everything up, with the listeners of the old process if there
+// is one, but serves nothing yet.
+func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway, error) {
+	g := &gateway{cfg: c, version: version, log: log, flip: flip, gate: newGate()}
+	var err error
+	if g.worlds, err = newWorlds(c, log); err != nil {
+		return nil, err
+	}
+	g.failed = make(chan error, len(g.worlds))
+	g.door = newDoor(c, g.worlds, g.gate, log)
+	for _, address := range c.listen {
+		l, err := flip.ListenWithCallback("tcp", address, g.door.listen)
+		if err != nil {
+			return nil, fmt.Errorf("charger socket %s: %w", address, err)
+		}
+		g.chargers = append(g.chargers, l)
+		g.gate.guard(l)
+	}
+	if g.processors, err = g.listenUnix(c.processors, 0o117); err != nil {
+		return nil, err
+	}
+	g.gate.guard(g.processors)
+	l, err := g.listenUnix(c.admin, 0o177)
+	if err != nil {
+		return nil, err
+	}
+	g.admin = newAdmin(l, log)
+	return g, nil
+}
+
+func (g *gateway) listenUnix(path string, mask int) (*net.UnixListener, error) {
+	l, err := g.flip.ListenWithCallback("unix", path, func(_, path string) (net.Listener, error) { return listenUnix(path, mask) })
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.UnixListener), nil
+}
+
+// takeOver receives everything from the old process. When it returns nil, all
+// is ours.
+func (g *gateway) takeOver(channel *net.UnixConn) (*takeover, *handoff.New, error) {
+	n := handoff.NewNew(channel)
+	begin, err := n.Hello(handoff.Hello{Program: g.version, Versions: conn.StateVersions})
+	if err != nil {
+		return nil, nil, err
+	}
+	var note beginNote
+	if err := json.Unmarshal(begin.Note, &note); err != nil {
+		return nil, nil, n.Refuse(fmt.Errorf("BEGIN: %w", err))
+	}
+	if note.Loops != len(g.worlds) {
+		return nil, nil, n.Refuse(fmt.Errorf("loops is %d, and was %d: that can only change with a restart", len(g.worlds), note.Loops))
+	}
+	t := newTakeover(g.worlds)
+	if err := n.Receive(t); err != nil {
+		return nil, nil, err
+	}
+	return t, n, nil
+}
+
+// start lets the loops turn.
+func (g *gateway) start() {
+	for _, w := range g.worlds {
+		g.running.Go(func() {
+			if err := w.run(); err != nil {
+				g.failed <- err
+			}
+		})
+	}
+}
+
+// accept opens the doors.
+func (g *gateway) accept() {
+	r := &reception{
+		listener: g.processors, worlds: g.worlds, log: g.log, gate: g.gate,
+		maxLinks: g.cfg.maxLinks, maxMessage: g.cfg.maxMessage, joined: g.worlds[0].joined,
+	}
+	go r.run()
+	for _, l := range g.chargers {
+		go g.door.run(l)
+	}
+	go g.admin.run()
+	for _, l := range g.chargers {
+		g.log.Info("listening", "addr", l.Addr().String(), "processors", g.cfg.processors, "pid", os.Getpid(), "version", version)
+	}
+}
+
+// serve handles signals and operators' commands until the process is to end.
+func (g *gateway) serve() error {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	for {
+		select {
+		case err := <-g.failed:
+			return fmt.Errorf("loop failed: %w", err)
+		case request := <-g.admin.upgrades:
+			if done, err := g.replace(request.tell); done {
+				request.finish(err)
+				g.passOn(signals)
+				g.admin.shutDown()
+				return err
+			} else {
+				request.finish(err)
+			}
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				return g.end(s, signals)
+			}
+			if done, err := g.replace(func(progress) {}); done {
+				g.passOn(signals)
+				return err
+			}
+		}
+	}
+}
+
+// replace upgrades, and tells in the log how it went. done says that this
+// process is over.
+func (g *gateway) replace(tell func(progress)) (done bool, err error) {
+	g.log.Info("upgrade begins", "binary", os.Args[0], "connections", g.worlds[0].held.Load())
+	if err := g.awaitParent(); err != nil {
+		return false, err
+	}
+	err = g.upgrade(tell)
+	switch {
+	case err == nil:
+		g.log.Info("upgrade done: this process ends")
+		return true, nil
+	case errors.Is(err, errGone):
+		g.log.Error("upgrade failed, and nobody owns the connections", "err", err)
+		return true, err
+	}
+	g.log.Error("upgrade rolled back", "reason", err.Error())
+	return false, err
+}
+
+// awaitParent waits until the process before this one has gone: there are never
+// three of them.
+func (g *gateway) awaitParent() error {
+	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.handshakeTimeout+2*helloTimeout)
+	defer cancel()
+	if err := g.flip.WaitForParent(ctx); err != nil {
+		return fmt.Errorf("the upgrade before is not over: %w", err)
+	}
+	return nil
+}
+
+// passOn sends signals that came during the upgrade to the new process: they
+// were meant for the gateway.
+func (g *gateway) passOn(signals <-chan os.Signal) {
+	for {
+		select {
+		case s := <-signals:
+			for _, pid := range children() {
+				_ = syscall.Kill(pid, s.(syscall.Signal))
+			}
+		default:
+			return
+		}
+	}
+}
+
+// end closes everything.
+func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
+	held := g.worlds[0].held
+	g.log.Info("shutting down", "signal", s.String(), "connections", held.Load(), "grace", g.cfg.shutdownGrace.String())
+	g.gate.end()
+	shutDown(g.cfg, g.worlds, signals)
+	for _, w := range g.worlds {
+		w.loop.Post(w.loop.Stop)
+	}
+	g.running.Wait()
+	g.admin.shutDown()
+	g.flip.Stop()
+	<-g.flip.Exit()
+	g.log.Info("ended", "closed_by_force", held.Load())
+	return nil
+}
+
+// report tells what an upgrade has brought, in the new process.
+func (g *gateway) report(t *takeover, connections, links int, began time.Time) {
+	g.log.Info("upgraded", "connections", connections, "links", links,
+		"pause", time.Since(t.frozen).Round(time.Microsecond).String(),
+		"took", time.Since(began).Round(time.Millisecond).String(), "pid", os.Getpid(), "version", version)
+}

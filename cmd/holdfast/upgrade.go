@@ -1,0 +1,388 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"holdfast/conn"
+	"holdfast/unixipc"
+	"holdfast/unixipc/handoff"
+
+	"golang.org/x/sys/unix"
+)
+
+// handoffFile is the name under which the new process inherits its end.
+const handoffFile = "handoff"
+
+// beginNote is what Begin carries for us.
+type beginNote struct {
+	Loops       int
+	Connections int64
+	PID         int
+}
+
+// progress is one line of the show of an upgrade.
+type progress struct {
+	Phase   string  `json:"phase"`
+	Text    string  `json:"text,omitempty"`
+	Done    int64   `json:"done,omitempty"`
+	Total   int64   `json:"total,omitempty"`
+	Seconds float64 `json:"seconds,omitempty"` // since the upgrade began
+	Error   string  `json:"error,omitempty"`   // it was rolled back, and why
+}
+
+// upgrade is one hand-over, seen from the old process.
+type upgrade struct {
+	g     *gateway
+	old   *handoff.Old
+	tell  func(progress)
+	began time.Time
+	ids   atomic.Uint32
+
+	child  chan error // tableflip's word: the child is ready (nil), or dead; nil channel: not started
+	dead   error      // why the child is dead, once that is known
+	frozen bool
+	thaw   chan bool // true: go on; false: it is all handed over
+	pause  time.Duration
+	sent   int64
+}
+
+// errGone says that the child has become active and then died: nobody owns the
+// connections any more.
+var errGone = errors.New("the new process took over and then died")
+
+// upgrade replaces this process by the binary at its path. After nil this
+// process has nothing left to do but to exit. After an error it goes on as if
+// nothing had been asked, unless the error is errGone.
+func (g *gateway) upgrade(tell func(progress)) error {
+	u := &upgrade{g: g, began: time.Now()}
+	u.tell = func(p progress) {
+		p.Seconds = time.Since(u.began).Seconds()
+		tell(p)
+	}
+	err := u.run()
+	if err == nil || errors.Is(err, errGone) {
+		return err
+	}
+	return u.rollBack(err)
+}
+
+func (u *upgrade) run() error {
+	if err := u.spawn(); err != nil {
+		return err
+	}
+	u.old.SetLimit(u.g.cfg.upgradeTimeout)
+	hello, err := u.old.Hello()
+	if err != nil {
+		return err
+	}
+	version, err := hello.Speak([]uint8{conn.StateVersion})
+	if err != nil {
+		return err
+	}
+	held := u.g.worlds[0].held.Load()
+	u.tell(progress{Phase: "started", Text: fmt.Sprintf("the new process (%s) has started", hello.Program)})
+	note, _ := json.Marshal(beginNote{Loops: len(u.g.worlds), Connections: held, PID: os.Getpid()})
+	if err := u.old.Begin(handoff.Begin{Program: u.g.version, Version: version, Note: note}); err != nil {
+		return err
+	}
+	if err := u.precopy(held); err != nil {
+		return err
+	}
+	u.old.SetLimit(u.g.cfg.freezeTimeout)
+	froze := time.Now()
+	if err := u.freeze(); err != nil {
+		return err
+	}
+	if err := u.final(froze); err != nil {
+		return err
+	}
+	u.tell(progress{Phase: "prepared"})
+	err = u.old.Commit()
+	u.pause = time.Since(froze)
+	if err != nil {
+		return u.inDoubt(err)
+	}
+	return u.committed()
+}
+
+// spawn starts the child with the listeners and its end of the channel.
+func (u *upgrade) spawn() error {
+	u.tell(progress{Phase: "start", Text: "starting " + os.Args[0]})
+	ours, theirs, err := unixipc.SocketPair()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ours.Close() }() // FileConn duplicates
+	defer func() { _ = theirs.Close() }()
+	c, err := net.FileConn(ours)
+	if err != nil {
+		return fmt.Errorf("hand-over channel: %w", err)
+	}
+	u.old = handoff.NewOld(c.(*net.UnixConn), u.g.cfg.upgradeTimeout)
+	if err := u.g.flip.AddFile(handoffFile, theirs); err != nil {
+		return fmt.Errorf("hand-over channel: %w", err)
+	}
+	result := make(chan error, 1)
+	go func() {
+		err := u.g.flip.Upgrade()
+		result <- err
+		if err != nil {
+			// This process holds a duplicate of the child's end, so its death
+			// does not show on the channel. What it has left there is still read.
+			_ = u.old.CloseRead()
+		}
+	}()
+	u.child = result
+	return nil
+}
+
+// precopy sends the links and the connections while the loops go on.
+func (u *upgrade) precopy(held int64) error {
+	done := int64(0)
+	for _, w := range u.g.worlds {
+		items, err := onLoop(w, func() ([]handoff.Item, bool, error) {
+			items, err := w.beginExport(&u.ids)
+			return items, true, err
+		})
+		for more := true; ; {
+			if err == nil {
+				err = u.send(items.items)
+			}
+			closeDuplicates(items.items)
+			if err != nil {
+				return err
+			}
+			done += int64(len(items.items))
+			u.tell(progress{Phase: "precopy", Done: done, Total: held})
+			if more = items.more; !more {
+				break
+			}
+			items, err = onLoop(w, func() ([]handoff.Item, bool, error) { return w.exportSlice(&u.ids) })
+		}
+	}
+	return u.old.Flush()
+}
+
+func (u *upgrade) send(items []handoff.Item) error {
+	for _, it := range items {
+		if err := u.old.Put(it); err != nil {
+			return err
+		}
+	}
+	return u.old.Send()
+}
+
+func closeDuplicates(items []handoff.Item) {
+	for _, it := range items {
+		_ = unix.Close(it.FD)
+	}
+}
+
+// exported is what a function on a loop returned.
+type exported struct {
+	items []handoff.Item
+	more  bool
+}
+
+// onLoop runs f on w's loop and waits for it.
+func onLoop(w *world, f func() ([]handoff.Item, bool, error)) (e exported, err error) {
+	done := make(chan struct{})
+	w.loop.Post(func() {
+		e.items, e.more, err = f()
+		close(done)
+	})
+	<-done
+	return e, err
+}
+
+// freeze stops accepting and all loops, each behind a turn.
+func (u *upgrade) freeze() error {
+	u.tell(progress{Phase: "freeze"})
+	g := u.g
+	g.gate.close()
+	u.thaw = make(chan bool, len(g.worlds))
+	parked := make(chan struct{}, len(g.worlds))
+	for _, w := range g.worlds {
+		w.loop.Post(func() {
+			w.loop.Between(func() {
+				parked <- struct{}{}
+				if !<-u.thaw {
+					select {} // the state is another process's now
+				}
+			})
+		})
+	}
+	timeout := time.NewTimer(g.cfg.freezeTimeout)
+	defer timeout.Stop()
+	for range g.worlds {
+		select {
+		case <-parked:
+		case <-timeout.C:
+			for range g.worlds {
+				u.thaw <- true
+			}
+			g.gate.reopen()
+			return fmt.Errorf("the loops did not stop within %v", g.cfg.freezeTimeout)
+		}
+	}
+	u.frozen = true
+	// What loops had posted to each other belongs to the state.
+	for again := true; again; {
+		again = false
+		for _, w := range g.worlds {
+			again = w.loop.RunPosted() || again
+		}
+	}
+	return nil
+}
+
+// final sends what changed, and has the new process verify everything.
+func (u *upgrade) final(froze time.Time) error {
+	before := u.old.Bytes()
+	for _, w := range u.g.worlds {
+		if err := w.exportRest(u.old, &u.ids); err != nil {
+			return err
+		}
+	}
+	if err := u.old.Put(frozenItem(froze, &u.ids)); err != nil {
+		return err
+	}
+	if err := u.old.Seal(); err != nil {
+		return err
+	}
+	u.sent = u.old.Bytes() - before
+	return nil
+}
+
+// inDoubt resolves a COMMIT that was not answered: only if the child is dead
+// without having become active, everything is still ours.
+func (u *upgrade) inDoubt(why error) error {
+	u.g.log.Error("upgrade in doubt: ending the new process", "err", why)
+	u.kill()
+	active, err := u.old.SawActive()
+	if active || err != nil {
+		return fmt.Errorf("%w: %w", errGone, why)
+	}
+	return why
+}
+
+// kill ends the child and waits until it is dead.
+func (u *upgrade) kill() {
+	if u.child == nil || u.ended() {
+		return
+	}
+	for _, pid := range children() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if u.dead = <-u.child; u.dead == nil { // it had said that it was ready
+		u.dead = errors.New("the new process was ended")
+	}
+}
+
+// ended tells whether the child is known to be dead.
+func (u *upgrade) ended() bool {
+	if u.dead == nil {
+		select {
+		case u.dead = <-u.child:
+		default:
+		}
+	}
+	return u.dead != nil
+}
+
+// children are the processes that this one has started. It starts no others
+// than the next gateway.
+func children() (pids []int) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
+		if err != nil {
+			continue
+		}
+		// pid (comm) state ppid …, and comm may hold anything.
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if f := strings.Fields(rest); len(f) > 1 && f[1] == strconv.Itoa(os.Getpid()) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// rollBack ends the child, and goes on as before.
+func (u *upgrade) rollBack(why error) error {
+	var refused *handoff.RefusedError
+	if !errors.As(why, &refused) && u.child != nil && u.ended() {
+		why = u.dead // the channel only shows that it is dead; here is of what
+	}
+	u.kill()
+	if u.old != nil {
+		u.old.Close()
+	}
+	for _, w := range u.g.worlds {
+		if u.frozen {
+			w.endExport()
+			continue
+		}
+		done := make(chan struct{})
+		w.loop.Post(func() {
+			w.endExport()
+			close(done)
+		})
+		<-done
+	}
+	if u.frozen {
+		for range u.g.worlds {
+			u.thaw <- true
+		}
+		u.g.gate.reopen()
+	}
+	return why
+}
+
+// committed lets what was under way at the freeze follow.
+func (u *upgrade) committed() error {
+	g := u.g
+	u.tell(progress{Phase: "active", Text: fmt.Sprintf("the new process has taken over; pause %.1f ms", float64(u.pause.Microseconds())/1000)})
+	u.old.SetLimit(g.cfg.upgradeTimeout)
+	for _, w := range g.worlds {
+		w.late = &handOverLate{old: u.old, ids: &u.ids}
+	}
+	deadline := time.Now().Add(g.cfg.handshakeTimeout + helloTimeout)
+	for quiet := false; !quiet && time.Now().Before(deadline); {
+		if quiet = g.gate.quiet(); !quiet {
+			time.Sleep(lateInterval)
+		}
+		for _, w := range g.worlds {
+			w.loop.RunPosted()
+		}
+	}
+	if err := u.old.End(); err != nil {
+		g.log.Warn("end of the hand-over", "err", err)
+	}
+	defer u.old.Close()
+	if err := <-u.child; err != nil {
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	return nil
+}
+
+// lateInterval is how often handshakes that were in progress at the freeze are
+// looked after.
+const lateInterval = 5 * time.Millisecond

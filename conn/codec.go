@@ -1,0 +1,257 @@
+package conn
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+
+	"holdfast/unixipc/tlv"
+)
+
+// The encoding of State, in the terms of package tlv. Numbers are never reused;
+// a new field takes the next one, and is left out while it is zero. A field
+// that a reader must not ignore is written with tlv.AppendRequired.
+const (
+	fieldIdentity    = 1
+	fieldPath        = 2
+	fieldSubprotocol = 3
+	fieldOpened      = 4 // Unix time, milliseconds
+	fieldRemote      = 5 // 16 bytes of address, 2 of port
+	fieldDeflateBits = 6
+	fieldPhase       = 7
+	fieldPause       = 8 // pauseQueue and pauseOut only: the loop finds out about its memory itself
+	fieldCloseCode   = 9
+	fieldCloseReason = 10
+	fieldCloseBy     = 11
+	fieldHead        = 12 // a frame header cut short
+	fieldFrame       = 13 // op, fin|rsv1<<1, mask (4), length (8), left (8)
+	fieldMessageOp   = 14
+	fieldCompressed  = 15
+	fieldUTF8        = 16 // an unfinished sequence
+	fieldMessage     = 17
+	fieldControl     = 18
+	fieldUnread      = 19
+	fieldUnwritten   = 20
+	fieldOutBase     = 21 // position of the first unwritten byte
+	fieldOutLast     = 22
+	fieldDue         = 23 // ticks until the next ping, or the end of the close handshake
+)
+
+// StateVersion is the version of the encoding that is written; StateVersions
+// are those that can be read.
+const StateVersion = 1
+
+// StateVersions can be read.
+var StateVersions = []uint8{1}
+
+var stateMagic = [2]byte{'H', 'c'}
+
+// frameSize is the size of fieldFrame.
+const frameSize = 1 + 1 + 4 + 8 + 8
+
+// limits of what a state may hold, in bytes.
+const (
+	maxReason    = 64 << 10
+	maxStateData = 1 << 30
+)
+
+// append encodes s. due is what State itself does not say: see fieldDue.
+func (s *State) append(dst []byte, due tick) []byte {
+	dst = tlv.AppendHeader(dst, stateMagic, StateVersion)
+	dst = tlv.AppendBytes(dst, fieldIdentity, s.Identity)
+	dst = tlv.AppendBytes(dst, fieldPath, s.Path.String())
+	dst = tlv.AppendBytes(dst, fieldSubprotocol, s.Subprotocol.String())
+	dst = tlv.AppendUint(dst, fieldOpened, uint64(s.Opened))
+	dst = tlv.AppendBytes(dst, fieldRemote, binary.BigEndian.AppendUint16(s.Remote.ip[:], s.Remote.port))
+	dst = tlv.AppendUint(dst, fieldDeflateBits, uint64(s.DeflateBits))
+	dst = tlv.AppendUint(dst, fieldPhase, uint64(s.phase))
+	dst = tlv.AppendUint(dst, fieldPause, uint64(s.pause&^pauseMemory))
+	if s.why != nil {
+		dst = tlv.AppendUint(dst, fieldCloseCode, uint64(s.why.Code))
+		dst = tlv.AppendBytes(dst, fieldCloseReason, s.why.Reason)
+		dst = tlv.AppendBytes(dst, fieldCloseBy, string(s.why.By))
+	}
+	if p := s.decoder.part; p != nil {
+		dst = p.append(dst)
+	}
+	if o := s.out; o != nil {
+		dst = tlv.AppendBytes(dst, fieldUnwritten, o.buf[o.off:])
+		dst = tlv.AppendUint(dst, fieldOutBase, o.base+uint64(o.off))
+		dst = tlv.AppendUint(dst, fieldOutLast, o.last)
+	}
+	return tlv.AppendUint(dst, fieldDue, uint64(due))
+}
+
+func (p *partial) append(dst []byte) []byte {
+	dst = tlv.AppendBytes(dst, fieldHead, p.head[:p.headLen])
+	if p.inFrame {
+		f := append(make([]byte, 0, frameSize), byte(p.frame.op), p.frame.flags())
+		f = append(f, p.frame.mask[:]...)
+		f = binary.BigEndian.AppendUint64(f, p.frame.length)
+		f = binary.BigEndian.AppendUint64(f, p.left)
+		dst = tlv.AppendBytes(dst, fieldFrame, f)
+	}
+	dst = tlv.AppendUint(dst, fieldMessageOp, uint64(p.op))
+	dst = tlv.AppendBool(dst, fieldCompressed, p.compressed)
+	dst = tlv.AppendBytes(dst, fieldUTF8, p.utf8.tail[:p.utf8.n])
+	dst = tlv.AppendBytes(dst, fieldMessage, p.msg)
+	dst = tlv.AppendBytes(dst, fieldControl, p.control)
+	return tlv.AppendBytes(dst, fieldUnread, p.unread)
+}
+
+func (h header) flags() (b byte) {
+	if h.fin {
+		b |= 1
+	}
+	if h.rsv1 {
+		b |= 2
+	}
+	return b
+}
+
+// parseState decodes what append has encoded. Nothing of b is kept.
+func parseState(b []byte) (s State, due tick, err error) {
+	r := tlv.NewReader("connection state", b, stateMagic, StateVersions...)
+	var p partial
+	var o outbound
+	var why Close
+	hasPart, hasOut, hasWhy := false, false, false
+	for {
+		id, ok := r.Next()
+		if !ok {
+			break
+		}
+		switch {
+		case id >= fieldCloseCode && id <= fieldCloseBy:
+			hasWhy = true
+		case id >= fieldHead && id <= fieldUnread:
+			hasPart = true
+		case id >= fieldUnwritten && id <= fieldOutLast:
+			hasOut = true
+		}
+		switch id {
+		case fieldIdentity:
+			s.Identity = r.String(MaxIdentity)
+		case fieldPath:
+			s.Path = MakeName(r.String(maxRequest))
+		case fieldSubprotocol:
+			s.Subprotocol = MakeName(r.String(maxRequest))
+		case fieldOpened:
+			s.Opened = int64(r.Uint(1 << 62))
+		case fieldRemote:
+			s.Remote = parseRemote(r)
+		case fieldDeflateBits:
+			s.DeflateBits = uint8(r.Uint(15))
+		case fieldPhase:
+			s.phase = phase(r.Uint(uint64(phaseDraining)))
+		case fieldPause:
+			s.pause = pause(r.Uint(uint64(pauseQueue | pauseOut)))
+		case fieldCloseCode:
+			why.Code = int(r.Uint(4999))
+		case fieldCloseReason:
+			why.Reason = r.String(maxReason)
+		case fieldCloseBy:
+			why.By = By(r.String(32))
+		case fieldHead:
+			p.headLen = uint8(copy(p.head[:], r.Bytes(maxHeader-1)))
+		case fieldFrame:
+			p.parseFrame(r)
+		case fieldMessageOp:
+			p.op = opcode(r.Uint(uint64(opBinary)))
+		case fieldCompressed:
+			p.compressed = r.Bool()
+		case fieldUTF8:
+			p.utf8.n = uint8(copy(p.utf8.tail[:], r.Bytes(3)))
+		case fieldMessage:
+			p.msg = append(p.msg, r.Bytes(maxStateData)...)
+		case fieldControl:
+			p.control = append(p.control, r.Bytes(maxControl)...)
+		case fieldUnread:
+			p.unread = append(p.unread, r.Bytes(maxStateData)...)
+		case fieldUnwritten:
+			o.buf = append(o.buf, r.Bytes(maxStateData)...)
+		case fieldOutBase:
+			o.base = r.Uint(1 << 62)
+		case fieldOutLast:
+			o.last = r.Uint(1 << 62)
+		case fieldDue:
+			due = tick(r.Uint(1 << 31))
+		default:
+			r.Unknown()
+		}
+	}
+	if hasPart {
+		s.decoder.part = &p
+	}
+	if hasOut {
+		s.out = &o
+	}
+	if hasWhy {
+		s.why = &why
+	}
+	if err := r.Err(); err != nil {
+		return State{}, 0, err
+	}
+	return s, due, s.valid()
+}
+
+func parseRemote(r *tlv.Reader) (a Remote) {
+	b := r.Bytes(18)
+	if len(b) != 18 {
+		r.Invalid()
+		return a
+	}
+	copy(a.ip[:], b)
+	a.port = binary.BigEndian.Uint16(b[16:])
+	return a
+}
+
+func (p *partial) parseFrame(r *tlv.Reader) {
+	b := r.Bytes(frameSize)
+	if len(b) != frameSize || b[1] > 3 || !opcode(b[0]).known() {
+		r.Invalid()
+		return
+	}
+	p.inFrame = true
+	p.frame.op = opcode(b[0])
+	p.frame.fin, p.frame.rsv1 = b[1]&1 != 0, b[1]&2 != 0
+	copy(p.frame.mask[:], b[2:])
+	p.frame.length = binary.BigEndian.Uint64(b[6:])
+	p.left = binary.BigEndian.Uint64(b[14:])
+	if p.left > p.frame.length || p.frame.length > maxStateData {
+		r.Invalid()
+	}
+}
+
+// valid tells what is wrong with a state whose fields are each right.
+func (s *State) valid() error {
+	fault := func(why string) error { return errors.New("connection state: " + why) }
+	p := s.decoder.part
+	switch {
+	case CheckIdentity(s.Identity) != nil:
+		return fault(CheckIdentity(s.Identity).Error())
+	case s.Subprotocol == Name{} || s.Subprotocol.String() == "":
+		return fault("without a subprotocol")
+	case s.Remote == Remote{} && s.Remote.AddrPort() == netip.AddrPort{}:
+		return fault("without a remote address")
+	case s.DeflateBits != 0 && s.DeflateBits < 8:
+		return fault("with a window of fewer than 8 bits")
+	case (s.phase == phaseOpen) != (s.why == nil):
+		return fault("whose phase does not fit its end")
+	case s.out != nil && s.out.pending() == 0:
+		return fault("with nothing to write at a position")
+	case p == nil:
+		return nil
+	case s.phase == phaseDraining:
+		return fault("with a message after the last")
+	case p.inFrame && p.headLen > 0:
+		return fault("inside a frame and inside a header")
+	case p.op == opContinuation && (p.compressed || p.utf8.n > 0 || len(p.msg) > 0):
+		return fault("with a payload but no message")
+	case len(p.control) > 0 && !(p.inFrame && p.frame.op.control()):
+		return fault("with the payload of a control frame outside of it")
+	case p.inFrame && !p.frame.op.control() && p.op == opContinuation:
+		return fault("inside a frame of no message")
+	}
+	return nil
+}

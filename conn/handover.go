@@ -1,0 +1,199 @@
+package conn
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// A connection is handed over twice: while its loop still runs (Export with
+// fresh ids), and again at the freeze if it has changed since. A change is
+// anything that makes its encoding another one; connections that merely
+// exchange whole messages are not changed.
+
+// Exported is a connection as it is handed over.
+type Exported struct {
+	Conn  *Conn
+	ID    uint32
+	FD    int  // the loop's own: good while the loop is stopped, or until the next turn
+	Again bool // it was exported before, under the same ID
+	State []byte
+}
+
+// handover is what a loop remembers while it is being handed over.
+type handover struct {
+	active  bool
+	changed []*Conn  // exported and changed since, or new
+	gone    []uint32 // ids of those exported that are no more
+	next    int32    // slot that Export looks at next
+}
+
+// BeginHandover starts to keep account of changes.
+func (l *Loop) BeginHandover() {
+	l.handover = handover{active: true}
+}
+
+// EndHandover forgets about a hand-over that was rolled back.
+func (l *Loop) EndHandover() {
+	l.handover = handover{}
+	for slot := range l.table.used {
+		c := l.table.at(slot)
+		c.exported, c.changed = 0, false
+	}
+}
+
+// Export appends up to n connections that were not exported yet to dst, with
+// ids from ids. It returns false when there are no more.
+func (l *Loop) Export(dst []Exported, n int, ids *atomic.Uint32) ([]Exported, bool) {
+	for h := &l.handover; h.next < l.table.used; h.next++ {
+		if n == 0 {
+			return dst, true
+		}
+		if c := l.table.at(h.next); c.loop != nil && c.phase != phaseGone && c.exported == 0 {
+			c.exported = ids.Add(1)
+			dst = append(dst, c.export(false))
+			n--
+		}
+	}
+	return dst, false
+}
+
+// ExportRest appends the connections that changed since they were exported,
+// and those that are new, and returns the ids of those that are gone.
+func (l *Loop) ExportRest(dst []Exported, ids *atomic.Uint32) (all []Exported, gone []uint32) {
+	for _, c := range l.handover.changed {
+		if c.loop == nil || c.phase == phaseGone {
+			continue
+		}
+		again := c.exported != 0
+		if !again {
+			c.exported = ids.Add(1)
+		}
+		dst = append(dst, c.export(again))
+	}
+	return dst, l.handover.gone
+}
+
+func (c *Conn) export(again bool) Exported {
+	var due tick
+	if now := c.loop.tick(); c.due > now {
+		due = c.due - now
+	}
+	return Exported{Conn: c, ID: c.exported, FD: int(c.fd), Again: again, State: c.State.append(nil, due)}
+}
+
+// touch notes a change.
+func (c *Conn) touch() {
+	if c.exported != 0 && !c.changed && c.loop.handover.active {
+		c.changed = true
+		c.loop.handover.changed = append(c.loop.handover.changed, c)
+	}
+}
+
+// Touch has the connection handed over again: what belongs to it elsewhere has
+// changed.
+func (c *Conn) Touch() { c.touch() }
+
+// AppendState encodes the state that a handshake left, with the bytes that
+// came early.
+func AppendState(dst []byte, s State, early []byte) []byte {
+	if len(early) > 0 {
+		s.decoder.keep(early)
+	}
+	return s.append(dst, 0)
+}
+
+// ParseState decodes what AppendState has encoded.
+func ParseState(b []byte) (s State, early []byte, err error) {
+	s, _, err = parseState(b)
+	return s, s.decoder.takeUnread(), err
+}
+
+// Adopt stages a connection that another process has exported: it is in epoll,
+// but nothing is read or written before Run. The loop owns fd from then on,
+// unless there is an error.
+func (l *Loop) Adopt(fd int, state []byte, user any) (*Conn, error) {
+	s, due, err := parseState(state)
+	if err != nil {
+		return nil, err
+	}
+	if kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_STREAM {
+		return nil, fmt.Errorf("connection of %q: fd %d is not a stream socket", s.Identity, fd)
+	}
+	c := l.table.add()
+	c.loop, c.fd, c.User = l, int32(fd), user
+	c.restore(s, due)
+	if err := l.poller.add(fd, c.slot, c.generation, c.interest); err != nil {
+		l.table.remove(c)
+		return nil, err
+	}
+	return c, nil
+}
+
+// Readopt replaces the state of a staged connection.
+func (c *Conn) Readopt(state []byte) error {
+	s, due, err := parseState(state)
+	if err != nil {
+		return err
+	}
+	if s.Identity != c.Identity {
+		return fmt.Errorf("connection of %q became one of %q", c.Identity, s.Identity)
+	}
+	had := c.interest
+	c.restore(s, due)
+	if c.interest != had {
+		return c.loop.poller.modify(int(c.fd), c.slot, c.generation, c.interest)
+	}
+	return nil
+}
+
+// restore sets the state and everything that follows from it, but for what the
+// first turn does.
+func (c *Conn) restore(s State, due tick) {
+	l := c.loop
+	l.memory -= int(c.held)
+	l.wheel.disarm(c)
+	c.State = s
+	c.held = int32(c.decoder.memory())
+	l.memory += int(c.held)
+	c.reported = s.phase == phaseDraining
+	now := l.tick()
+	c.life = now
+	c.due = 0
+	switch every := ticks(l.cfg.PingInterval); {
+	case s.phase != phaseOpen:
+		c.due = now + due
+	case every > 0 && due > 0:
+		c.due = now + min(due, every)
+	case every > 0:
+		c.due = now + 1 + rand.N(every)
+	}
+	c.stalled = 0
+	if s.out != nil {
+		c.stalled = now
+	}
+	c.interest = c.wanted()
+	c.arm()
+	if s.out != nil || s.phase == phaseDraining {
+		c.markDirty() // written in the first turn
+	}
+	if p := s.decoder.part; p != nil && p.unread != nil && s.pause == 0 {
+		c.goOnLater() // and read
+	}
+}
+
+// Unstage undoes Adopt. The connection lives on in the other process.
+func (c *Conn) Unstage() {
+	l := c.loop
+	l.wheel.disarm(c)
+	l.memory -= int(c.held)
+	_ = l.poller.remove(int(c.fd))
+	_ = unix.Close(int(c.fd))
+	l.table.remove(c)
+}
+
+// Draining tells that the connection is only being ended: it has been reported
+// closed.
+func (c *Conn) Draining() bool { return c.phase == phaseDraining }

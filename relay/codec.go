@@ -1,0 +1,329 @@
+package relay
+
+import (
+	"fmt"
+	"math"
+	"time"
+	"unique"
+
+	"holdfast/unixipc"
+	"holdfast/unixipc/tlv"
+)
+
+// The encoding of a charger's and a link's state, in the terms of package tlv.
+// Numbers are never reused; a new field takes the next one, and is left out
+// while it is zero. A field that a reader must not ignore is written with
+// tlv.AppendRequired. Times are ages or delays in milliseconds: clocks are not
+// shared.
+const (
+	chargerIdentity    = 1
+	chargerSubprotocol = 2
+	chargerOwner       = 3 // id of a link
+	chargerNumber      = 4
+	chargerSession     = 5
+	chargerAttempts    = 6
+	chargerConnected   = 7
+	chargerPaused      = 8
+	chargerAnnounce    = 9
+	chargerMoving      = 10
+	chargerHeld        = 11
+	chargerDelay       = 12 // until the held delivery may be made
+	chargerAvoid       = 13
+	chargerEntry       = 14 // list
+	chargerSend        = 15 // list
+
+	entryKind       = 1
+	entryFlags      = 2
+	entryMoved      = 3
+	entryAcked      = 4
+	entryNumber     = 5
+	entrySession    = 6
+	entryAge        = 7 // since it was delivered
+	entrySubprotcol = 8
+	entryPayload    = 9
+
+	sendPosition = 1
+	sendLoop     = 2
+	sendLink     = 3
+	sendRef      = 4
+	sendReply    = 5
+
+	linkID          = 1
+	linkName        = 2
+	linkHash        = 3
+	linkSubprotocol = 4 // list
+	linkWindow      = 5
+	linkIn          = 6
+	linkOut         = 7
+	linkDraining    = 8
+	linkDrained     = 9
+)
+
+// StateVersion is the version of the encoding that is written; StateVersions
+// are those that can be read.
+const StateVersion = 1
+
+// StateVersions can be read.
+var StateVersions = []uint8{1}
+
+var (
+	chargerMagic = [2]byte{'H', 'q'}
+	linkMagic    = [2]byte{'H', 'l'}
+)
+
+// limits of what a state may hold.
+const (
+	maxData        = 1 << 30 // bytes
+	maxSubprotocol = 8 << 10
+	maxDelay       = 24 * time.Hour
+)
+
+// AppendCharger encodes what the relay knows of c.
+func (r *Relay) AppendCharger(dst []byte, c *Charger) []byte {
+	dst = tlv.AppendHeader(dst, chargerMagic, StateVersion)
+	dst = tlv.AppendBytes(dst, chargerIdentity, c.identity)
+	dst = tlv.AppendBytes(dst, chargerSubprotocol, c.subprotocol.Value())
+	if c.owner != nil {
+		dst = tlv.AppendUint(dst, chargerOwner, uint64(c.owner.id))
+	}
+	dst = tlv.AppendUint(dst, chargerNumber, c.number)
+	dst = tlv.AppendUint(dst, chargerSession, uint64(c.session))
+	dst = tlv.AppendUint(dst, chargerAttempts, uint64(c.attempts))
+	dst = tlv.AppendBool(dst, chargerConnected, c.connected)
+	dst = tlv.AppendBool(dst, chargerPaused, c.paused)
+	dst = tlv.AppendBool(dst, chargerAnnounce, c.announce)
+	dst = tlv.AppendBool(dst, chargerMoving, c.moving)
+	q := c.q
+	if q == nil {
+		return dst
+	}
+	dst = tlv.AppendBool(dst, chargerHeld, q.held)
+	if q.held && q.notBefore.After(r.now) {
+		dst = tlv.AppendUint(dst, chargerDelay, uint64((q.notBefore.Sub(r.now)+time.Millisecond-1)/time.Millisecond))
+	}
+	dst = tlv.AppendUint(dst, chargerAvoid, uint64(q.avoid))
+	var item []byte
+	for i := range q.entries {
+		item = q.appendEntry(item[:0], &q.entries[i], r.now)
+		dst = tlv.AppendItem(dst, chargerEntry, item)
+	}
+	for _, s := range q.sends {
+		item = s.append(item[:0])
+		dst = tlv.AppendItem(dst, chargerSend, item)
+	}
+	return dst
+}
+
+func (q *queue) appendEntry(dst []byte, e *entry, now time.Time) []byte {
+	dst = tlv.AppendUint(dst, entryKind, uint64(e.kind))
+	dst = tlv.AppendUint(dst, entryFlags, uint64(e.flags))
+	dst = tlv.AppendBool(dst, entryMoved, e.moved)
+	dst = tlv.AppendBool(dst, entryAcked, e.acked)
+	dst = tlv.AppendUint(dst, entryNumber, e.number)
+	dst = tlv.AppendUint(dst, entrySession, uint64(e.session))
+	if e.number != 0 {
+		dst = tlv.AppendUint(dst, entryAge, uint64(max(0, now.Sub(e.at).Milliseconds())))
+	}
+	dst = tlv.AppendBytes(dst, entrySubprotcol, e.sub)
+	return tlv.AppendBytes(dst, entryPayload, q.payload(e))
+}
+
+func (s *send) append(dst []byte) []byte {
+	dst = tlv.AppendUint(dst, sendPosition, s.position)
+	dst = tlv.AppendUint(dst, sendLoop, uint64(s.asker.Loop))
+	dst = tlv.AppendUint(dst, sendLink, uint64(s.asker.Link))
+	dst = tlv.AppendUint(dst, sendRef, s.ref)
+	return tlv.AppendBool(dst, sendReply, s.reply)
+}
+
+// parseCharger decodes what AppendCharger has encoded. owner is the id of the
+// owning link. Nothing of b is kept.
+func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
+	f := tlv.NewReader("charger state", b, chargerMagic, StateVersions...)
+	var q queue
+	for {
+		id, ok := f.Next(chargerEntry, chargerSend)
+		if !ok {
+			break
+		}
+		switch id {
+		case chargerIdentity:
+			c.identity = f.String(unixipc.MaxKey)
+		case chargerSubprotocol:
+			c.subprotocol = unique.Make(f.String(maxSubprotocol))
+		case chargerOwner:
+			owner = uint32(f.Uint(math.MaxUint32))
+		case chargerNumber:
+			c.number = f.Uint(math.MaxUint64)
+		case chargerSession:
+			c.session = uint32(f.Uint(math.MaxUint32))
+		case chargerAttempts:
+			c.attempts = uint8(f.Uint(math.MaxUint8))
+		case chargerConnected:
+			c.connected = f.Bool()
+		case chargerPaused:
+			c.paused = f.Bool()
+		case chargerAnnounce:
+			c.announce = f.Bool()
+		case chargerMoving:
+			c.moving = f.Bool()
+		case chargerHeld:
+			q.held = f.Bool()
+		case chargerDelay:
+			q.notBefore = r.now.Add(time.Duration(f.Uint(uint64(maxDelay.Milliseconds()))) * time.Millisecond)
+		case chargerAvoid:
+			q.avoid = uint32(f.Uint(math.MaxUint32))
+		case chargerEntry:
+			f.Fail(q.parseEntry(f.Item(maxData), r.now))
+		case chargerSend:
+			s, err := parseSend(f.Item(maxData))
+			f.Fail(err)
+			q.sends = append(q.sends, s)
+		default:
+			f.Unknown()
+		}
+	}
+	if err := f.Err(); err != nil {
+		return Charger{}, 0, err
+	}
+	if c.identity == "" || c.subprotocol == (unique.Handle[string]{}) {
+		return Charger{}, 0, fmt.Errorf("charger state: without an identity or a subprotocol")
+	}
+	for i := range q.entries {
+		if q.entries[i].number != 0 {
+			c.inFlight++
+		}
+	}
+	if c.inFlight > 0 && owner == 0 {
+		return Charger{}, 0, fmt.Errorf("charger state: deliveries in flight but no owner")
+	}
+	if len(q.entries) > 0 || len(q.sends) > 0 || q.held {
+		c.q = &q
+	}
+	return c, owner, nil
+}
+
+func (q *queue) parseEntry(b []byte, now time.Time) error {
+	f := tlv.NewFields("delivery", b)
+	var e entry
+	var payload []byte
+	for {
+		id, ok := f.Next()
+		if !ok {
+			break
+		}
+		switch id {
+		case entryKind:
+			e.kind = unixipc.Type(f.Uint(math.MaxUint8))
+			if e.kind != unixipc.Opened && e.kind != unixipc.Message && e.kind != unixipc.Closed {
+				f.Invalid()
+			}
+		case entryFlags:
+			e.flags = unixipc.Flags(f.Uint(uint64(unixipc.Binary | unixipc.Redelivered)))
+		case entryMoved:
+			e.moved = f.Bool()
+		case entryAcked:
+			e.acked = f.Bool()
+		case entryNumber:
+			e.number = f.Uint(math.MaxUint64)
+		case entrySession:
+			e.session = uint32(f.Uint(math.MaxUint32))
+		case entryAge:
+			e.at = now.Add(-time.Duration(f.Uint(uint64(maxDelay.Milliseconds()))) * time.Millisecond)
+		case entrySubprotcol:
+			e.sub = f.String(maxSubprotocol)
+		case entryPayload:
+			payload = f.Bytes(maxData)
+		default:
+			f.Unknown()
+		}
+	}
+	if f.Err() == nil && (e.kind == 0 || e.acked && e.number != 0) {
+		return fmt.Errorf("delivery: of no kind, or acknowledged and in flight")
+	}
+	if e.number != 0 && e.at.IsZero() {
+		e.at = now
+	}
+	q.push(e, payload)
+	return f.Err()
+}
+
+func parseSend(b []byte) (s send, err error) {
+	f := tlv.NewFields("send", b)
+	for {
+		id, ok := f.Next()
+		if !ok {
+			return s, f.Err()
+		}
+		switch id {
+		case sendPosition:
+			s.position = f.Uint(math.MaxUint64)
+		case sendLoop:
+			s.asker.Loop = int(f.Uint(math.MaxUint16))
+		case sendLink:
+			s.asker.Link = uint32(f.Uint(math.MaxUint32))
+		case sendRef:
+			s.ref = f.Uint(math.MaxUint64)
+		case sendReply:
+			s.reply = f.Bool()
+		default:
+			f.Unknown()
+		}
+	}
+}
+
+// AppendLink encodes the state of l.
+func (r *Relay) AppendLink(dst []byte, l *Link) []byte {
+	dst = tlv.AppendHeader(dst, linkMagic, StateVersion)
+	dst = tlv.AppendUint(dst, linkID, uint64(l.id))
+	dst = tlv.AppendBytes(dst, linkName, l.name)
+	dst = tlv.AppendUint(dst, linkHash, l.hash)
+	for _, s := range l.subprotocols {
+		dst = tlv.AppendItem(dst, linkSubprotocol, []byte(s))
+	}
+	dst = tlv.AppendUint(dst, linkWindow, uint64(l.window))
+	dst = tlv.AppendBytes(dst, linkIn, l.in)
+	dst = tlv.AppendBytes(dst, linkOut, l.Unwritten())
+	dst = tlv.AppendBool(dst, linkDraining, l.draining)
+	return tlv.AppendBool(dst, linkDrained, l.drained)
+}
+
+func parseLink(b []byte) (*Link, error) {
+	f := tlv.NewReader("link state", b, linkMagic, StateVersions...)
+	l := new(Link)
+	for {
+		id, ok := f.Next(linkSubprotocol)
+		if !ok {
+			break
+		}
+		switch id {
+		case linkID:
+			l.id = uint32(f.Uint(math.MaxUint32))
+		case linkName:
+			l.name = f.String(64)
+		case linkHash:
+			l.hash = f.Uint(math.MaxUint64)
+		case linkSubprotocol:
+			l.subprotocols = append(l.subprotocols, string(f.Item(maxSubprotocol)))
+		case linkWindow:
+			l.window = int(f.Uint(math.MaxInt32))
+		case linkIn:
+			l.in = append(l.in, f.Bytes(maxData)...)
+		case linkOut:
+			l.out = append(l.out, f.Bytes(maxData)...)
+		case linkDraining:
+			l.draining = f.Bool()
+		case linkDrained:
+			l.drained = f.Bool()
+		default:
+			f.Unknown()
+		}
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	if l.id == 0 || l.name == "" || l.window == 0 {
+		return nil, fmt.Errorf("link state: without an id, a name or a window")
+	}
+	return l, nil
+}

@@ -1,0 +1,194 @@
+package relay
+
+import (
+	"fmt"
+	"slices"
+)
+
+// A relay is handed over in parts: its links, then its chargers, while it still
+// runs; and again at the freeze what has changed since. Changed counts a
+// charger as soon as anything of it is another than it was.
+
+// BeginHandover starts to keep account of changes.
+func (r *Relay) BeginHandover() { r.tracking, r.changed = true, nil }
+
+// EndHandover forgets about a hand-over that was rolled back.
+func (r *Relay) EndHandover() {
+	for _, c := range r.changed {
+		c.changed = false
+	}
+	r.tracking, r.changed = false, nil
+}
+
+// touch notes that c is about to change.
+func (r *Relay) touch(c *Charger) {
+	if r.tracking && !c.changed {
+		c.changed = true
+		r.changed = append(r.changed, c)
+	}
+}
+
+// Changed are the chargers that changed since BeginHandover. Among them may be
+// some that were forgotten, or are others now.
+func (r *Relay) Changed() []*Charger { return r.changed }
+
+// Conn is the handle of the charger's connection, while it has one.
+func (c *Charger) Conn() (conn uint64, connected bool) { return c.conn, c.connected }
+
+// Offline calls f for each charger that is not connected.
+func (r *Relay) Offline(f func(*Charger)) {
+	for _, c := range r.chargers {
+		if !c.connected {
+			f(c)
+		}
+	}
+}
+
+// Charger is the charger of an identity; nil if it is not known.
+func (r *Relay) Charger(identity string) *Charger { return r.chargers[identity] }
+
+// AdoptLink takes over a link that another process has exported. Activate
+// follows when everything is adopted.
+func (r *Relay) AdoptLink(state []byte) (*Link, error) {
+	l, err := parseLink(state)
+	if err != nil {
+		return nil, err
+	}
+	if r.link(l.id) != nil {
+		return nil, fmt.Errorf("link %d is there already", l.id)
+	}
+	r.links = append(r.links, l)
+	r.lastLink = max(r.lastLink, l.id)
+	return l, nil
+}
+
+// ReadoptLink replaces the state of an adopted link, but not its chargers.
+func (r *Relay) ReadoptLink(l *Link, state []byte) error {
+	n, err := parseLink(state)
+	if err != nil {
+		return err
+	}
+	if n.id != l.id || n.hash != l.hash {
+		return fmt.Errorf("link %d became link %d", l.id, n.id)
+	}
+	l.window, l.in, l.out, l.off, l.draining, l.drained = n.window, n.in, n.out, 0, n.draining, n.drained
+	return nil
+}
+
+// UnadoptLink forgets an adopted link.
+func (r *Relay) UnadoptLink(l *Link) {
+	l.all(func(c *Charger) {
+		r.takeBack(c)
+		r.disown(c)
+	})
+	i := slices.Index(r.links, l)
+	r.links = slices.Delete(r.links, i, i+1)
+}
+
+// AdoptCharger takes over a charger that another process has exported. conn is
+// the handle of its connection, if it is connected. Its link must have been
+// adopted before.
+func (r *Relay) AdoptCharger(state []byte, conn uint64) (*Charger, error) {
+	parsed, owner, err := r.parseCharger(state)
+	if err != nil {
+		return nil, err
+	}
+	if r.chargers[parsed.identity] != nil {
+		return nil, fmt.Errorf("charger %q is there already", parsed.identity)
+	}
+	c := r.newCharger()
+	r.chargers[parsed.identity] = c
+	return c, r.restore(c, parsed, owner, conn)
+}
+
+// ReadoptCharger replaces the state of an adopted charger.
+func (r *Relay) ReadoptCharger(c *Charger, state []byte, conn uint64) error {
+	parsed, owner, err := r.parseCharger(state)
+	if err != nil {
+		return err
+	}
+	if parsed.identity != c.identity {
+		return fmt.Errorf("charger %q became %q", c.identity, parsed.identity)
+	}
+	r.unstage(c)
+	return r.restore(c, parsed, owner, conn)
+}
+
+// UnadoptCharger forgets an adopted charger.
+func (r *Relay) UnadoptCharger(c *Charger) {
+	r.unstage(c)
+	delete(r.chargers, c.identity)
+	*c = Charger{}
+	r.unused = append(r.unused, c)
+}
+
+// unstage undoes what restore did elsewhere than in c.
+func (r *Relay) unstage(c *Charger) {
+	if c.owner != nil {
+		c.owner.inFlight -= int(c.inFlight)
+	}
+	if c.q != nil {
+		for i := range c.q.entries {
+			r.bytes -= c.q.entries[i].size
+		}
+	}
+	r.disown(c)
+}
+
+func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error {
+	*c = s
+	c.conn = conn
+	if c.q != nil {
+		for i := range c.q.entries {
+			r.bytes += c.q.entries[i].size
+		}
+	}
+	if owner != 0 {
+		l := r.link(owner)
+		if l == nil {
+			return fmt.Errorf("charger %q belongs to link %d, which does not exist", c.identity, owner)
+		}
+		c.enlist(l)
+		l.inFlight += int(c.inFlight)
+	}
+	if c.q != nil || c.announce || c.paused || c.owner == nil {
+		r.staged = append(r.staged, c)
+	}
+	return nil
+}
+
+func (r *Relay) link(id uint32) *Link {
+	if i := slices.IndexFunc(r.links, func(l *Link) bool { return l.id == id }); i >= 0 {
+		return r.links[i]
+	}
+	return nil
+}
+
+// Activate begins to work with what was adopted.
+func (r *Relay) Activate() {
+	staged := r.staged
+	r.staged = nil
+	for _, l := range r.links {
+		l.checkAt = r.now // finds out for itself
+		r.tell(l)
+	}
+	for _, c := range staged {
+		if r.chargers[c.identity] != c {
+			continue // forgotten meanwhile
+		}
+		if c.owner == nil || c.moving {
+			r.settle(c)
+		}
+		if c.q != nil && c.q.held {
+			r.delayed = append(r.delayed, c)
+		}
+		if c.paused {
+			r.crowded = append(r.crowded, c)
+			r.relieve(c)
+		}
+		r.offer(c)
+	}
+	for _, l := range r.links {
+		r.checkDrained(l)
+	}
+}
