@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"holdfast/tests/harness"
@@ -19,6 +20,7 @@ type stage struct {
 	quiet               bool
 	began               time.Time
 
+	config  string // file of the gateway's configuration
 	gateway *harness.Gateway
 	a, b    *harness.Process
 }
@@ -37,7 +39,11 @@ func (s *stage) perform(ctx context.Context) (err error) {
 	defer os.RemoveAll(dir)
 	defer func() { err = errors.Join(err, s.strike(err != nil)) }()
 
-	if s.gateway, err = harness.StartGateway(ctx, s.holdfast, dir); err != nil {
+	s.config = filepath.Join(dir, "holdfast.conf")
+	if err := os.WriteFile(s.config, []byte(configuration), 0o600); err != nil {
+		return err
+	}
+	if s.gateway, err = harness.StartGateway(ctx, s.holdfast, dir, "-config", s.config); err != nil {
 		return err
 	}
 	s.say("gateway: process %d on %s", s.gateway.Pid(), s.gateway.Addr)

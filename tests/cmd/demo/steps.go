@@ -17,8 +17,11 @@ type step struct {
 var steps = []step{
 	{3 * time.Second, "kill processor A (SIGKILL)", (*stage).killA},
 	{5 * time.Second, "start processor A again", (*stage).startA},
+	{6 * time.Second, "upgrade the gateway", (*stage).upgrade},
+	{8 * time.Second, "upgrade the gateway with a configuration that has an error", (*stage).upgradeBroken},
 	{9 * time.Second, "drain processor B (SIGTERM) and wait until it has left", (*stage).drainB},
 	{11 * time.Second, "start its replacement, processor C", (*stage).startC},
+	{12 * time.Second, "upgrade the gateway once more", (*stage).upgrade},
 }
 
 // end is when the load ends.
