@@ -1,9 +1,9 @@
 package conn
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
-	"net/netip"
 
 	"holdfast/unixipc/tlv"
 )
@@ -79,7 +79,7 @@ func (s *State) append(dst []byte, due tick) []byte {
 		dst = tlv.AppendUint(dst, fieldOutBase, o.base+uint64(o.off))
 		dst = tlv.AppendUint(dst, fieldOutLast, o.last)
 	}
-	return tlv.AppendUint(dst, fieldDue, uint64(due))
+	return tlv.AppendEnd(tlv.AppendUint(dst, fieldDue, uint64(due)))
 }
 
 func (p *partial) append(dst []byte) []byte {
@@ -218,21 +218,21 @@ func (p *partial) parseFrame(r *tlv.Reader) {
 	copy(p.frame.mask[:], b[2:])
 	p.frame.length = binary.BigEndian.Uint64(b[6:])
 	p.left = binary.BigEndian.Uint64(b[14:])
-	if p.left > p.frame.length || p.frame.length > maxStateData {
+	if p.left == 0 || p.left > p.frame.length || p.frame.length > maxStateData {
 		r.Invalid()
 	}
 }
 
-// valid tells what is wrong with a state whose fields are each right.
+// valid tells what is wrong with a state whose fields are each right. What it
+// lets pass the loop can go on with.
 func (s *State) valid() error {
 	fault := func(why string) error { return errors.New("connection state: " + why) }
-	p := s.decoder.part
 	switch {
 	case CheckIdentity(s.Identity) != nil:
 		return fault(CheckIdentity(s.Identity).Error())
-	case s.Subprotocol == Name{} || s.Subprotocol.String() == "":
+	case s.Subprotocol.String() == "":
 		return fault("without a subprotocol")
-	case s.Remote == Remote{} && s.Remote.AddrPort() == netip.AddrPort{}:
+	case s.Remote == Remote{}:
 		return fault("without a remote address")
 	case s.DeflateBits != 0 && s.DeflateBits < 8:
 		return fault("with a window of fewer than 8 bits")
@@ -240,18 +240,52 @@ func (s *State) valid() error {
 		return fault("whose phase does not fit its end")
 	case s.out != nil && s.out.pending() == 0:
 		return fault("with nothing to write at a position")
-	case p == nil:
+	case s.out != nil && s.out.last > s.out.end():
+		return fault("that awaits more than there is to write")
+	case s.decoder.part == nil:
 		return nil
 	case s.phase == phaseDraining:
 		return fault("with a message after the last")
-	case p.inFrame && p.headLen > 0:
-		return fault("inside a frame and inside a header")
-	case p.op == opContinuation && (p.compressed || p.utf8.n > 0 || len(p.msg) > 0):
-		return fault("with a payload but no message")
-	case len(p.control) > 0 && !(p.inFrame && p.frame.op.control()):
-		return fault("with the payload of a control frame outside of it")
-	case p.inFrame && !p.frame.op.control() && p.op == opContinuation:
-		return fault("inside a frame of no message")
+	}
+	if why := s.decoder.part.fault(s.DeflateBits != 0); why != "" {
+		return fault(why)
 	}
 	return nil
+}
+
+// fault tells what is wrong with a partial, if anything; compressed says that
+// permessage-deflate was negotiated.
+func (p *partial) fault(compressed bool) string {
+	_, size, headFault := parseHeader(p.head[:p.headLen])
+	var seen utf8Check
+	switch {
+	case size > 0 || headFault != nil:
+		return "with a frame header that is not one cut short"
+	case p.inFrame && p.headLen > 0:
+		return "inside a frame and inside a header"
+	case p.op == opContinuation && (p.compressed || len(p.msg) > 0):
+		return "with a payload but no message"
+	case p.compressed && !compressed:
+		return "with a compressed message, though compression was not negotiated"
+	case p.op == opText && !p.compressed && !seen.write(p.msg):
+		return "with a text that is not UTF-8"
+	case !bytes.Equal(seen.tail[:seen.n], p.utf8.tail[:p.utf8.n]):
+		return "whose text does not end in the unfinished sequence that it names"
+	case p.inFrame && p.frame.op.control():
+		if h := p.frame; !h.fin || h.rsv1 || h.length > maxControl || uint64(len(p.control)) != h.length-p.left {
+			return "inside a control frame that cannot be"
+		}
+	case len(p.control) > 0:
+		return "with the payload of a control frame outside of it"
+	case !p.inFrame:
+	case p.op == opContinuation:
+		return "inside a frame of no message"
+	case p.frame.op == opContinuation:
+		if p.frame.rsv1 || uint64(len(p.msg)) < p.frame.length-p.left {
+			return "inside a continuation frame that cannot be"
+		}
+	case p.frame.op != p.op || p.frame.rsv1 != p.compressed || uint64(len(p.msg)) != p.frame.length-p.left:
+		return "inside a frame that does not begin its message"
+	}
+	return ""
 }

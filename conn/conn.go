@@ -96,14 +96,18 @@ func (c *Conn) ready(events uint32) {
 	}
 	switch {
 	case c.phase == phaseGone:
-	case events&readable != 0 || events&hungUp != 0 && c.pause == 0:
-		c.read()
-	case events&hungUp != 0:
+	case c.pause != 0 && events&hungUp != 0:
 		// Paused, and the connection is over. What the charger sent before
 		// waits in the kernel until reading resumes; epoll would report the
 		// hang-up again and again.
-		_ = c.loop.poller.remove(int(c.fd))
-		c.deaf = true
+		if !c.deaf {
+			_ = c.loop.poller.remove(int(c.fd))
+			c.deaf = true
+		}
+	case c.pause != 0 || c.queued:
+		// Paused in this very turn, or resumed: older bytes are still unread.
+	case events&(readable|hungUp) != 0:
+		c.read()
 	}
 }
 
@@ -112,11 +116,11 @@ func (c *Conn) read() {
 		return // what was read before comes first; epoll will report this again
 	}
 	l := c.loop
-	n, errno := Read(int(c.fd), l.buf)
+	b, errno := l.Read(int(c.fd))
 	switch {
-	case n > 0:
+	case len(b) > 0:
 		c.life = l.tick()
-		c.ingest(l.buf[:n], false)
+		c.ingest(b, false)
 	case errno == syscall.EAGAIN:
 	case errno != 0:
 		c.die(Close{CodeAbnormal, errno.Error(), ByNetwork})
@@ -319,7 +323,7 @@ func (c *Conn) expire() {
 			c.die(Close{CodeAbnormal, fmt.Sprintf("charger did not answer the close handshake in %v", l.cfg.CloseTimeout), ByGateway})
 			return
 		}
-	case due(c.starved, l.cfg.WriteTimeout):
+	case due(c.starved, l.cfg.WriteTimeout) && l.memory >= l.cfg.MemoryLimit:
 		c.Drop(Close{CodeTryLater, "no memory for partial messages", ByGateway})
 		return
 	case l.cfg.IdleTimeout > 0 && c.pause == 0 && due(c.life, l.cfg.IdleTimeout):

@@ -1,9 +1,11 @@
 package conn
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,6 +56,9 @@ func (l *Loop) Export(dst []Exported, n int, ids *atomic.Uint32) ([]Exported, bo
 		if c := l.table.at(h.next); c.loop != nil && c.phase != phaseGone && c.exported == 0 {
 			c.exported = ids.Add(1)
 			dst = append(dst, c.export(false))
+			if c.dirty {
+				c.touch() // what it has unwritten goes out in this very turn
+			}
 			n--
 		}
 	}
@@ -63,10 +68,19 @@ func (l *Loop) Export(dst []Exported, n int, ids *atomic.Uint32) ([]Exported, bo
 // ExportRest appends the connections that changed since they were exported,
 // and those that are new, and returns the ids of those that are gone.
 func (l *Loop) ExportRest(dst []Exported, ids *atomic.Uint32) (all []Exported, gone []uint32) {
+	for _, c := range l.dirty {
+		c.touch() // RunPosted had it write, and nothing flushes any more
+	}
+	// A slot is listed twice if its connection changed, went, and another one
+	// took its place.
 	for _, c := range l.handover.changed {
-		if c.loop == nil || c.phase == phaseGone {
+		c.changed = true
+	}
+	for _, c := range l.handover.changed {
+		if c.loop == nil || c.phase == phaseGone || !c.changed {
 			continue
 		}
+		c.changed = false
 		again := c.exported != 0
 		if !again {
 			c.exported = ids.Add(1)
@@ -105,10 +119,17 @@ func AppendState(dst []byte, s State, early []byte) []byte {
 	return s.append(dst, 0)
 }
 
-// ParseState decodes what AppendState has encoded.
+// ParseState decodes what AppendState has encoded. It refuses what Add cannot
+// take: a connection that is not at its very beginning.
 func ParseState(b []byte) (s State, early []byte, err error) {
-	s, _, err = parseState(b)
-	return s, s.decoder.takeUnread(), err
+	if s, _, err = parseState(b); err != nil {
+		return State{}, nil, err
+	}
+	early = s.decoder.takeUnread()
+	if s.phase != phaseOpen || s.pause != 0 || s.out != nil || s.decoder.part != nil {
+		return State{}, nil, errors.New("connection state: not of a connection that has just been opened")
+	}
+	return s, early, nil
 }
 
 // Adopt stages a connection that another process has exported: it is in epoll,
@@ -126,7 +147,7 @@ func (l *Loop) Adopt(fd int, state []byte, user any) (*Conn, error) {
 	c.loop, c.fd, c.User = l, int32(fd), user
 	c.restore(s, due)
 	if err := l.poller.add(fd, c.slot, c.generation, c.interest); err != nil {
-		l.table.remove(c)
+		c.forget()
 		return nil, err
 	}
 	return c, nil
@@ -159,6 +180,7 @@ func (c *Conn) restore(s State, due tick) {
 	c.held = int32(c.decoder.memory())
 	l.memory += int(c.held)
 	c.reported = s.phase == phaseDraining
+	l.now = time.Now() // the loop does not turn yet
 	now := l.tick()
 	c.life = now
 	c.due = 0
@@ -186,11 +208,16 @@ func (c *Conn) restore(s State, due tick) {
 
 // Unstage undoes Adopt. The connection lives on in the other process.
 func (c *Conn) Unstage() {
+	_ = c.loop.poller.remove(int(c.fd))
+	_ = unix.Close(int(c.fd))
+	c.forget()
+}
+
+// forget undoes restore, and gives the slot back.
+func (c *Conn) forget() {
 	l := c.loop
 	l.wheel.disarm(c)
 	l.memory -= int(c.held)
-	_ = l.poller.remove(int(c.fd))
-	_ = unix.Close(int(c.fd))
 	l.table.remove(c)
 }
 

@@ -100,8 +100,8 @@ func TestChargerThatDoesNotRead(t *testing.T) {
 
 // A slow reader is not one that does not read.
 func TestChargerThatReadsSlowly(t *testing.T) {
-	const timeout = 400 * time.Millisecond
-	r := newRig(t, func(c *Config) { c.WriteTimeout, c.WriteBuffer = timeout, 64<<20 })
+	const timeout = time.Second
+	r := newRig(t, func(c *Config) { c.WriteTimeout = timeout })
 	p := r.connect("CP", State{})
 	payload := bytes.Repeat([]byte("x"), 16<<20)
 	p.conn(func(c *Conn) {
@@ -110,15 +110,15 @@ func TestChargerThatReadsSlowly(t *testing.T) {
 		}
 	})
 	got := 0
-	b := make([]byte, 256<<10)
+	b := make([]byte, 64<<10)
 	for began := time.Now(); got < 10+len(payload); {
 		n, err := p.br.Read(b)
 		if err != nil {
 			t.Fatalf("after %d bytes in %v: %v", got, time.Since(began), err)
 		}
 		got += n
-		if time.Since(began) < 3*timeout {
-			time.Sleep(5 * time.Millisecond) // it is slow
+		if time.Since(began) < 2*timeout {
+			time.Sleep(8 * time.Millisecond) // it is slow
 		}
 	}
 }

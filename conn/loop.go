@@ -3,6 +3,7 @@ package conn
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -54,6 +55,7 @@ type Loop struct {
 	now      time.Time // of this turn
 	alarm    time.Time // zero: none
 	deadline time.Time // the poller's
+	failed   error
 	stopped  bool
 	between  func()
 	handover handover
@@ -115,19 +117,42 @@ func (l *Loop) Post(f func()) {
 
 // Run turns until Stop. It returns an error only when epoll itself fails.
 func (l *Loop) Run() error {
-	for !l.stopped {
-		events, err := l.wait()
-		if err != nil {
+	step := l.step
+	if err := l.limitWait(); err != nil {
+		return err
+	}
+	for {
+		if err := l.poller.turns(step); err != nil {
 			return err
+		}
+		if l.stopped || l.failed != nil {
+			return l.failed
+		}
+		l.now = time.Now()
+		l.turn(nil) // for the timers
+		if err := l.limitWait(); err != nil {
+			return err
+		}
+	}
+}
+
+// step is what the poller calls: turns until there is nothing left to do.
+func (l *Loop) step(uintptr) (stop bool) {
+	for {
+		events, err := l.poller.collect()
+		if err != nil {
+			l.failed = err
+			return true
+		}
+		if len(events) == 0 && len(l.resumed) == 0 {
+			return false
 		}
 		l.now = time.Now()
 		l.turn(events)
-		if f := l.between; f != nil {
-			l.between = nil
-			f()
+		if l.failed = l.limitWait(); l.failed != nil || l.stopped {
+			return true
 		}
 	}
-	return nil
 }
 
 // Between has f called behind this turn, when everything is written that can
@@ -152,17 +177,11 @@ func (l *Loop) Now() time.Time { return l.now }
 // Len is the number of connections, those in their close handshake included.
 func (l *Loop) Len() int { return l.table.count }
 
-// Buffer is memory for one read, free between events.
-func (l *Loop) Buffer() []byte { return l.buf }
-
 // SetAlarm has Handler.Alarm called at t, once; the zero time cancels.
 func (l *Loop) SetAlarm(t time.Time) { l.alarm = t }
 
-// wait blocks until there is something to do.
-func (l *Loop) wait() ([]unix.EpollEvent, error) {
-	if len(l.resumed) > 0 {
-		return l.poller.pollNow()
-	}
+// limitWait sets the moment until which the poller may wait.
+func (l *Loop) limitWait() error {
 	deadline := l.alarm
 	if at, ok := l.wheel.next(); ok {
 		if t := l.timeOf(at); deadline.IsZero() || t.Before(deadline) {
@@ -174,10 +193,17 @@ func (l *Loop) wait() ([]unix.EpollEvent, error) {
 	if stands := l.deadline.After(l.now); !stands && !l.deadline.Equal(deadline) || stands && !deadline.IsZero() && deadline.Before(l.deadline) {
 		l.deadline = deadline
 		if err := l.poller.setDeadline(deadline); err != nil {
-			return nil, fmt.Errorf("epoll fd: %w", err)
+			return fmt.Errorf("epoll fd: %w", err)
 		}
 	}
-	return l.poller.poll()
+	return nil
+}
+
+// Read reads once from a source's fd; the bytes are good until the next read.
+// See the function Read.
+func (l *Loop) Read(fd int) ([]byte, syscall.Errno) {
+	n, errno := Read(fd, l.buf)
+	return l.buf[:n], errno
 }
 
 // turn handles everything that has come: events, posted functions, timers,
@@ -212,6 +238,10 @@ func (l *Loop) turn(events []unix.EpollEvent) {
 		l.table.remove(c)
 	}
 	l.gone = l.gone[:0]
+	if f := l.between; f != nil {
+		l.between = nil
+		f()
+	}
 }
 
 // flushDirty writes to each connection that has something new, once.
@@ -248,18 +278,20 @@ func (l *Loop) readResumed() {
 	l.resumed = l.resumed[:copy(l.resumed, l.resumed[todo:])]
 }
 
-// feedStarved lets connections read again that waited for memory.
+// feedStarved lets connections read again that waited for memory, as many as
+// there is memory for, the longest waiting first.
 func (l *Loop) feedStarved() {
 	if len(l.starved) == 0 || l.memory >= l.cfg.MemoryLimit {
 		return
 	}
-	for _, c := range l.starved {
-		if c.phase != phaseGone {
+	fed := 0
+	for room := l.cfg.MemoryLimit - l.memory; fed < len(l.starved) && room > 0; fed++ {
+		if c := l.starved[fed]; c.phase != phaseGone && c.pause&pauseMemory != 0 {
 			c.resume(pauseMemory)
+			room -= readBuffer
 		}
 	}
-	clear(l.starved)
-	l.starved = l.starved[:0]
+	l.starved = slices.Delete(l.starved, 0, fed)
 }
 
 // Close closes the loop's own fds after Run has returned; not its connections.

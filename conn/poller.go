@@ -19,9 +19,6 @@ type poller struct {
 	file   *os.File // owns fd
 	raw    syscall.RawConn
 	events [512]unix.EpollEvent
-	n      int
-	err    error
-	wait   func(uintptr) bool // p.collect, made once
 }
 
 const (
@@ -45,47 +42,39 @@ func newPoller() (*poller, error) {
 		_ = p.file.Close()
 		return nil, fmt.Errorf("epoll fd: %w", err)
 	}
-	p.wait = p.collect
 	return p, nil
 }
 
-// poll waits until there are events or the deadline set by setDeadline has
-// passed. The events are good until the next call.
-func (p *poller) poll() ([]unix.EpollEvent, error) {
-	err := p.raw.Read(p.wait)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, nil
+// turns calls step whenever there may be events, until step returns true; see
+// collect. In between it is parked. It returns early, without an error, when the
+// deadline set by setDeadline has passed.
+//
+// The epoll fd is watched edge-triggered by the netpoller. An edge between two
+// calls of step is not lost, but there is none for what epoll has reported
+// already: step returns false only when epoll has nothing left to say.
+func (p *poller) turns(step func(uintptr) bool) error {
+	if err := p.raw.Read(step); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("epoll fd: %w", err)
 	}
-	if err == nil {
-		err = p.err
-	}
-	return p.events[:p.n], err
+	return nil
 }
 
-// pollNow returns what events there are.
-func (p *poller) pollNow() ([]unix.EpollEvent, error) {
-	p.collect(0)
-	return p.events[:p.n], p.err
-}
-
-// collect is called by the netpoller; false parks until epoll has news.
-func (p *poller) collect(uintptr) bool {
+// collect returns what events there are, good until the next call.
+func (p *poller) collect() ([]unix.EpollEvent, error) {
 	for {
 		n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd),
 			uintptr(unsafe.Pointer(&p.events[0])), uintptr(len(p.events)), 0, 0, 0)
 		switch errno {
 		case 0:
-			p.n, p.err = int(n), nil
-			return n > 0
+			return p.events[:n], nil
 		case syscall.EINTR:
 		default:
-			p.n, p.err = 0, fmt.Errorf("epoll_wait: %w", errno)
-			return true
+			return nil, fmt.Errorf("epoll_wait: %w", errno)
 		}
 	}
 }
 
-// setDeadline limits poll; the zero time lifts the limit.
+// setDeadline limits turns; the zero time lifts the limit.
 func (p *poller) setDeadline(t time.Time) error { return p.file.SetReadDeadline(t) }
 
 // add, modify and remove change what is watched. slot and generation come back

@@ -23,6 +23,9 @@ type upgradeRequest struct {
 	lines chan progress
 }
 
+// phaseRolledBack is the last phase of an upgrade that changed nothing.
+const phaseRolledBack = "rolled back"
+
 func (r *upgradeRequest) tell(p progress) {
 	select {
 	case r.lines <- p:
@@ -32,8 +35,11 @@ func (r *upgradeRequest) tell(p progress) {
 
 func (r *upgradeRequest) finish(err error) {
 	last := progress{Phase: "done"}
-	if err != nil {
-		last = progress{Phase: "rolled back", Error: err.Error()}
+	switch {
+	case errors.Is(err, errGone):
+		last = progress{Phase: "failed", Error: err.Error()}
+	case err != nil:
+		last = progress{Phase: phaseRolledBack, Error: err.Error()}
 	}
 	r.lines <- last
 	close(r.lines)

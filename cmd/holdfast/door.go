@@ -28,6 +28,7 @@ type door struct {
 	worlds      []*world
 	log         *slog.Logger
 	held        *atomic.Int64
+	entering    atomic.Int64  // admitted, and not held yet
 	slots       chan struct{} // one for each handshake in progress
 	max         int
 	rate        *rate
@@ -60,7 +61,6 @@ func newDoor(c *config, worlds []*world, g *gate, log *slog.Logger) *door {
 		Lenient:            c.lenient,
 		Compression:        c.compression,
 		Timeout:            c.handshakeTimeout,
-		Admit:              d.admit,
 	}
 	return d
 }
@@ -82,11 +82,14 @@ func (d *door) run(l net.Listener) {
 		nc, err := l.Accept()
 		if err != nil {
 			<-d.slots
-			if d.gate.stopped(err) {
+			over, again := d.gate.stopped(err)
+			if over {
 				return
 			}
-			d.log.Error("cannot accept chargers", "err", err)
-			time.Sleep(acceptPause)
+			if !again {
+				d.log.Error("cannot accept chargers", "err", err)
+				time.Sleep(acceptPause)
+			}
 			continue
 		}
 		d.gate.enter()
@@ -102,7 +105,18 @@ func (d *door) run(l net.Listener) {
 
 func (d *door) letIn(nc net.Conn) {
 	remote := nc.RemoteAddr().String()
-	s, early, err := d.handshake.Serve(nc)
+	h, admitted := d.handshake, false
+	h.Admit = func() *conn.Refusal {
+		refusal := d.admit()
+		admitted = refusal == nil
+		return refusal
+	}
+	defer func() {
+		if admitted {
+			d.entering.Add(-1)
+		}
+	}()
+	s, early, err := h.Serve(nc)
 	if err != nil {
 		_ = nc.Close()
 		var refusal *conn.Refusal
@@ -128,12 +142,13 @@ func (d *door) letIn(nc net.Conn) {
 	w.loop.Post(func() { w.open(fd, s, early) })
 }
 
-// admit refuses chargers at the limits.
+// admit refuses chargers at the limits; one that is let in counts as entering.
 func (d *door) admit() *conn.Refusal {
 	if !d.rate.allow(time.Now()) {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Why: "too many handshakes per second", RetryAfter: 5}
 	}
-	if int(d.held.Load()) >= d.max {
+	if int(d.entering.Add(1)+d.held.Load()) > d.max {
+		d.entering.Add(-1)
 		return &conn.Refusal{Status: http.StatusServiceUnavailable, Why: "all connections are taken", RetryAfter: 60}
 	}
 	return nil

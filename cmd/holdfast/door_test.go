@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -41,6 +42,22 @@ func TestRate(t *testing.T) {
 	}
 	if unlimited := newRate(0); !unlimited.allow(now) || !unlimited.allow(now) {
 		t.Error("no limit refuses")
+	}
+}
+
+// Chargers that are let in at the same moment count, before any of them is held.
+func TestAdmitCountsThoseEntering(t *testing.T) {
+	d := &door{held: new(atomic.Int64), max: 2}
+	d.held.Add(1)
+	if r := d.admit(); r != nil {
+		t.Fatal(r)
+	}
+	if r := d.admit(); r == nil || r.Status != 503 || r.RetryAfter == 0 {
+		t.Errorf("two of two are in, and the third got %+v", r)
+	}
+	d.entering.Add(-1) // its handshake failed
+	if r := d.admit(); r != nil {
+		t.Errorf("there is room again, and it got %+v", r)
 	}
 }
 

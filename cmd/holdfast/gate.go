@@ -59,16 +59,10 @@ func (g *gate) set(shut bool, deadline time.Time) {
 }
 
 // stopped tells, of an error of Accept, whether accepting is over. If the gate
-// is only shut, it waits until it is open again.
-func (g *gate) stopped(err error) bool {
-	if err == nil {
-		return false
-	}
-	if errors.Is(err, net.ErrClosed) {
-		return true
-	}
+// was only shut, it waits until it is open again, and tells so: that is no error.
+func (g *gate) stopped(err error) (over, again bool) {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		return false
+		return errors.Is(err, net.ErrClosed), false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -77,7 +71,7 @@ func (g *gate) stopped(err error) bool {
 		g.open.Wait()
 	}
 	g.parked--
-	return g.ended
+	return g.ended, !g.ended
 }
 
 func (g *gate) enter() { g.count(1) }

@@ -124,10 +124,17 @@ func (g *gateway) accept() {
 	}
 }
 
-// serve handles signals and operators' commands until the process is to end.
-func (g *gateway) serve() error {
+// takeSignals has signals wait for serve. It comes before anything that others
+// could know this process by: a SIGHUP that nobody takes would end it, and with
+// it, once it has taken over, every connection.
+func takeSignals() <-chan os.Signal {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	return signals
+}
+
+// serve handles signals and operators' commands until the process is to end.
+func (g *gateway) serve(signals <-chan os.Signal) error {
 	for {
 		select {
 		case err := <-g.failed:

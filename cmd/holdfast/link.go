@@ -52,11 +52,10 @@ func (l *link) ready(readable, writable, hungUp bool) {
 	if l.source == nil || !readable && !hungUp {
 		return
 	}
-	buf := w.loop.Buffer()
-	n, errno := conn.Read(l.source.Fd(), buf)
+	b, errno := w.loop.Read(l.source.Fd())
 	switch {
-	case n > 0:
-		w.relay.Receive(l.relay, buf[:n])
+	case len(b) > 0:
+		w.relay.Receive(l.relay, b)
 		l.watch()
 	case errno == syscall.EAGAIN:
 	case errno != 0:
@@ -92,12 +91,13 @@ func (l *link) flush() {
 }
 
 // watch tells the loop what the link waits for. A processor that does not read
-// is not read from.
+// is not read from; but long after deliveries to it stop, for one that waits
+// for its ACK to be taken before it reads on would wait for ever.
 func (l *link) watch() {
 	if l.source == nil {
 		return
 	}
-	if err := l.source.Want(!l.relay.Congested(), l.blocked); err != nil {
+	if err := l.source.Want(len(l.relay.Unwritten()) <= l.world.maxUnwritten, l.blocked); err != nil {
 		l.world.loop.Post(func() { l.close(err.Error()) })
 	}
 }

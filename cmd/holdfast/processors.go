@@ -83,12 +83,15 @@ type reception struct {
 func (r *reception) run() {
 	for {
 		c, err := r.listener.AcceptUnix()
-		if r.gate.stopped(err) {
-			return
-		}
 		if err != nil {
-			r.log.Error("cannot accept processors", "err", err)
-			time.Sleep(acceptPause)
+			over, again := r.gate.stopped(err)
+			if over {
+				return
+			}
+			if !again {
+				r.log.Error("cannot accept processors", "err", err)
+				time.Sleep(acceptPause)
+			}
 			continue
 		}
 		r.gate.enter()

@@ -22,6 +22,7 @@ import (
 // that started us is to hear of.
 func runServe(c *config, faults []error, stderr io.Writer) error {
 	began := time.Now()
+	signals := takeSignals()
 	if os.Getenv("GOGC") == "" {
 		// Nearly all of the heap is connections that stay; collecting more
 		// often than by default costs little and saves their size again.
@@ -78,7 +79,7 @@ func runServe(c *config, faults []error, stderr io.Writer) error {
 	if err := flip.Ready(); err != nil {
 		log.Warn("the old process did not hear that this one is ready", "err", err)
 	}
-	return g.serve()
+	return g.serve(signals)
 }
 
 // flipTimeout is when tableflip ends a new process that is not ready. The

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,7 +49,8 @@ type upgrade struct {
 	began time.Time
 	ids   atomic.Uint32
 
-	child  chan error // tableflip's word: the child is ready (nil), or dead; nil channel: not started
+	child  chan error // tableflip's word, once: the child is ready (nil), or dead; nil channel: not started
+	ready  bool       // the word was that it is ready
 	dead   error      // why the child is dead, once that is known
 	frozen bool
 	thaw   chan bool // true: go on; false: it is all handed over
@@ -264,9 +266,13 @@ func (u *upgrade) final(froze time.Time) error {
 	return nil
 }
 
-// inDoubt resolves a COMMIT that was not answered: only if the child is dead
-// without having become active, everything is still ours.
+// inDoubt resolves a COMMIT that was not answered in time: only if the child is
+// dead without having become active, everything is still ours.
 func (u *upgrade) inDoubt(why error) error {
+	// The time may have been this process's own: it was stopped, or starved.
+	if active, err := u.old.SawActive(); active && err == nil {
+		return u.committed()
+	}
 	u.g.log.Error("upgrade in doubt: ending the new process", "err", why)
 	u.kill()
 	active, err := u.old.SawActive()
@@ -284,18 +290,23 @@ func (u *upgrade) kill() {
 	for _, pid := range children() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	if u.dead = <-u.child; u.dead == nil { // it had said that it was ready
+	if u.await(); u.dead == nil {
 		u.dead = errors.New("the new process was ended")
+	}
+}
+
+// await waits until the child is ready, or dead.
+func (u *upgrade) await() {
+	if !u.ready && u.dead == nil {
+		u.dead = <-u.child
+		u.ready = u.dead == nil
 	}
 }
 
 // ended tells whether the child is known to be dead.
 func (u *upgrade) ended() bool {
-	if u.dead == nil {
-		select {
-		case u.dead = <-u.child:
-		default:
-		}
+	if len(u.child) > 0 {
+		u.await()
 	}
 	return u.dead != nil
 }
@@ -317,7 +328,7 @@ func children() (pids []int) {
 			continue
 		}
 		// pid (comm) state ppid …, and comm may hold anything.
-		_, rest, _ := strings.Cut(string(stat), ") ")
+		rest := string(stat[bytes.LastIndexByte(stat, ')')+1:])
 		if f := strings.Fields(rest); len(f) > 1 && f[1] == strconv.Itoa(os.Getpid()) {
 			pids = append(pids, pid)
 		}
@@ -377,8 +388,8 @@ func (u *upgrade) committed() error {
 		g.log.Warn("end of the hand-over", "err", err)
 	}
 	defer u.old.Close()
-	if err := <-u.child; err != nil {
-		return fmt.Errorf("%w: %w", errGone, err)
+	if u.await(); u.dead != nil {
+		return fmt.Errorf("%w: %w", errGone, u.dead)
 	}
 	return nil
 }

@@ -48,9 +48,12 @@ func show(lines io.Reader, stdout io.Writer, terminal bool) error {
 			return fmt.Errorf("the gateway went away before the outcome was known: %w", err)
 		}
 		switch {
-		case p.Error != "":
+		case p.Phase == phaseRolledBack:
 			newline(stdout, terminal, shown)
 			return errors.New("upgrade rolled back, nothing has changed: " + p.Error)
+		case p.Error != "":
+			newline(stdout, terminal, shown)
+			return errors.New("upgrade failed, and every connection is lost: " + p.Error)
 		case p.Phase == "done":
 			fmt.Fprintln(stdout, "upgraded")
 			return nil

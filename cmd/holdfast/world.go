@@ -22,8 +22,11 @@ type world struct {
 	held   *atomic.Int64 // connections of all worlds
 	joined *atomic.Int64 // links of all worlds
 
-	links    map[*relay.Link]*link
-	writable []*relay.Link // to be written at the end of the turn
+	links map[*relay.Link]*link
+	// maxUnwritten bytes for a link are more than deliveries alone can make:
+	// its orders do, and are not read beyond.
+	maxUnwritten int
+	writable     []*relay.Link // to be written at the end of the turn
 
 	export *export       // while being handed over
 	late   *handOverLate // since it was handed over: for what comes after
@@ -33,7 +36,7 @@ func newWorlds(c *config, log *slog.Logger) ([]*world, error) {
 	worlds := make([]*world, c.loops)
 	held, joined := new(atomic.Int64), new(atomic.Int64)
 	for i := range worlds {
-		w := &world{index: i, worlds: worlds, log: log, held: held, joined: joined, links: map[*relay.Link]*link{}}
+		w := &world{index: i, worlds: worlds, log: log, held: held, joined: joined, links: map[*relay.Link]*link{}, maxUnwritten: 2<<20 + c.maxMessage}
 		var err error
 		w.loop, err = conn.NewLoop(conn.Config{
 			MaxMessage:   c.maxMessage,
