@@ -6,7 +6,7 @@ BUILD    = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)
 FUZZTIME ?= 10s
 PORT     ?= 8887
 
-.PHONY: check build fmt fmt-check vet staticcheck cross test fuzz run demo bench bench-hold bench-relay setup-tests setup-bench clean
+.PHONY: check build fmt fmt-check vet staticcheck cross test fuzz run demo bench bench-hold bench-relay bench-upgrade setup-tests setup-bench clean
 
 check: fmt-check vet staticcheck cross test ## everything that must hold before a commit
 
@@ -56,13 +56,16 @@ run: build ## the gateway with the reference processor; Ctrl-C ends both
 demo: build ## processors killed and replaced under load; ends with a table of what the chargers noticed
 	cd tests && go run ./cmd/demo -holdfast ../bin/holdfast -processor ../bin/processor
 
-bench: bench-relay bench-hold
+bench: bench-relay bench-hold bench-upgrade
 
 bench-relay: build setup-bench ## rate, latency and CPU per message beside nginx and a bare echo server
 	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/relaybench -holdfast ../bin/holdfast -echo ../bin/echo -load ../bin/load
 
 bench-hold: build ## memory and CPU of 15,000 idle connections
 	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/holdbench -holdfast ../bin/holdfast -echo ../bin/echo
+
+bench-upgrade: build ## the pause that 15,000 and 1,500 chargers see
+	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/upgradebench -holdfast ../bin/holdfast -echo ../bin/echo
 
 setup-bench:
 	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { echo "nginx is missing: apt-get install nginx-light"; exit 1; }

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A connection is handed over twice: while its loop still runs (Export with
-// fresh ids), and again at the freeze if it has changed since. A change is
-// anything that makes its encoding another one; connections that merely
-// exchange whole messages are not changed.
+// A connection is handed over while its loop still runs (Export), and again if
+// it has changed since (ExportChanged): a few times while the loop runs, and a
+// last time at the freeze. A change is anything that makes its encoding another
+// one; connections that merely exchange whole messages are not changed.
 
 // Exported is a connection as it is handed over.
 type Exported struct {
@@ -65,29 +65,37 @@ func (l *Loop) Export(dst []Exported, n int, ids *atomic.Uint32) ([]Exported, bo
 	return dst, false
 }
 
-// ExportRest appends the connections that changed since they were exported,
-// and those that are new, and returns the ids of those that are gone.
-func (l *Loop) ExportRest(dst []Exported, ids *atomic.Uint32) (all []Exported, gone []uint32) {
+// ExportChanged appends the connections that changed since they were last
+// exported, and those that are new, and returns the ids of those that are gone.
+// Changes are counted anew from here on.
+func (l *Loop) ExportChanged(dst []Exported, ids *atomic.Uint32) (all []Exported, gone []uint32) {
 	for _, c := range l.dirty {
-		c.touch() // RunPosted had it write, and nothing flushes any more
+		c.touch() // at the freeze, RunPosted may have had it write
 	}
-	// A slot is listed twice if its connection changed, went, and another one
-	// took its place.
-	for _, c := range l.handover.changed {
+	changed := l.handover.changed
+	gone = l.handover.gone
+	l.handover.changed, l.handover.gone = nil, nil
+	// A slot is listed twice if its connection changed and went, and another
+	// one took its place.
+	for _, c := range changed {
 		c.changed = true
 	}
-	for _, c := range l.handover.changed {
-		if c.loop == nil || c.phase == phaseGone || !c.changed {
+	for _, c := range changed {
+		once := c.changed
+		c.changed = false
+		if !once || c.loop == nil || c.phase == phaseGone {
 			continue
 		}
-		c.changed = false
 		again := c.exported != 0
 		if !again {
 			c.exported = ids.Add(1)
 		}
 		dst = append(dst, c.export(again))
+		if c.dirty {
+			c.touch() // as in Export
+		}
 	}
-	return dst, l.handover.gone
+	return dst, gone
 }
 
 func (c *Conn) export(again bool) Exported {

@@ -21,7 +21,7 @@ func (c *Conn) Send(payload []byte, binary bool) (position uint64, err error) {
 		op = opBinary
 	}
 	compressed := false
-	if c.DeflateBits != 0 && len(payload) >= minCompressed && len(payload) <= 1<<c.DeflateBits {
+	if c.DeflateBits != 0 && len(payload) >= minCompressed && (c.DeflateBits == 15 || len(payload) <= 1<<c.DeflateBits) {
 		if b := c.loop.deflate.compress(payload); b != nil {
 			payload, compressed = b, true
 		}
@@ -93,13 +93,13 @@ func (c *Conn) flush() {
 }
 
 // writeFailed handles a connection that takes no more bytes. What the charger
-// sent before it ended is still to be read, so the end comes from there; only
-// a connection that is not read from ends here.
+// sent before it ended is still to be read, and the end comes from there; while
+// reading is paused, that waits until it is resumed.
 func (c *Conn) writeFailed(errno syscall.Errno) {
 	c.loop.recycle(c.out)
 	c.out, c.stalled = nil, 0
 	c.touch()
-	if c.pause&^pauseOut != 0 || c.phase == phaseDraining {
+	if c.phase == phaseDraining {
 		c.die(Close{CodeAbnormal, errno.Error(), ByNetwork})
 		return
 	}

@@ -1,9 +1,11 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"time"
+	"unicode/utf8"
 	"unique"
 
 	"holdfast/unixipc"
@@ -76,6 +78,7 @@ const (
 	maxData        = 1 << 30 // bytes
 	maxSubprotocol = 8 << 10
 	maxDelay       = 24 * time.Hour
+	maxNumber      = 1 << 62 // deliveries of one charger
 )
 
 // AppendCharger encodes what the relay knows of c.
@@ -93,18 +96,21 @@ func (r *Relay) AppendCharger(dst []byte, c *Charger) []byte {
 	dst = tlv.AppendBool(dst, chargerPaused, c.paused)
 	dst = tlv.AppendBool(dst, chargerAnnounce, c.announce)
 	dst = tlv.AppendBool(dst, chargerMoving, c.moving)
-	q := c.q
-	if q == nil {
-		return dst
+	if q := c.q; q != nil && (q.held || len(q.entries) > 0 || len(q.sends) > 0) {
+		dst = q.append(dst, r.now)
 	}
+	return tlv.AppendEnd(dst)
+}
+
+func (q *queue) append(dst []byte, now time.Time) []byte {
 	dst = tlv.AppendBool(dst, chargerHeld, q.held)
-	if q.held && q.notBefore.After(r.now) {
-		dst = tlv.AppendUint(dst, chargerDelay, uint64((q.notBefore.Sub(r.now)+time.Millisecond-1)/time.Millisecond))
+	if q.held && q.notBefore.After(now) {
+		dst = tlv.AppendUint(dst, chargerDelay, uint64((q.notBefore.Sub(now)+time.Millisecond-1)/time.Millisecond))
 	}
 	dst = tlv.AppendUint(dst, chargerAvoid, uint64(q.avoid))
 	var item []byte
 	for i := range q.entries {
-		item = q.appendEntry(item[:0], &q.entries[i], r.now)
+		item = q.appendEntry(item[:0], &q.entries[i], now)
 		dst = tlv.AppendItem(dst, chargerEntry, item)
 	}
 	for _, s := range q.sends {
@@ -122,7 +128,7 @@ func (q *queue) appendEntry(dst []byte, e *entry, now time.Time) []byte {
 	dst = tlv.AppendUint(dst, entryNumber, e.number)
 	dst = tlv.AppendUint(dst, entrySession, uint64(e.session))
 	if e.number != 0 {
-		dst = tlv.AppendUint(dst, entryAge, uint64(max(0, now.Sub(e.at).Milliseconds())))
+		dst = tlv.AppendUint(dst, entryAge, uint64(min(max(0, now.Sub(e.at)), maxDelay).Milliseconds()))
 	}
 	dst = tlv.AppendBytes(dst, entrySubprotcol, e.sub)
 	return tlv.AppendBytes(dst, entryPayload, q.payload(e))
@@ -154,7 +160,7 @@ func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 		case chargerOwner:
 			owner = uint32(f.Uint(math.MaxUint32))
 		case chargerNumber:
-			c.number = f.Uint(math.MaxUint64)
+			c.number = f.Uint(maxNumber)
 		case chargerSession:
 			c.session = uint32(f.Uint(math.MaxUint32))
 		case chargerAttempts:
@@ -186,21 +192,76 @@ func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 	if err := f.Err(); err != nil {
 		return Charger{}, 0, err
 	}
-	if c.identity == "" || c.subprotocol == (unique.Handle[string]{}) {
-		return Charger{}, 0, fmt.Errorf("charger state: without an identity or a subprotocol")
-	}
 	for i := range q.entries {
 		if q.entries[i].number != 0 {
-			c.inFlight++
+			c.inFlight++ // may wrap around; see fault
 		}
 	}
-	if c.inFlight > 0 && owner == 0 {
-		return Charger{}, 0, fmt.Errorf("charger state: deliveries in flight but no owner")
+	if why := r.fault(&c, &q, owner); why != "" {
+		return Charger{}, 0, errors.New("charger state: " + why)
 	}
 	if len(q.entries) > 0 || len(q.sends) > 0 || q.held {
 		c.q = &q
 	}
 	return c, owner, nil
+}
+
+// fault tells what is wrong with a charger whose fields are each right, if
+// anything. What it lets pass the relay can go on with.
+func (r *Relay) fault(c *Charger, q *queue, owner uint32) string {
+	switch {
+	case c.identity == "" || c.subprotocol == (unique.Handle[string]{}):
+		return "without an identity or a subprotocol"
+	case !utf8.ValidString(c.identity):
+		return "whose identity is not UTF-8"
+	case LoopOf(c.identity, r.cfg.Loops) != r.cfg.Loop:
+		return "of another loop"
+	case c.paused && !c.connected:
+		return "paused, but not connected"
+	case !c.connected && len(q.entries) == 0 && !c.announce && (owner != 0 || !q.held):
+		return "neither connected nor with anything to deliver"
+	case owner == 0 && (c.inFlight > 0 || c.announce):
+		return "deliveries in flight, or an owner to be told, but no owner"
+	case len(q.sends) > 0 && !c.connected:
+		return "messages for a charger that is not connected"
+	case !q.held && !q.notBefore.IsZero():
+		return "a delay of nothing"
+	case q.avoid != 0 && !q.held && len(q.entries) == 0 && len(q.sends) == 0:
+		return "an owner to be avoided for nothing"
+	}
+	last, waiting, flying := uint64(0), false, 0
+	for i := range q.entries {
+		e := &q.entries[i]
+		switch {
+		case e.acked && i == 0:
+			return "its first delivery is acknowledged"
+		case e.session > c.session:
+			return "a delivery of a connection that is yet to come"
+		case e.moved && i > 0:
+			return "the announcement to its owner is not its first delivery"
+		case e.number == 0:
+			waiting = waiting || !e.acked
+			continue
+		case e.number <= last || e.number > c.number:
+			return "its delivery numbers do not count up"
+		case waiting && !q.held:
+			return "a delivery in flight behind one that waits"
+		}
+		last = e.number
+		flying++
+	}
+	if flying > math.MaxUint16 {
+		return "too many deliveries in flight"
+	}
+	position := uint64(0)
+	for i := range q.sends {
+		s := &q.sends[i]
+		if s.position <= position || s.asker.Loop >= r.cfg.Loops || s.asker.Link == 0 {
+			return "a message for it that nobody sent"
+		}
+		position = s.position
+	}
+	return ""
 }
 
 func (q *queue) parseEntry(b []byte, now time.Time) error {
@@ -225,7 +286,7 @@ func (q *queue) parseEntry(b []byte, now time.Time) error {
 		case entryAcked:
 			e.acked = f.Bool()
 		case entryNumber:
-			e.number = f.Uint(math.MaxUint64)
+			e.number = f.Uint(maxNumber)
 		case entrySession:
 			e.session = uint32(f.Uint(math.MaxUint32))
 		case entryAge:
@@ -238,14 +299,26 @@ func (q *queue) parseEntry(b []byte, now time.Time) error {
 			f.Unknown()
 		}
 	}
-	if f.Err() == nil && (e.kind == 0 || e.acked && e.number != 0) {
-		return fmt.Errorf("delivery: of no kind, or acknowledged and in flight")
+	if err := f.Err(); err != nil {
+		return err
+	}
+	switch {
+	case e.kind == 0:
+		return errors.New("delivery: of no kind")
+	case e.acked && e.number != 0:
+		return errors.New("delivery: acknowledged and in flight")
+	case e.number == 0 && !e.at.IsZero():
+		return errors.New("delivery: with an age, but not in flight")
+	case e.kind != unixipc.Opened && (e.moved || e.sub != ""):
+		return fmt.Errorf("delivery: %v as only OPENED can be", e.kind)
+	case e.moved && (e.sub != "" || len(payload) > 0):
+		return errors.New("delivery: an announcement that says something")
 	}
 	if e.number != 0 && e.at.IsZero() {
 		e.at = now
 	}
 	q.push(e, payload)
-	return f.Err()
+	return nil
 }
 
 func parseSend(b []byte) (s send, err error) {
@@ -285,7 +358,7 @@ func (r *Relay) AppendLink(dst []byte, l *Link) []byte {
 	dst = tlv.AppendBytes(dst, linkIn, l.in)
 	dst = tlv.AppendBytes(dst, linkOut, l.Unwritten())
 	dst = tlv.AppendBool(dst, linkDraining, l.draining)
-	return tlv.AppendBool(dst, linkDrained, l.drained)
+	return tlv.AppendEnd(tlv.AppendBool(dst, linkDrained, l.drained))
 }
 
 func parseLink(b []byte) (*Link, error) {
@@ -322,8 +395,11 @@ func parseLink(b []byte) (*Link, error) {
 	if err := f.Err(); err != nil {
 		return nil, err
 	}
-	if l.id == 0 || l.name == "" || l.window == 0 {
-		return nil, fmt.Errorf("link state: without an id, a name or a window")
+	switch {
+	case l.id == 0 || l.name == "" || l.window == 0:
+		return nil, errors.New("link state: without an id, a name or a window")
+	case l.drained && !l.draining:
+		return nil, errors.New("link state: drained, but not draining")
 	}
 	return l, nil
 }

@@ -28,15 +28,26 @@ func (r *Relay) touch(c *Charger) {
 	}
 }
 
-// Changed are the chargers that changed since BeginHandover. Among them may be
-// some that were forgotten, or are others now.
-func (r *Relay) Changed() []*Charger { return r.changed }
+// TakeChanged are the chargers that changed since BeginHandover, or since this
+// was last called. Among them may be some that were forgotten, or are others
+// now.
+func (r *Relay) TakeChanged() []*Charger {
+	changed := r.changed
+	r.changed = nil
+	for _, c := range changed {
+		c.changed = false
+	}
+	return changed
+}
 
 // Conn is the handle of the charger's connection, while it has one.
 func (c *Charger) Conn() (conn uint64, connected bool) { return c.conn, c.connected }
 
 // Offline calls f for each charger that is not connected.
 func (r *Relay) Offline(f func(*Charger)) {
+	if r.online == len(r.chargers) {
+		return // as a rule; all need not be looked at
+	}
 	for _, c := range r.chargers {
 		if !c.connected {
 			f(c)
@@ -132,15 +143,28 @@ func (r *Relay) unstage(c *Charger) {
 			r.bytes -= c.q.entries[i].size
 		}
 	}
+	if c.connected {
+		r.online--
+	}
 	r.disown(c)
 }
 
 func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error {
 	*c = s
 	c.conn = conn
-	if c.q != nil {
-		for i := range c.q.entries {
-			r.bytes += c.q.entries[i].size
+	if c.connected {
+		r.online++
+	}
+	if q := c.q; q != nil {
+		for i := range q.entries {
+			r.bytes += q.entries[i].size
+		}
+		// No link to come gets the id of one that is still referred to.
+		r.lastLink = max(r.lastLink, q.avoid)
+		for _, s := range q.sends {
+			if s.asker.Loop == r.cfg.Loop {
+				r.lastLink = max(r.lastLink, s.asker.Link)
+			}
 		}
 	}
 	if owner != 0 {
@@ -151,7 +175,7 @@ func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error 
 		c.enlist(l)
 		l.inFlight += int(c.inFlight)
 	}
-	if c.q != nil || c.announce || c.paused || c.owner == nil {
+	if c.q != nil || c.announce || c.paused || c.moving || c.owner == nil {
 		r.staged = append(r.staged, c)
 	}
 	return nil

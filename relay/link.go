@@ -28,11 +28,12 @@ type Link struct {
 	ready    []*Charger // from head on: with something to deliver, in turn
 	head     int
 
-	pumping  bool
-	draining bool
-	drained  bool
-	told     bool   // LinkReady was called, and the bytes not taken yet
-	ended    string // why the link is to be closed once out is written
+	pumping     bool
+	draining    bool
+	drained     bool
+	told        bool   // LinkReady was called, and the bytes not taken yet
+	redelivered int    // deliveries that were in flight when it ended
+	ended       string // why the link is to be closed once out is written
 }
 
 // maxUnwritten is how many bytes may wait to be written to a link before
@@ -50,6 +51,9 @@ func (l *Link) Chargers() int { return l.chargers }
 
 // InFlight is how many deliveries are unacknowledged.
 func (l *Link) InFlight() int { return l.inFlight }
+
+// Redelivered is how many were when the link ended.
+func (l *Link) Redelivered() int { return l.redelivered }
 
 // Unwritten is what is to be written to the link; tell Relay.Wrote how much was.
 func (l *Link) Unwritten() []byte { return l.out[l.off:] }
@@ -226,6 +230,7 @@ func (r *Relay) Lost(l *Link) {
 // end removes a link and hands on what it owned.
 func (r *Relay) end(l *Link, why string) {
 	l.ended = why
+	l.redelivered = l.inFlight
 	l.in = nil
 	r.tell(l)
 	i := slices.Index(r.links, l)

@@ -51,7 +51,7 @@ func (m *model) handOver() {
 			m.fail("readopt link: %v", err)
 		}
 	}
-	for _, c := range old.Changed() {
+	for _, c := range old.TakeChanged() {
 		n := adopted[c]
 		if n == nil || old.chargers[c.identity] != c {
 			continue

@@ -114,10 +114,14 @@ func (m *model) delivered(l *modelLink, f unixipc.Frame) {
 // check holds the relay's own books against each other.
 func (m *model) check() {
 	bytes := 0
+	online := 0
 	inFlight := map[*Link]int{}
 	owned := map[*Link]int{}
 	for _, c := range m.r.chargers {
 		n := 0
+		if c.connected {
+			online++
+		}
 		for i := range c.q.entriesOrNil() {
 			e := &c.q.entries[i]
 			bytes += e.size
@@ -133,6 +137,9 @@ func (m *model) check() {
 		}
 		inFlight[c.owner] += n
 		owned[c.owner]++
+	}
+	if online != m.r.online {
+		m.fail("%d chargers are counted as connected; there are %d", m.r.online, online)
 	}
 	if bytes != m.r.bytes {
 		m.fail("%d bytes are accounted for; there are %d", m.r.bytes, bytes)

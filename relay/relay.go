@@ -58,6 +58,7 @@ type Relay struct {
 	chargers map[string]*Charger
 	links    []*Link
 	lastLink uint32
+	online   int // chargers that are connected
 	bytes    int // queued for all chargers
 	delayed  []*Charger
 	crowded  []*Charger // paused because of bytes
@@ -146,6 +147,7 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 	}
 	c.conn, c.connected, c.paused = conn, true, false
 	c.session++
+	r.online++
 	body, _ := json.Marshal(r.gateway.Describe(conn)) // plain fields: cannot fail
 	r.enqueue(c, entry{kind: unixipc.Opened, sub: subprotocol}, body)
 	if c.owner == nil {
@@ -186,6 +188,7 @@ func (r *Relay) Sent(c *Charger, position uint64) {
 func (r *Relay) Closed(c *Charger, why unixipc.ClosedBody) {
 	r.touch(c)
 	c.connected, c.paused = false, false
+	r.online--
 	if q := c.q; q != nil {
 		for _, s := range q.sends {
 			r.answer(s.asker, s.flags(), s.ref, c.identity, unixipc.ResultBody{Status: unixipc.StatusClosed, Detail: why.Reason})

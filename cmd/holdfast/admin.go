@@ -16,6 +16,7 @@ type admin struct {
 	server   *http.Server
 	log      *slog.Logger
 	upgrades chan *upgradeRequest
+	over     chan struct{} // closed when this process serves no commands any more
 }
 
 // upgradeRequest is one `holdfast upgrade` that waits for the outcome.
@@ -46,7 +47,7 @@ func (r *upgradeRequest) finish(err error) {
 }
 
 func newAdmin(l net.Listener, log *slog.Logger) *admin {
-	a := &admin{listener: l, log: log, upgrades: make(chan *upgradeRequest)}
+	a := &admin{listener: l, log: log, upgrades: make(chan *upgradeRequest), over: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /upgrade", a.upgrade)
 	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
@@ -59,8 +60,9 @@ func (a *admin) run() {
 	}
 }
 
-// shutDown waits for the commands in progress.
+// shutDown takes no more commands, and waits for those in progress.
 func (a *admin) shutDown() {
+	close(a.over)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = a.server.Shutdown(ctx)
@@ -71,6 +73,11 @@ func (a *admin) upgrade(w http.ResponseWriter, r *http.Request) {
 	request := &upgradeRequest{lines: make(chan progress, 4096)}
 	select {
 	case a.upgrades <- request:
+	case <-a.over:
+		// By now the socket leads to another process, if there is one.
+		w.Header().Set("Connection", "close")
+		http.Error(w, "this process has been replaced, or ends", http.StatusServiceUnavailable)
+		return
 	case <-r.Context().Done():
 		return
 	}

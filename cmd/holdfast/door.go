@@ -121,7 +121,7 @@ func (d *door) letIn(nc net.Conn) {
 		_ = nc.Close()
 		var refusal *conn.Refusal
 		if errors.As(err, &refusal) {
-			d.log.Info("refused", "charger", refusal.Identity, "remote", remote, "status", refusal.Status, "reason", refusal.Why)
+			d.log.Info("refused", "charger", refusal.Identity, "remote", remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
 		} else {
 			d.log.Info("handshake failed", "remote", remote, "reason", err.Error())
 		}

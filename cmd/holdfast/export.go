@@ -40,16 +40,29 @@ func (w *world) beginExport(ids *atomic.Uint32) (items []handoff.Item, err error
 }
 
 func (w *world) exportLink(items []handoff.Item, l *link, ids *atomic.Uint32, dup bool) ([]handoff.Item, error) {
-	fd := l.source.Fd()
-	if dup {
-		var err error
-		if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3); err != nil {
-			return items, fmt.Errorf("duplicate link: %w", err)
-		}
+	fd, err := ownFD(l.source.Fd(), dup)
+	if err != nil {
+		return items, err
 	}
 	id := uint64(ids.Add(1))
 	w.export.links[l] = id
-	return append(items, handoff.Item{ID: id, FD: fd, State: appendItem(nil, itemLink, w.index, w.relay.AppendLink(nil, l.relay), nil)}), nil
+	return append(items, handoff.Item{ID: id, FD: fd, State: w.linkItem(l)}), nil
+}
+
+func (w *world) linkItem(l *link) []byte {
+	return appendItem(nil, itemLink, w.index, w.relay.AppendLink(nil, l.relay), nil)
+}
+
+// ownFD is fd, or a duplicate that outlives it.
+func ownFD(fd int, dup bool) (int, error) {
+	if !dup {
+		return fd, nil
+	}
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return -1, fmt.Errorf("duplicate socket: %w", err)
+	}
+	return own, nil
 }
 
 // exportSlice exports some connections; more tells whether there are others.
@@ -59,9 +72,9 @@ func (w *world) exportSlice(ids *atomic.Uint32) (items []handoff.Item, more bool
 	w.relay.SetNow(w.loop.Now())
 	w.export.buf, more = w.loop.Export(w.export.buf[:0], slice, ids)
 	for _, e := range w.export.buf {
-		fd, err := unix.FcntlInt(uintptr(e.FD), unix.F_DUPFD_CLOEXEC, 3)
+		fd, err := ownFD(e.FD, true)
 		if err != nil {
-			return items, more, fmt.Errorf("duplicate connection: %w", err)
+			return items, more, err
 		}
 		items = append(items, handoff.Item{ID: uint64(e.ID), FD: fd, State: w.chargerItem(e)})
 	}
@@ -76,72 +89,95 @@ func (w *world) chargerItem(e conn.Exported) []byte {
 	return appendItem(nil, itemCharger, w.index, e.State, second)
 }
 
-// exportRest hands over, while the loop stands still, what the slices have not,
-// or not as it is now. The order makes sure that no charger is there twice, and
-// none before its owner.
-func (w *world) exportRest(o *handoff.Old, ids *atomic.Uint32) error {
+// changes is what happened to what was exported, in the order in which it is to
+// be told: no charger is there twice then, and none before its owner.
+type changes struct {
+	puts    []handoff.Item // new links
+	drops   []uint64       // connections
+	updates []handoff.Item // connections
+	more    []handoff.Item // new connections, and chargers without one
+	last    []uint64       // links that are gone
+}
+
+func (c *changes) len() int {
+	return len(c.puts) + len(c.drops) + len(c.updates) + len(c.more) + len(c.last)
+}
+
+// exportChanges exports what has changed since the last time. It runs on the
+// loop, or, the last time, while the loop stands still.
+func (w *world) exportChanges(ids *atomic.Uint32, last bool) (c changes, err error) {
 	w.relay.SetNow(time.Now())
 	for _, l := range w.links {
-		id, again := w.export.links[l]
-		if again {
-			if err := o.Update(id, appendItem(nil, itemLink, w.index, w.relay.AppendLink(nil, l.relay), nil)); err != nil {
-				return err
+		if id, known := w.export.links[l]; !known {
+			if c.puts, err = w.exportLink(c.puts, l, ids, !last); err != nil {
+				return c, err
 			}
-			continue
-		}
-		items, err := w.exportLink(nil, l, ids, false)
-		if err != nil {
-			return err
-		}
-		if err := o.Put(items[0]); err != nil {
-			return err
+		} else if last {
+			c.updates = append(c.updates, handoff.Item{ID: id, FD: -1, State: w.linkItem(l)})
 		}
 	}
-	for _, c := range w.relay.Changed() {
-		if handle, ok := c.Conn(); ok {
+	for _, charger := range w.relay.TakeChanged() {
+		if handle, ok := charger.Conn(); ok {
 			if held := w.loop.Lookup(handle); held != nil {
 				held.Touch()
 			}
 		}
 	}
-	rest, gone := w.loop.ExportRest(w.export.buf[:0], ids)
+	changed, gone := w.loop.ExportChanged(w.export.buf[:0], ids)
+	w.export.buf = changed
 	for _, id := range gone {
-		if err := o.Drop(uint64(id)); err != nil {
-			return err
+		c.drops = append(c.drops, uint64(id))
+	}
+	for _, e := range changed {
+		if e.Again {
+			c.updates = append(c.updates, handoff.Item{ID: uint64(e.ID), FD: -1, State: w.chargerItem(e)})
+			continue
+		}
+		fd, err := ownFD(e.FD, !last)
+		if err != nil {
+			return c, err
+		}
+		c.more = append(c.more, handoff.Item{ID: uint64(e.ID), FD: fd, State: w.chargerItem(e)})
+	}
+	if !last {
+		return c, nil
+	}
+	w.relay.Offline(func(charger *relay.Charger) {
+		c.more = append(c.more, handoff.Item{ID: uint64(ids.Add(1)), FD: -1, State: appendItem(nil, itemOffline, w.index, nil, w.relay.AppendCharger(nil, charger))})
+	})
+	for l, id := range w.export.links {
+		if l.source == nil {
+			c.last = append(c.last, id)
 		}
 	}
-	for _, again := range []bool{true, false} {
-		for _, e := range rest {
-			var err error
-			switch {
-			case e.Again != again:
-			case again:
-				err = o.Update(uint64(e.ID), w.chargerItem(e))
-			default:
-				err = o.Put(handoff.Item{ID: uint64(e.ID), FD: e.FD, State: w.chargerItem(e)})
-			}
-			if err != nil {
+	return c, nil
+}
+
+// send tells them to the new process.
+func (c *changes) send(o *handoff.Old) error {
+	for _, step := range []struct {
+		items []handoff.Item
+		drops []uint64
+		do    func(handoff.Item) error
+	}{
+		{items: c.puts, do: o.Put},
+		{drops: c.drops},
+		{items: c.updates, do: func(it handoff.Item) error { return o.Update(it.ID, it.State) }},
+		{items: c.more, do: o.Put},
+		{drops: c.last},
+	} {
+		for _, it := range step.items {
+			if err := step.do(it); err != nil {
 				return err
 			}
 		}
-	}
-	var failed error
-	w.relay.Offline(func(c *relay.Charger) {
-		if failed == nil {
-			failed = o.Put(handoff.Item{ID: uint64(ids.Add(1)), FD: -1, State: appendItem(nil, itemOffline, w.index, nil, w.relay.AppendCharger(nil, c))})
-		}
-	})
-	if failed != nil {
-		return failed
-	}
-	for l, id := range w.export.links {
-		if l.source == nil {
+		for _, id := range step.drops {
 			if err := o.Drop(id); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return o.Send()
 }
 
 // endExport undoes beginExport.

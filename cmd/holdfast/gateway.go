@@ -154,6 +154,7 @@ func (g *gateway) serve(signals <-chan os.Signal) error {
 			}
 			if done, err := g.replace(func(progress) {}); done {
 				g.passOn(signals)
+				g.admin.shutDown()
 				return err
 			}
 		}

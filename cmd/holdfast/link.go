@@ -107,12 +107,11 @@ func (l *link) close(why string) {
 		return
 	}
 	w := l.world
-	inFlight, chargers := l.relay.InFlight(), l.relay.Chargers()
 	w.relay.Lost(l.relay)
 	l.source.Close()
 	l.source = nil
 	delete(w.links, l.relay)
 	w.joined.Add(-1)
 	w.log.Info("processor left", "processor", l.relay.Name(), "link", l.relay.ID(), "loop", w.index,
-		"reason", why, "redelivered", inFlight, "chargers", chargers)
+		"reason", why, "redelivered", l.relay.Redelivered())
 }

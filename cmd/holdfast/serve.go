@@ -57,12 +57,15 @@ func runServe(c *config, faults []error, stderr io.Writer) error {
 	if channel == nil {
 		g.start()
 	} else {
+		usual := debug.SetGCPercent(gcPercentUpgrade)
 		t, n, err := g.takeOver(channel)
 		if err != nil {
 			return err
 		}
 		connections, links := t.activate()
 		g.start()
+		debug.SetGCPercent(usual)
+		g.door.tidy.soon()
 		g.report(t, connections, links, began)
 		go func() {
 			if err := n.Late(t.late); err != nil {
@@ -127,6 +130,10 @@ func raiseFiles() {
 
 // gcPercent is how much garbage the heap may hold, in percent of what lives.
 const gcPercent = 25
+
+// gcPercentUpgrade is the same while connections are handed over: it is short,
+// and collecting would add to the pause.
+const gcPercentUpgrade = 400
 
 // shutDown closes the chargers with 1012, spread over half of the grace period
 // so that they do not all come back at once, and waits for them. A second

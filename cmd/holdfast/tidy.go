@@ -35,3 +35,6 @@ func (t *tidy) handshake(held int64) {
 		t.timer.Reset(tidyQuiet)
 	}
 }
+
+// soon tidies up after something else that needed much for a moment.
+func (t *tidy) soon() { t.timer.Reset(tidyQuiet) }

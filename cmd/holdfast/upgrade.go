@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -52,10 +53,10 @@ type upgrade struct {
 	child  chan error // tableflip's word, once: the child is ready (nil), or dead; nil channel: not started
 	ready  bool       // the word was that it is ready
 	dead   error      // why the child is dead, once that is known
+	killed bool       // by this process
 	frozen bool
 	thaw   chan bool // true: go on; false: it is all handed over
 	pause  time.Duration
-	sent   int64
 }
 
 // errGone says that the child has become active and then died: nobody owns the
@@ -79,6 +80,7 @@ func (g *gateway) upgrade(tell func(progress)) error {
 }
 
 func (u *upgrade) run() error {
+	defer debug.SetGCPercent(debug.SetGCPercent(gcPercentUpgrade))
 	if err := u.spawn(); err != nil {
 		return err
 	}
@@ -148,63 +150,90 @@ func (u *upgrade) spawn() error {
 	return nil
 }
 
-// precopy sends the links and the connections while the loops go on.
+// precopy sends the links and the connections while the loops go on, and then,
+// a few times, what changed meanwhile: what is left for the freeze depends on
+// how much changes, and not on how many connections there are.
 func (u *upgrade) precopy(held int64) error {
 	done := int64(0)
 	for _, w := range u.g.worlds {
-		items, err := onLoop(w, func() ([]handoff.Item, bool, error) {
-			items, err := w.beginExport(&u.ids)
-			return items, true, err
-		})
-		for more := true; ; {
+		for first, more := true, true; more; first = false {
+			var items []handoff.Item
+			err := onLoop(w, func() (err error) {
+				if first {
+					items, err = w.beginExport(&u.ids)
+				} else {
+					items, more, err = w.exportSlice(&u.ids)
+				}
+				return err
+			})
 			if err == nil {
-				err = u.send(items.items)
+				err = (&changes{puts: items}).send(u.old)
 			}
-			closeDuplicates(items.items)
+			closeDuplicates(items)
 			if err != nil {
 				return err
 			}
-			done += int64(len(items.items))
-			u.tell(progress{Phase: "precopy", Done: done, Total: held})
-			if more = items.more; !more {
-				break
+			if err := u.old.Flush(); err != nil {
+				return err
 			}
-			items, err = onLoop(w, func() ([]handoff.Item, bool, error) { return w.exportSlice(&u.ids) })
+			if !first {
+				done += int64(len(items))
+				u.tell(progress{Phase: "precopy", Done: done, Total: held})
+			}
+			time.Sleep(sliceRest)
 		}
 	}
-	return u.old.Flush()
-}
-
-func (u *upgrade) send(items []handoff.Item) error {
-	for _, it := range items {
-		if err := u.old.Put(it); err != nil {
+	for range maxRounds {
+		left := 0
+		for _, w := range u.g.worlds {
+			var c changes
+			err := onLoop(w, func() (err error) {
+				c, err = w.exportChanges(&u.ids, false)
+				return err
+			})
+			if err == nil {
+				err = c.send(u.old)
+			}
+			closeDuplicates(c.puts)
+			closeDuplicates(c.more)
+			if err != nil {
+				return err
+			}
+			left += c.len()
+		}
+		if err := u.old.Flush(); err != nil {
 			return err
 		}
+		if left <= fewChanges {
+			break
+		}
 	}
-	return u.old.Send()
+	return nil
 }
+
+const (
+	// sliceRest follows each slice of the pre-copy: both processes together must
+	// leave the messages of chargers their share of the CPU.
+	sliceRest = 2 * time.Millisecond
+	// maxRounds of changes are sent before the freeze; with fewer than
+	// fewChanges in one, another would find about as many again.
+	maxRounds  = 4
+	fewChanges = 64
+)
 
 func closeDuplicates(items []handoff.Item) {
 	for _, it := range items {
-		_ = unix.Close(it.FD)
+		if it.FD >= 0 {
+			_ = unix.Close(it.FD)
+		}
 	}
 }
 
-// exported is what a function on a loop returned.
-type exported struct {
-	items []handoff.Item
-	more  bool
-}
-
 // onLoop runs f on w's loop and waits for it.
-func onLoop(w *world, f func() ([]handoff.Item, bool, error)) (e exported, err error) {
-	done := make(chan struct{})
-	w.loop.Post(func() {
-		e.items, e.more, err = f()
-		close(done)
-	})
-	<-done
-	return e, err
+func onLoop(w *world, f func() error) error {
+	done := make(chan error, 1)
+	w.loop.Post(func() { done <- f() })
+	return <-done
 }
 
 // freeze stops accepting and all loops, each behind a turn.
@@ -250,20 +279,19 @@ func (u *upgrade) freeze() error {
 
 // final sends what changed, and has the new process verify everything.
 func (u *upgrade) final(froze time.Time) error {
-	before := u.old.Bytes()
 	for _, w := range u.g.worlds {
-		if err := w.exportRest(u.old, &u.ids); err != nil {
+		c, err := w.exportChanges(&u.ids, true)
+		if err != nil {
+			return err
+		}
+		if err := c.send(u.old); err != nil {
 			return err
 		}
 	}
 	if err := u.old.Put(frozenItem(froze, &u.ids)); err != nil {
 		return err
 	}
-	if err := u.old.Seal(); err != nil {
-		return err
-	}
-	u.sent = u.old.Bytes() - before
-	return nil
+	return u.old.Seal()
 }
 
 // inDoubt resolves a COMMIT that was not answered in time: only if the child is
@@ -290,9 +318,8 @@ func (u *upgrade) kill() {
 	for _, pid := range children() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	if u.await(); u.dead == nil {
-		u.dead = errors.New("the new process was ended")
-	}
+	u.killed = true
+	u.await()
 }
 
 // await waits until the child is ready, or dead.
@@ -339,7 +366,7 @@ func children() (pids []int) {
 // rollBack ends the child, and goes on as before.
 func (u *upgrade) rollBack(why error) error {
 	var refused *handoff.RefusedError
-	if !errors.As(why, &refused) && u.child != nil && u.ended() {
+	if !errors.As(why, &refused) && !u.killed && u.ended() {
 		why = u.dead // the channel only shows that it is dead; here is of what
 	}
 	u.kill()

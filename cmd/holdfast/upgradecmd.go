@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 )
 
 // runUpgrade has the running gateway replace itself, and shows how it goes: a
@@ -28,6 +29,12 @@ func runUpgrade(args []string, stdout io.Writer) error {
 		},
 	}}
 	resp, err := client.Post("http://gateway/upgrade", "", nil)
+	// Another upgrade has just replaced the process that was asked.
+	for until := time.Now().Add(askAgain); err == nil && resp.StatusCode == http.StatusServiceUnavailable && time.Now().Before(until); {
+		_ = resp.Body.Close()
+		time.Sleep(10 * time.Millisecond)
+		resp, err = client.Post("http://gateway/upgrade", "", nil)
+	}
 	if err != nil {
 		return fmt.Errorf("no gateway answers at %s: %w", c.admin, err)
 	}
@@ -37,6 +44,9 @@ func runUpgrade(args []string, stdout io.Writer) error {
 	}
 	return show(resp.Body, stdout, isTerminal(stdout))
 }
+
+// askAgain is how long a process that has been replaced may take to end.
+const askAgain = 2 * time.Second
 
 // show prints progress until the outcome is known.
 func show(lines io.Reader, stdout io.Writer, terminal bool) error {

@@ -50,17 +50,25 @@ func Build(dir string) (Binaries, error) {
 		{filepath.Dir(tests), "./cmd/processor", b.Processor},
 		{tests, "./cmd/checkproc", b.Checkproc},
 	} {
-		args := []string{"build", "-o", p.out}
-		if raceEnabled {
-			args = append(args, "-race")
-		}
-		cmd := exec.Command("go", append(args, p.pkg)...)
-		cmd.Dir = p.module
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return Binaries{}, fmt.Errorf("go build %s: %w\n%s", p.pkg, err, out)
+		if err := build(p.module, p.pkg, p.out); err != nil {
+			return Binaries{}, err
 		}
 	}
 	return b, nil
+}
+
+// build builds a program, for race detection if the test is.
+func build(module, pkg, out string, flags ...string) error {
+	args := append([]string{"build", "-o", out}, flags...)
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, pkg)...)
+	cmd.Dir = module
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+	}
+	return nil
 }
 
 // TestsDir is the directory of the module holdfast/tests.

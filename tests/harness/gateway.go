@@ -2,10 +2,12 @@ package harness
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,31 +20,71 @@ type Gateway struct {
 	Addr       string // of its listener, host:port
 	Processors string // path of its socket for processors
 	PidFile    string
+
+	config string // its file, if it has one
+	mark   string // in the environment of this gateway, and of what it upgrades itself to
 }
 
 // StartGateway starts a gateway with its files in dir, on a free port, and waits
 // until it listens. args are appended to its command line.
 func StartGateway(ctx context.Context, binary, dir string, args ...string) (*Gateway, error) {
-	if err := adoptOrphans(); err != nil {
-		return nil, err
-	}
-	g := &Gateway{
-		Processors: filepath.Join(dir, "processors.sock"),
-		PidFile:    filepath.Join(dir, "holdfast.pid"),
-	}
-	p, err := Start("holdfast", binary, append([]string{
+	return StartGatewayEnv(ctx, nil, binary, dir, args...)
+}
+
+// StartGatewayEnv is StartGateway with more in the environment.
+func StartGatewayEnv(ctx context.Context, env []string, binary, dir string, args ...string) (*Gateway, error) {
+	g := gatewayIn(dir)
+	return g, g.start(ctx, env, binary, append([]string{
 		"serve", "-listen", "127.0.0.1:0", "-processors", g.Processors, "-pid-file", g.PidFile, "-log-format", "json",
 	}, args...)...)
-	if err != nil {
+}
+
+// StartGatewayConfig is StartGatewayEnv with nothing on the command line but the
+// path of a config file, which is written first: Configure changes it.
+func StartGatewayConfig(ctx context.Context, env []string, binary, dir string, lines ...string) (*Gateway, error) {
+	g := gatewayIn(dir)
+	if err := g.Configure(lines...); err != nil {
 		return nil, err
+	}
+	return g, g.start(ctx, env, binary, "serve", "-config", g.config)
+}
+
+func gatewayIn(dir string) *Gateway {
+	return &Gateway{
+		Processors: filepath.Join(dir, "processors.sock"),
+		PidFile:    filepath.Join(dir, "holdfast.pid"),
+		config:     filepath.Join(dir, "holdfast.conf"),
+		mark:       "HOLDFAST_HARNESS_GATEWAY=" + rand.Text(),
+	}
+}
+
+// Configure writes the config file for the next upgrade. Lines for the sockets
+// are added unless there are others of their name.
+func (g *Gateway) Configure(lines ...string) error {
+	for _, line := range []string{"listen 127.0.0.1:0", "processors " + g.Processors, "pid-file " + g.PidFile, "log-format json"} {
+		name, _, _ := strings.Cut(line, " ")
+		if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+" ") }) {
+			lines = append(lines, line)
+		}
+	}
+	return os.WriteFile(g.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600)
+}
+
+func (g *Gateway) start(ctx context.Context, env []string, binary string, args ...string) error {
+	if err := adoptOrphans(); err != nil {
+		return err
+	}
+	p, err := StartEnv("holdfast", append(env, g.mark), binary, args...)
+	if err != nil {
+		return err
 	}
 	g.Process = p
 	line, err := p.WaitLog(ctx, "listening", func(l Line) bool { return l.Msg() == "listening" && l.String("addr") != "" })
 	if err != nil {
-		return nil, errors.Join(err, p.Kill())
+		return errors.Join(err, p.Kill())
 	}
 	g.Addr = line.String("addr")
-	return g, nil
+	return nil
 }
 
 // URL for chargers, without the identity.

@@ -33,13 +33,18 @@ type Process struct {
 
 // Start starts a program. Its output, and that of its descendants, goes to Log.
 func Start(name, path string, args ...string) (*Process, error) {
+	return StartEnv(name, nil, path, args...)
+}
+
+// StartEnv is Start with more in the environment.
+func StartEnv(name string, env []string, path string, args ...string) (*Process, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
 	p := &Process{Name: name, Log: newLog(), cmd: exec.Command(path, args...), exited: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), mark)
+	p.cmd.Env = append(append(os.Environ(), mark), env...)
 	// A file and not a writer: descendants keep it, and Wait must not wait for them.
 	p.cmd.Stdout, p.cmd.Stderr = w, w
 	if err := p.cmd.Start(); err != nil {

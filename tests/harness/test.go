@@ -27,20 +27,41 @@ type World struct {
 // New starts a gateway that ends with the test.
 func New(t testing.TB, args ...string) *World {
 	t.Helper()
+	return NewOf(t, built.Holdfast, nil, args...)
+}
+
+// NewOf is New with a binary of the test's choice, and more in its environment.
+func NewOf(t testing.TB, binary string, env []string, args ...string) *World {
+	t.Helper()
 	w := &World{t: t, dir: t.TempDir()}
-	g, err := StartGateway(soon(t), built.Holdfast, w.dir, args...)
+	g, err := StartGatewayEnv(soon(t), env, binary, w.dir, args...)
+	return w.run(g, err)
+}
+
+// NewConfigured is NewOf with a config file of these lines; see Configure.
+func NewConfigured(t testing.TB, binary string, env []string, lines ...string) *World {
+	t.Helper()
+	w := &World{t: t, dir: t.TempDir()}
+	g, err := StartGatewayConfig(soon(t), env, binary, w.dir, lines...)
+	return w.run(g, err)
+}
+
+// run ends the gateway with the test.
+func (w *World) run(g *Gateway, err error) *World {
+	w.t.Helper()
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	w.Gateway = g
-	t.Cleanup(func() {
+	w.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), Deadline)
 		defer cancel()
-		if !killed(g.Process) { // else the test did it
+		if !killed(g.Process) && len(g.Pids()) > 0 { // else the test did it
 			if err := g.Stop(ctx); err != nil {
-				t.Errorf("stopping the gateway: %v", err)
+				w.t.Errorf("stopping the gateway: %v", err)
 			}
 		}
+		g.sweep()
 		w.inspect(g.Process)
 	})
 	return w

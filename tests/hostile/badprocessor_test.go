@@ -184,7 +184,8 @@ func TestHungProcessors(t *testing.T) {
 // and takes no memory without end.
 func TestProcessorThatOnlyTalks(t *testing.T) {
 	w, _ := start(t)
-	p := join(t, w, "talker")
+	p := dial(t, w, "talker") // owns no charger
+	p.write(orderBytes(unixipc.Hello, "", `{"name":"talker","subprotocols":["ocpp2.1"]}`))
 	order := strings.Repeat(orderBytes(unixipc.Send, "nobody", "x"), 1000)
 	sent := 0
 	for ; sent < 256<<20; sent += len(order) {

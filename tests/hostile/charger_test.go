@@ -106,7 +106,7 @@ func masked(b0 byte, payload string) string {
 	b := header(b0, uint64(len(payload)))
 	mask := b[len(b)-4:]
 	out := []byte(b + payload)
-	for i := range payload {
+	for i := range len(payload) {
 		out[len(b)+i] ^= mask[i&3]
 	}
 	return string(out)

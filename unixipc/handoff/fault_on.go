@@ -4,8 +4,11 @@ package handoff
 
 import (
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // point does what HOLDFAST_FAULT asks for at this step: side:step:action, the
@@ -25,7 +28,11 @@ func point(side, step string) {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	case "stop":
-		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		// To this thread: sent to the process, another thread may take it, and
+		// this one goes on until that is scheduled.
+		runtime.LockOSThread()
+		_ = unix.Tgkill(os.Getpid(), unix.Gettid(), syscall.SIGSTOP)
+		runtime.UnlockOSThread()
 	case "exit":
 		os.Exit(3)
 	}

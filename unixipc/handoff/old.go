@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net"
-	"os"
 	"slices"
 	"time"
 
@@ -198,20 +197,21 @@ func (o *Old) Commit() error {
 	return nil
 }
 
-// SawActive tells, once New is dead, whether it had become active before.
+// SawActive tells whether New has become active, by what it has left here so
+// far. If New is dead, that is the last word.
 func (o *Old) SawActive() (bool, error) {
-	if err := o.s.within(time.Millisecond); err != nil { // what there is, is here
-		return true, err
-	}
 	for {
-		f, err := o.s.receive()
+		f, ok, err := o.s.buffered()
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errEnd):
-			return false, nil
 		case err != nil:
 			return true, err // not known: assume the worse
-		case f.Type == frameActive:
+		case ok && f.Type == frameActive:
 			return true, nil
+		case ok:
+			continue
+		}
+		if more, err := o.s.fillNow(); err != nil || !more {
+			return err != nil, err
 		}
 	}
 }

@@ -3,6 +3,7 @@ package handoff
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -62,17 +63,48 @@ func (s *stream) fill() error {
 	}
 	n, fds, err := unixipc.ReceiveFDs(s.conn, s.buf, s.fds)
 	s.fds = fds
-	if err != nil {
+	switch {
+	case errors.Is(err, io.EOF):
+		return errEnd
+	case err != nil:
 		return err
 	}
-	if n == 0 {
-		return errEnd
+	s.keep(s.buf[:n])
+	return nil
+}
+
+// fillNow takes what is there already, and tells whether there was anything. No
+// time-out can come between, nor does it wait for more.
+func (s *stream) fillNow() (bool, error) {
+	if err := s.within(0); err != nil {
+		return false, err
 	}
+	raw, err := s.conn.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	var n int
+	var readErr error
+	b := make([]byte, 4<<10)
+	err = raw.Read(func(fd uintptr) bool {
+		n, readErr = syscall.Read(int(fd), b)
+		return true
+	})
+	if readErr == syscall.EAGAIN {
+		return false, nil
+	}
+	if err = errors.Join(err, readErr); err != nil {
+		return false, err
+	}
+	s.keep(b[:n])
+	return n > 0, nil
+}
+
+func (s *stream) keep(b []byte) {
 	if len(s.in) == 0 {
 		s.in = nil // frames still point there
 	}
-	s.in = append(s.in, s.buf[:n]...)
-	return nil
+	s.in = append(s.in, b...)
 }
 
 var errEnd = fmt.Errorf("the other process closed the hand-over channel")

@@ -5,11 +5,17 @@
 //
 //	header:  magic (2 bytes) | version (1 byte)
 //	field:   uvarint number<<1 | required | uvarint length | value
+//	end:     0 (1 byte), and nothing after it
+//
+// Numbers begin at 1, so that no field looks like the end; and because of the
+// end no state is the beginning of another. The fields of a list's element,
+// which has a length already, have neither header nor end.
 //
 // The rule for adding a field: give it the next number, leave it out when it is
 // zero, and never change what a number means. A reader skips a field that it
 // does not know, unless the writer marked it required because ignoring it would
-// be wrong; then it refuses the whole state.
+// be wrong; then it refuses the whole state. Whoever knows a field that is
+// marked so calls Required before it takes the value.
 //
 // There is one encoding of each state: decoding accepts no other, so that
 // encoding what was decoded gives the same bytes.
@@ -65,6 +71,9 @@ func AppendRequired(dst []byte, id uint32, v []byte) []byte {
 	return append(appendTag(dst, id, true, len(v)), v...)
 }
 
+// AppendEnd ends a state.
+func AppendEnd(dst []byte) []byte { return append(dst, 0) }
+
 func appendTag(dst []byte, id uint32, required bool, n int) []byte {
 	tag := uint64(id) << 1
 	if required {
@@ -92,13 +101,15 @@ var (
 
 // A Reader reads the fields of one state. Its first error stops it.
 type Reader struct {
-	what    string
-	rest    []byte
-	last    uint32
-	field   []byte
-	id      uint32
-	unknown bool // the current field is required; whoever reads must know it
-	err     error
+	what     string
+	rest     []byte
+	last     uint32
+	field    []byte
+	id       uint32
+	ends     bool // an end is to come
+	required bool // the current field is marked so, and Required was not called
+	skipped  bool // the current field is not known: it may come again
+	err      error
 }
 
 // NewReader reads the header of a state that what describes, such as
@@ -113,7 +124,7 @@ func NewReader(what string, b []byte, magic [2]byte, versions ...uint8) *Reader 
 	default:
 		for _, v := range versions {
 			if v == b[2] {
-				r.rest = b[HeaderSize:]
+				r.rest, r.ends = b[HeaderSize:], true
 				return r
 			}
 		}
@@ -130,26 +141,41 @@ func (r *Reader) fail(id uint32, err error) {
 }
 
 // Next goes to the next field and returns its number; false at the end, or
-// after an error. A number comes again only if it is among lists. Fields that
-// were not understood, because Next followed Next, are skipped; Unknown says
-// so for those that must not be.
+// after an error. A number comes again only if it is among lists, or is not
+// known. Fields that were not understood, because Next followed Next, are
+// skipped; Unknown says so for those that must not be.
 func (r *Reader) Next(lists ...uint32) (id uint32, ok bool) {
-	if r.err != nil || len(r.rest) == 0 {
+	if r.err != nil {
 		return 0, false
 	}
-	tag, ok := r.uvarint()
-	if !ok || tag>>1 > math.MaxUint32 {
-		r.fail(r.last, ErrTruncated)
+	if len(r.rest) == 0 {
+		if r.ends {
+			r.fail(r.last, ErrTruncated)
+		}
 		return 0, false
 	}
-	r.id, r.unknown = uint32(tag>>1), tag&1 != 0
-	size, ok := r.uvarint()
+	tag, err := r.uvarint()
+	if tag == 0 && err == nil && r.ends {
+		if r.ends = false; len(r.rest) > 0 {
+			r.fail(0, ErrCanonical)
+		}
+		return 0, false
+	}
+	var size uint64
+	if err == nil {
+		size, err = r.uvarint()
+	}
+	known := !r.skipped
+	r.id, r.required, r.skipped = uint32(tag>>1), tag&1 != 0, false
 	switch {
-	case !ok || size > uint64(len(r.rest)):
-		r.fail(r.id, ErrTruncated)
+	case err != nil:
+		r.fail(r.last, err)
 		return 0, false
-	case r.id < r.last, r.id == r.last && !contains(lists, r.id):
+	case tag>>1 == 0, tag>>1 > math.MaxUint32, r.id < r.last, r.id == r.last && known && !contains(lists, r.id):
 		r.fail(r.id, ErrCanonical)
+		return 0, false
+	case size > uint64(len(r.rest)):
+		r.fail(r.id, ErrTruncated)
 		return 0, false
 	}
 	r.last = r.id
@@ -167,20 +193,31 @@ func contains(ids []uint32, id uint32) bool {
 }
 
 // uvarint reads one in its shortest form.
-func (r *Reader) uvarint() (uint64, bool) {
+func (r *Reader) uvarint() (uint64, error) {
 	v, n := binary.Uvarint(r.rest)
-	if n <= 0 || n != uvarintLen(v) {
-		return 0, false
+	switch {
+	case n == 0:
+		return 0, ErrTruncated
+	case n < 0 || n != uvarintLen(v):
+		return 0, ErrCanonical
 	}
 	r.rest = r.rest[n:]
-	return v, true
+	return v, nil
 }
 
 // Unknown is for the field that nobody understood: an error if it is required.
 func (r *Reader) Unknown() {
-	if r.unknown {
+	if r.skipped = true; r.required {
 		r.fail(r.id, ErrRequired)
 	}
+}
+
+// Required is for a field that is written with AppendRequired.
+func (r *Reader) Required() {
+	if !r.required {
+		r.fail(r.id, ErrCanonical)
+	}
+	r.required = false
 }
 
 // Invalid reports that the current field's value cannot be.
@@ -190,7 +227,7 @@ func (r *Reader) Invalid() { r.fail(r.id, ErrValue) }
 func (r *Reader) Uint(limit uint64) uint64 {
 	v, n := binary.Uvarint(r.field)
 	switch {
-	case n <= 0 || n != len(r.field) || n != uvarintLen(v) || v == 0:
+	case r.required || n <= 0 || n != len(r.field) || n != uvarintLen(v) || v == 0:
 		r.fail(r.id, ErrCanonical)
 		return 0
 	case v > limit:
@@ -206,7 +243,7 @@ func (r *Reader) Bool() bool { return r.Uint(1) == 1 }
 // Bytes is the current field, of at most limit bytes. It aliases what is read.
 func (r *Reader) Bytes(limit int) []byte {
 	switch {
-	case len(r.field) == 0:
+	case r.required || len(r.field) == 0:
 		r.fail(r.id, ErrCanonical)
 		return nil
 	case len(r.field) > limit:
@@ -218,7 +255,11 @@ func (r *Reader) Bytes(limit int) []byte {
 
 // Item is the current element of a list, of at most limit bytes.
 func (r *Reader) Item(limit int) []byte {
-	if len(r.field) > limit {
+	switch {
+	case r.required:
+		r.fail(r.id, ErrCanonical)
+		return nil
+	case len(r.field) > limit:
 		r.fail(r.id, ErrValue)
 		return nil
 	}

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -27,7 +28,11 @@ func dial(server netip.AddrPort, source netip.Addr, path, subprotocol string) (f
 	if err := prepare(fd, source); err != nil {
 		return -1, nil, err
 	}
-	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(server.Port()), Addr: server.Addr().As4()}); err != nil {
+	err = unix.EINTR
+	for errors.Is(err, unix.EINTR) || errors.Is(err, unix.EALREADY) { // the Go runtime's own signals
+		err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(server.Port()), Addr: server.Addr().As4()})
+	}
+	if err != nil && !errors.Is(err, unix.EISCONN) {
 		return -1, nil, fmt.Errorf("connect to %s: %w", server, err)
 	}
 	if _, err := unix.Write(fd, ws.AppendRequest(nil, server.String(), path, subprotocol)); err != nil {

@@ -1,0 +1,92 @@
+package harness
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// Holdfast is the built cmd/holdfast.
+func Holdfast() string { return built.Holdfast }
+
+var faulty struct {
+	once sync.Once
+	path string
+	err  error
+}
+
+// Faulty is cmd/holdfast built with the tag holdfast_faults, which fails at the
+// step of an upgrade that HOLDFAST_FAULT names. It is built when first asked for.
+func Faulty(t testing.TB) string {
+	t.Helper()
+	faulty.once.Do(func() {
+		faulty.path = built.Holdfast + "-faulty"
+		var tests string
+		if tests, faulty.err = moduleDir(); faulty.err == nil {
+			faulty.err = build(filepath.Dir(tests), "./cmd/holdfast", faulty.path, "-tags", "holdfast_faults")
+		}
+	})
+	if faulty.err != nil {
+		t.Fatal(faulty.err)
+	}
+	return faulty.path
+}
+
+// AdminSocket is the path of the socket for operators' commands.
+func (g *Gateway) AdminSocket() string {
+	return filepath.Join(filepath.Dir(g.Processors), "admin.sock")
+}
+
+// Upgrade runs `holdfast upgrade`, and returns what it printed.
+func (g *Gateway) Upgrade(ctx context.Context, binary string) (out string, err error) {
+	b, err := exec.CommandContext(ctx, binary, "upgrade", "-admin-socket", g.AdminSocket()).CombinedOutput()
+	if err != nil {
+		return string(b), fmt.Errorf("holdfast upgrade: %w\n%s", err, b)
+	}
+	return string(b), nil
+}
+
+// Pids are the processes that live of this gateway: two during an upgrade.
+func (g *Gateway) Pids() (pids []int) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		env, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		if err == nil && bytes.Contains(env, []byte(g.mark)) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// sweep kills what is left of a gateway, and reaps what the test has adopted.
+func (g *Gateway) sweep() {
+	for _, pid := range g.Pids() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		_ = wait(context.Background(), "a killed process", func() bool { return gone(pid) })
+	}
+}
+
+// Stopped says whether a process is stopped, as by SIGSTOP.
+func Stopped(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(b[bytes.LastIndexByte(b, ')')+1:]), " ")
+	return strings.HasPrefix(rest, "T")
+}

@@ -1,0 +1,278 @@
+package upgrade
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"holdfast/tests/harness"
+	"holdfast/unixipc"
+)
+
+// Bits of the first byte of a frame, RFC 6455 section 5.2.
+const (
+	fin  = 0x80
+	rsv1 = 0x40
+
+	opContinuation = 0x0
+	opText         = 0x1
+	opClose        = 0x8
+	opPing         = 0x9
+	opPong         = 0xa
+)
+
+// charger is a connection to the gateway, byte by byte.
+type charger struct {
+	*net.TCPConn
+	t        testing.TB
+	identity string
+	br       *bufio.Reader
+}
+
+// dial opens a TCP connection for an identity, and nothing more.
+func dial(t testing.TB, w *harness.World, identity string) *charger {
+	t.Helper()
+	nc, err := net.DialTimeout("tcp", w.Addr, harness.Deadline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	if err := nc.SetDeadline(time.Now().Add(3 * harness.Deadline)); err != nil {
+		t.Fatal(err)
+	}
+	return &charger{nc.(*net.TCPConn), t, identity, bufio.NewReader(nc)}
+}
+
+func (c *charger) request(extra ...string) string {
+	return strings.Join(append([]string{
+		"GET /ocpp/" + c.identity + " HTTP/1.1", "Host: gateway", "Upgrade: websocket", "Connection: Upgrade",
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: ocpp1.6",
+	}, extra...), "\r\n") + "\r\n\r\n"
+}
+
+// open completes the handshake.
+func open(t testing.TB, w *harness.World, identity string, extra ...string) *charger {
+	t.Helper()
+	c := dial(t, w, identity)
+	c.send(c.request(extra...))
+	c.opened()
+	return c
+}
+
+func (c *charger) opened() {
+	c.t.Helper()
+	resp, err := http.ReadResponse(c.br, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		c.t.Fatalf("%s: %v, %v", c.identity, resp, err)
+	}
+}
+
+func (c *charger) send(b string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c, b); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// masked is a frame of a charger's; b0 is its first byte.
+func masked(b0 byte, payload string) string {
+	const mask = "mask"
+	b := []byte{b0}
+	switch n := len(payload); {
+	case n < 126:
+		b = append(b, 0x80|byte(n))
+	case n < 1<<16:
+		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
+	}
+	b = append(b, mask...)
+	for i := range len(payload) {
+		b = append(b, payload[i]^mask[i&3])
+	}
+	return string(b)
+}
+
+func text(s string) string { return masked(fin|opText, s) }
+
+// frame reads one frame of the gateway's.
+func (c *charger) frame() (op byte, payload string, err error) {
+	var h [8]byte
+	if _, err := io.ReadFull(c.br, h[:2]); err != nil {
+		return 0, "", err
+	}
+	if h[0]&^fin&^0x0f != 0 || h[0]&fin == 0 {
+		return 0, "", fmt.Errorf("a frame that begins with %x", h[0])
+	}
+	op = h[0] & 0x0f
+	n := uint64(h[1])
+	switch n {
+	case 126:
+		_, err = io.ReadFull(c.br, h[:2])
+		n = uint64(binary.BigEndian.Uint16(h[:]))
+	case 127:
+		_, err = io.ReadFull(c.br, h[:8])
+		n = binary.BigEndian.Uint64(h[:])
+	}
+	if err != nil || n > 64<<20 {
+		return 0, "", errors.Join(err, fmt.Errorf("frame of %d bytes", n))
+	}
+	b := make([]byte, n)
+	_, err = io.ReadFull(c.br, b)
+	return op, string(b), err
+}
+
+// expect reads exactly this frame, pings of the gateway aside.
+func (c *charger) expect(op byte, payload string) {
+	c.t.Helper()
+	for {
+		gotOp, got, err := c.frame()
+		if err == nil && gotOp == opPing && op != opPing {
+			continue
+		}
+		if err != nil || gotOp != op || got != payload {
+			c.t.Fatalf("%s got %x %.60q (%d bytes), %v; want %x %.60q (%d bytes)", c.identity, gotOp, got, len(got), err, op, payload, len(payload))
+		}
+		return
+	}
+}
+
+// expectEnd reads a Close frame with this code, and the end of the stream.
+func (c *charger) expectEnd(code int) {
+	c.t.Helper()
+	for {
+		op, payload, err := c.frame()
+		if err != nil {
+			c.t.Fatalf("%s: want a close with %d, got %v", c.identity, code, err)
+		}
+		if op != opClose {
+			continue
+		}
+		if len(payload) < 2 || int(payload[0])<<8|int(payload[1]) != code {
+			c.t.Fatalf("%s: want a close with %d, got %q", c.identity, code, payload)
+		}
+		if b, err := c.br.ReadByte(); err != io.EOF {
+			c.t.Errorf("%s: behind the close: %x, %v", c.identity, b, err)
+		}
+		return
+	}
+}
+
+// closing is the payload of a Close frame.
+func closing(code int) string { return string([]byte{byte(code >> 8), byte(code)}) }
+
+// processor is a link to the gateway, frame by frame.
+type processor struct {
+	*net.UnixConn
+	t    testing.TB
+	in   []byte
+	kept []unixipc.Frame // read, and not asked for yet
+}
+
+// dialProcessor connects, and nothing more.
+func dialProcessor(t testing.TB, w *harness.World) *processor {
+	t.Helper()
+	nc, err := net.DialTimeout("unix", w.Processors, harness.Deadline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	if err := nc.SetDeadline(time.Now().Add(3 * harness.Deadline)); err != nil {
+		t.Fatal(err)
+	}
+	return &processor{UnixConn: nc.(*net.UnixConn), t: t}
+}
+
+func hello(name string, subprotocols ...string) string {
+	body, _ := json.Marshal(unixipc.HelloBody{Name: name, Subprotocols: subprotocols})
+	return bytesOf(unixipc.Frame{Type: unixipc.Hello, Ref: unixipc.Version, Payload: body})
+}
+
+func bytesOf(f unixipc.Frame) string { return string(f.Append(nil)) }
+
+// join joins and returns when it is welcome.
+func join(t testing.TB, w *harness.World, name string) *processor {
+	t.Helper()
+	p := dialProcessor(t, w)
+	p.send(hello(name))
+	p.next(unixipc.Welcome, "")
+	return p
+}
+
+func (p *processor) send(b string) {
+	p.t.Helper()
+	if _, err := io.WriteString(p, b); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// next returns the next frame of a type for a charger. What else comes is kept
+// for later; OPENED is acknowledged, unless it is asked for.
+func (p *processor) next(want unixipc.Type, identity string) unixipc.Frame {
+	p.t.Helper()
+	for i, f := range p.kept {
+		if f.Type == want && string(f.Key) == identity {
+			p.kept = append(p.kept[:i:i], p.kept[i+1:]...)
+			return f
+		}
+	}
+	for {
+		f, n, err := unixipc.Parse(p.in, 8<<20)
+		if n == 0 && err == nil {
+			b := make([]byte, 64<<10)
+			n, err = p.UnixConn.Read(b)
+			p.in = append(p.in, b[:n]...)
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			p.t.Fatalf("waiting for %v of %q: %v; kept: %v", want, identity, err, p.kept)
+		}
+		p.in = p.in[n:]
+		f.Key, f.Payload = bytes.Clone(f.Key), bytes.Clone(f.Payload)
+		switch {
+		case f.Type == want && string(f.Key) == identity:
+			return f
+		case f.Type == unixipc.Opened:
+			p.ack(f, "")
+		default:
+			p.kept = append(p.kept, f)
+		}
+	}
+}
+
+// message returns the next message of a charger, which must be this.
+func (p *processor) message(identity, want string) unixipc.Frame {
+	p.t.Helper()
+	f := p.next(unixipc.Message, identity)
+	if string(f.Payload) != want {
+		p.t.Fatalf("%s sent %.60q, want %.60q", identity, f.Payload, want)
+	}
+	return f
+}
+
+func (p *processor) ack(f unixipc.Frame, reply string) {
+	p.t.Helper()
+	p.send(bytesOf(unixipc.Frame{Type: unixipc.Ack, Ref: f.Ref, Key: f.Key, Payload: []byte(reply)}))
+}
+
+// result reads the RESULT of a token.
+func (p *processor) result(identity string, ref uint64) unixipc.Status {
+	p.t.Helper()
+	f := p.next(unixipc.Result, identity)
+	var body unixipc.ResultBody
+	if err := json.Unmarshal(f.Payload, &body); err != nil || f.Ref != ref {
+		p.t.Fatalf("RESULT of %d: %s, %v; want that of %d", f.Ref, f.Payload, err, ref)
+	}
+	return body.Status
+}
