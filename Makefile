@@ -6,7 +6,7 @@ BUILD    = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)
 FUZZTIME ?= 10s
 PORT     ?= 8887
 
-.PHONY: check build fmt fmt-check vet staticcheck cross test fuzz run demo bench bench-hold bench-relay bench-upgrade setup-tests setup-bench clean
+.PHONY: check build fmt fmt-check vet staticcheck cross test fuzz run demo compat soak bench bench-hold bench-relay bench-upgrade setup-tests setup-bench clean
 
 check: fmt-check vet staticcheck cross test ## everything that must hold before a commit
 
@@ -33,7 +33,7 @@ cross:
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go vet ./...
 
 test: setup-tests ## all tests, with -race; the model test prints its number of schedules
-	go test -race ./...
+	HOLDFAST_SCHEDULES=100 go test -race ./...
 	go test -race -count=1 -v -run '^TestModel$$' ./relay
 	cd tests && go test -race -timeout 20m ./...
 
@@ -55,6 +55,13 @@ run: build ## the gateway with the reference processor; Ctrl-C ends both
 
 demo: build ## processors killed and replaced under load; ends with a table of what the chargers noticed
 	cd tests && go run ./cmd/demo -holdfast ../bin/holdfast -processor ../bin/processor
+
+compat: ## upgrades between OLD=path of an older release and this tree, under load
+	@test -n "$(OLD)" || { echo "usage: make compat OLD=/path/of/an/older/holdfast"; exit 1; }
+	cd tests && HOLDFAST_OLD=$(abspath $(OLD)) go test -race -count=1 -v -run TestOldRelease ./compat
+
+soak: build ## 100 upgrades in a row under load, while processors restart
+	cd tests && go run ./cmd/soak -holdfast ../bin/holdfast
 
 bench: bench-relay bench-hold bench-upgrade
 

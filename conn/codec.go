@@ -79,7 +79,8 @@ func (s *State) append(dst []byte, due tick) []byte {
 		dst = tlv.AppendUint(dst, fieldOutBase, o.base+uint64(o.off))
 		dst = tlv.AppendUint(dst, fieldOutLast, o.last)
 	}
-	return tlv.AppendEnd(tlv.AppendUint(dst, fieldDue, uint64(due)))
+	dst = tlv.AppendUint(dst, fieldDue, uint64(due))
+	return tlv.AppendEnd(appendFuture(dst))
 }
 
 func (p *partial) append(dst []byte) []byte {

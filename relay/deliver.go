@@ -328,7 +328,7 @@ func (r *Relay) Tick() {
 // once in AckTimeout.
 func (r *Relay) checkHung(l *Link) {
 	oldest := r.now
-	l.all(func(c *Charger) {
+	r.owned(l, func(c *Charger) {
 		if c.inFlight == 0 {
 			return
 		}

@@ -10,7 +10,10 @@ import (
 // charger as soon as anything of it is another than it was.
 
 // BeginHandover starts to keep account of changes.
-func (r *Relay) BeginHandover() { r.tracking, r.changed = true, nil }
+func (r *Relay) BeginHandover() {
+	r.EndHandover() // of one that nobody ended
+	r.tracking = true
+}
 
 // EndHandover forgets about a hand-over that was rolled back.
 func (r *Relay) EndHandover() {
@@ -88,7 +91,7 @@ func (r *Relay) ReadoptLink(l *Link, state []byte) error {
 
 // UnadoptLink forgets an adopted link.
 func (r *Relay) UnadoptLink(l *Link) {
-	l.all(func(c *Charger) {
+	r.owned(l, func(c *Charger) {
 		r.takeBack(c)
 		r.disown(c)
 	})

@@ -23,7 +23,6 @@ type Link struct {
 
 	inFlight int
 	checkAt  time.Time // while inFlight > 0: no delivery is over its time before
-	owned    *Charger  // list of the chargers it owns
 	chargers int
 	ready    []*Charger // from head on: with something to deliver, in turn
 	head     int
@@ -235,7 +234,7 @@ func (r *Relay) end(l *Link, why string) {
 	r.tell(l)
 	i := slices.Index(r.links, l)
 	r.links = slices.Delete(r.links, i, i+1)
-	l.all(func(c *Charger) {
+	r.owned(l, func(c *Charger) {
 		r.takeBack(c)
 		r.disown(c)
 	})
@@ -254,7 +253,7 @@ func (r *Relay) drain(l *Link) {
 		return
 	}
 	l.draining = true
-	l.all(r.settle)
+	r.owned(l, r.settle)
 }
 
 // checkDrained tells a draining link when nothing is its own any more.

@@ -146,7 +146,7 @@ func (m *model) check() {
 	}
 	for _, l := range m.r.links {
 		walked := 0
-		l.all(func(*Charger) { walked++ })
+		m.r.owned(l, func(*Charger) { walked++ })
 		if l.inFlight != inFlight[l] || l.chargers != owned[l] || walked != owned[l] {
 			m.fail("link %d counts %d in flight and %d chargers; there are %d and %d", l.id, l.inFlight, l.chargers, inFlight[l], owned[l])
 		}

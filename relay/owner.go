@@ -65,10 +65,6 @@ func (r *Relay) own(c *Charger, l *Link) {
 // enlist makes l the owner of c, which has none.
 func (c *Charger) enlist(l *Link) {
 	c.owner = l
-	if c.next = l.owned; c.next != nil {
-		c.next.prev = c
-	}
-	l.owned = c
 	l.chargers++
 }
 
@@ -78,25 +74,19 @@ func (r *Relay) disown(c *Charger) {
 	if l == nil {
 		return
 	}
-	if c.prev != nil {
-		c.prev.next = c.next
-	} else {
-		l.owned = c.next
-	}
-	if c.next != nil {
-		c.next.prev = c.prev
-	}
-	c.prev, c.next, c.owner = nil, nil, nil
+	r.touch(c)
+	c.owner = nil
 	c.announce = false
-	l.chargers--
 	c.ready = false // its place in l.ready is passed over
+	l.chargers--
 }
 
-// all calls f for each charger of l; f may move it elsewhere.
-func (l *Link) all(f func(*Charger)) {
-	for c := l.owned; c != nil; {
-		next := c.next
-		f(c)
-		c = next
+// owned calls f for each charger of l; f may move it elsewhere. Links end and
+// drain so rarely that looking at all chargers is cheaper than a list in each.
+func (r *Relay) owned(l *Link, f func(*Charger)) {
+	for _, c := range r.chargers {
+		if c.owner == l {
+			f(c)
+		}
 	}
 }

@@ -78,8 +78,7 @@ type Charger struct {
 	conn        uint64 // valid while connected
 	q           *queue // nil: nothing waits
 
-	owner      *Link
-	prev, next *Charger // among the owner's
+	owner *Link
 
 	number   uint64 // of the last delivery
 	session  uint32 // counts its connections

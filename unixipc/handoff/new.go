@@ -50,7 +50,7 @@ func (n *New) Hello(h Hello) (b Begin, err error) {
 	point("new", "hello")
 	f, err := n.s.expect(frameBegin)
 	if err != nil {
-		return b, err
+		return b, n.Refuse(err)
 	}
 	if err := json.Unmarshal(f.Payload, &b); err != nil {
 		return b, n.Refuse(fmt.Errorf("BEGIN: %w", err))
@@ -71,7 +71,7 @@ func (n *New) Receive(st Stager) error {
 	for {
 		f, err := n.s.receive()
 		if err != nil {
-			return err
+			return n.Refuse(err)
 		}
 		switch f.Type {
 		case frameItems:

@@ -64,7 +64,7 @@ func (s *stream) fill() error {
 	n, fds, err := unixipc.ReceiveFDs(s.conn, s.buf, s.fds)
 	s.fds = fds
 	switch {
-	case errors.Is(err, io.EOF):
+	case ended(err):
 		return errEnd
 	case err != nil:
 		return err
@@ -90,7 +90,7 @@ func (s *stream) fillNow() (bool, error) {
 		n, readErr = syscall.Read(int(fd), b)
 		return true
 	})
-	if readErr == syscall.EAGAIN {
+	if readErr == syscall.EAGAIN || ended(readErr) {
 		return false, nil
 	}
 	if err = errors.Join(err, readErr); err != nil {
@@ -99,6 +99,10 @@ func (s *stream) fillNow() (bool, error) {
 	s.keep(b[:n])
 	return n > 0, nil
 }
+
+// ended tells, of an error of reading, that the other end is closed, and all that
+// it had sent is read. It is a reset when that end had not read everything.
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
 
 func (s *stream) keep(b []byte) {
 	if len(s.in) == 0 {
