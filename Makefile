@@ -6,9 +6,11 @@ BUILD    = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)
 FUZZTIME ?= 10s
 PORT     ?= 8887
 
-.PHONY: check build fmt fmt-check vet staticcheck cross test fuzz run demo compat soak bench bench-hold bench-relay bench-upgrade setup-tests setup-bench clean
+.PHONY: check lint build fmt fmt-check vet staticcheck cross test fuzz run demo compat soak bench bench-hold bench-relay bench-upgrade setup-tests setup-bench clean
 
-check: fmt-check vet staticcheck cross test ## everything that must hold before a commit
+check: lint test ## everything that must hold before a commit
+
+lint: fmt-check vet staticcheck cross
 
 build:
 	$(BUILD) -o bin/ ./cmd/...

@@ -31,7 +31,15 @@ func (w *world) beginExport(ids *atomic.Uint32) (items []handoff.Item, err error
 	w.relay.BeginHandover()
 	w.loop.BeginHandover()
 	w.export = &export{links: map[*link]uint64{}}
+	return w.exportLinks(nil, ids)
+}
+
+// exportLinks exports the links that were not exported yet.
+func (w *world) exportLinks(items []handoff.Item, ids *atomic.Uint32) (_ []handoff.Item, err error) {
 	for _, l := range w.links {
+		if _, ok := w.export.links[l]; ok {
+			continue
+		}
 		if items, err = w.exportLink(items, l, ids, true); err != nil {
 			return items, err
 		}
@@ -70,6 +78,10 @@ func ownFD(fd int, dup bool) (int, error) {
 // before they are sent.
 func (w *world) exportSlice(ids *atomic.Uint32) (items []handoff.Item, more bool, err error) {
 	w.relay.SetNow(w.loop.Now())
+	// Chargers may belong to a link that joined after the last slice.
+	if items, err = w.exportLinks(nil, ids); err != nil {
+		return items, false, err
+	}
 	w.export.buf, more = w.loop.Export(w.export.buf[:0], slice, ids)
 	for _, e := range w.export.buf {
 		fd, err := ownFD(e.FD, true)

@@ -48,7 +48,7 @@ func listenUnix(path string, mask int) (*net.UnixListener, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	syscall.Umask(old)
 	if err != nil {
-		return nil, fmt.Errorf("Unix socket: %w", err)
+		return nil, fmt.Errorf("listen on a Unix socket: %w", err)
 	}
 	return l, nil
 }

@@ -44,6 +44,7 @@ func date(name string) field    { return field{name: name, kind: kindDate} }
 func record(name string, inner ...field) field {
 	return field{name: name, kind: kindRecord, inner: inner}
 }
+
 func list(name string, elements ...field) field {
 	return field{name: name, kind: kindList, inner: elements}
 }

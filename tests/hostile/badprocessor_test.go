@@ -216,7 +216,6 @@ func TestSocketPathTaken(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "address already in use") || !strings.Contains(string(out), w.Addr) {
 		t.Errorf("%v: %s", err, out)
 	}
-
 }
 
 // The socket that a killed gateway leaves behind is replaced.
