@@ -78,12 +78,12 @@ func (c *Conn) flush() {
 			c.stall(n)
 			return
 		}
-		c.sent()
-		c.loop.recycle(o)
 		if c.stalled != 0 {
 			c.touch()
 		}
-		c.out, c.stalled = nil, 0
+		c.out, c.stalled = nil, 0 // first: who is told may send again
+		c.sent(o)
+		c.loop.recycle(o)
 		c.watch()
 		c.resume(pauseOut)
 	}
@@ -111,7 +111,7 @@ func (c *Conn) stall(n int) {
 	o := c.out
 	c.touch()
 	if o.last > 0 && n > 0 {
-		c.sent()
+		c.sent(o)
 	}
 	if o.off >= compactAt && o.off > o.pending() {
 		o.base += uint64(o.off)
@@ -132,8 +132,8 @@ func (c *Conn) stall(n int) {
 }
 
 // sent tells whoever waits how far the writing has come.
-func (c *Conn) sent() {
-	if o := c.out; o.last > 0 && !c.reported {
+func (c *Conn) sent(o *outbound) {
+	if o.last > 0 && !c.reported {
 		c.loop.handler.Sent(c, o.base+uint64(o.off))
 	}
 }

@@ -11,7 +11,7 @@ import (
 // TestModelHandover hands the relay over while everything goes on that the
 // model knows, as an upgrade does, and holds Changed against what has changed.
 func TestModelHandover(t *testing.T) {
-	for seed := range uint64(400) {
+	for seed := range uint64(200) {
 		m := newModel(t, seed)
 		for range 8 {
 			for range 20 {

@@ -120,6 +120,10 @@ func (c *changes) len() int {
 func (w *world) exportChanges(ids *atomic.Uint32, last bool) (c changes, err error) {
 	w.relay.SetNow(time.Now())
 	for _, l := range w.links {
+		if _, ended := l.relay.Ended(); ended {
+			l.flush() // says why, and closes it
+			continue
+		}
 		if id, known := w.export.links[l]; !known {
 			if c.puts, err = w.exportLink(c.puts, l, ids, !last); err != nil {
 				return c, err

@@ -66,8 +66,13 @@ func (t *takeover) Put(it handoff.Item) (err error) {
 	case itemLink:
 		return s.adoptLink(it.FD, first)
 	case itemOffline:
-		s.charger, err = s.world.relay.AdoptCharger(second, 0)
-		return err
+		if s.charger, err = s.world.relay.AdoptCharger(second, 0); err != nil {
+			return err
+		}
+		if _, connected := s.charger.Conn(); connected {
+			return fmt.Errorf("charger %q is connected, but without a connection", s.charger.Identity())
+		}
+		return nil
 	case itemCharger:
 		s.world.relay.SetNow(time.Now())
 		if s.conn, err = s.world.loop.Adopt(it.FD, first, nil); err != nil {
@@ -114,6 +119,9 @@ func (t *takeover) adoptCharger(s *staged, state []byte) (err error) {
 	}
 	if s.charger.Identity() != s.conn.Identity {
 		return fmt.Errorf("connection of %q with the charger %q", s.conn.Identity, s.charger.Identity())
+	}
+	if _, connected := s.charger.Conn(); !connected {
+		return fmt.Errorf("charger %q has a connection, but is not connected", s.conn.Identity)
 	}
 	s.conn.User = s.charger
 	t.chargers[s.charger] = s
