@@ -57,6 +57,16 @@ func Build(dir string) (Binaries, error) {
 	return b, nil
 }
 
+// BuildCheckproc builds tests/cmd/checkproc alone into dir.
+func BuildCheckproc(dir string) (string, error) {
+	tests, err := moduleDir()
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, "checkproc")
+	return out, build(tests, "./cmd/checkproc", out)
+}
+
 // build builds a program, for race detection if the test is.
 func build(module, pkg, out string, flags ...string) error {
 	args := append([]string{"build", "-o", out}, flags...)

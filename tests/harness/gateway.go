@@ -84,7 +84,11 @@ func (g *Gateway) start(ctx context.Context, env []string, binary string, args .
 		return errors.Join(err, p.Kill())
 	}
 	g.Addr = line.String("addr")
-	return nil
+	// It follows a moment later.
+	return wait(ctx, "the pid file", func() bool {
+		_, err := g.CurrentPid()
+		return err == nil
+	})
 }
 
 // URL for chargers, without the identity.

@@ -14,6 +14,9 @@ import (
 	"testing"
 )
 
+// Built are the programs that Main has built.
+func Built() Binaries { return built }
+
 // Holdfast is the built cmd/holdfast.
 func Holdfast() string { return built.Holdfast }
 
@@ -90,3 +93,7 @@ func Stopped(pid int) bool {
 	_, rest, _ := strings.Cut(string(b[bytes.LastIndexByte(b, ')')+1:]), " ")
 	return strings.HasPrefix(rest, "T")
 }
+
+// Gone reaps a process that an upgrade has left behind, and says whether it is
+// no more.
+func Gone(pid int) bool { return gone(pid) }

@@ -12,7 +12,8 @@ import (
 
 // Summary is what a ledger says.
 type Summary struct {
-	Messages    int64          // lines
+	Messages    int64          // whole lines
+	Torn        int64          // lines cut short by the death of the processor
 	Distinct    int64          // different messages
 	Redelivered int64          // lines flagged so
 	Chargers    int            // that appear
@@ -71,7 +72,14 @@ func Check(r io.Reader) (Summary, error) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
-		if len(f) != 4 {
+		if len(f) == 0 {
+			continue
+		}
+		if len(f) < 4 {
+			s.Torn++ // not acknowledged: it died before
+			continue
+		}
+		if len(f) > 4 {
 			return s, fmt.Errorf("not a line of a ledger: %q", lines.Text())
 		}
 		processor, identity, redelivered := f[0], f[1], f[3] == "r"

@@ -21,6 +21,7 @@ func TestCheck(t *testing.T) {
 		{"again, not flagged", []string{"a C0 r.0.1 -", "a C0 r.0.1 -"}, 1},
 		{"gap", []string{"a C0 r.0.1 -", "a C0 r.0.3 -"}, 1},
 		{"swapped", []string{"a C0 r.0.1 -", "a C0 r.0.3 -", "a C0 r.0.2 -"}, 2},
+		{"torn by a death", []string{"a C0 r.0.1 -", "a C0 r.0.", "b C0 r.0.2 r", "", "b", "b C0 r.0.3 -"}, 0},
 		{"first is missing", []string{"a C0 r.0.2 -"}, 1},
 	} {
 		s, err := Check(strings.NewReader(strings.Join(c.lines, "\n") + "\n"))
@@ -28,8 +29,10 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v, %+v", c.name, err, s)
 		}
 	}
-	if _, err := Check(strings.NewReader("nonsense\n")); err == nil {
-		t.Error("nonsense passed")
+	for _, nonsense := range []string{"a C0 nonsense -\n", "a C0 r.0.1 - a C0 r.0.2 -\n"} {
+		if _, err := Check(strings.NewReader(nonsense)); err == nil {
+			t.Errorf("%q passed", nonsense)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ func Open(path, name string) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Writer{file: f, name: name}, nil
+	return &Writer{file: f, name: name, buf: []byte("\n")}, nil
 }
 
 // Add notes a message. It is in the file after Flush.
@@ -31,12 +31,14 @@ func (w *Writer) Add(identity, messageID string, redelivered bool) {
 }
 
 // Flush writes what was added in one write, so that no other's lines come between.
+// It begins with a new line: the one before may be of a processor that was killed in
+// the middle of its write.
 func (w *Writer) Flush() error {
-	if len(w.buf) == 0 {
+	if len(w.buf) == 1 {
 		return nil
 	}
 	_, err := w.file.Write(w.buf)
-	w.buf = w.buf[:0]
+	w.buf = w.buf[:1]
 	return err
 }
 

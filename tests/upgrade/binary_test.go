@@ -1,11 +1,10 @@
 package upgrade
 
 import (
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"holdfast/tests/harness"
@@ -62,7 +61,7 @@ func TestBinaries(t *testing.T) {
 				t.Fatal(err)
 			}
 			if c.script != "" {
-				if err := os.WriteFile(binary, []byte(c.script), c.mode); err != nil {
+				if err := script(binary, c.script, c.mode); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -81,20 +80,18 @@ func TestBinaries(t *testing.T) {
 // install puts a program at a path from which another may run.
 func install(t *testing.T, path, from string) {
 	t.Helper()
-	in, err := os.Open(from)
-	if err != nil {
+	if err := os.Link(from, path+".new"); err != nil {
 		t.Fatal(err)
-	}
-	defer in.Close()
-	out, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = io.Copy(out, in)
-	if closing := out.Close(); err != nil || closing != nil {
-		t.Fatal(fmt.Errorf("%w, %w", err, closing))
 	}
 	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// script writes a program. While it is open nothing may be forked that would keep
+// it open for a moment: a file that is open for writing cannot be run.
+func script(path, content string, mode os.FileMode) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, []byte(content), mode)
 }
