@@ -91,8 +91,11 @@ func (l *Loop) ExportChanged(dst []Exported, ids *atomic.Uint32) (all []Exported
 			c.exported = ids.Add(1)
 		}
 		dst = append(dst, c.export(again))
-		if c.dirty {
-			c.touch() // as in Export
+	}
+	// As in Export; behind the loop, which would take it for another change.
+	for _, e := range dst {
+		if e.Conn.dirty {
+			e.Conn.touch()
 		}
 	}
 	return dst, gone

@@ -119,11 +119,13 @@ func (c *changes) len() int {
 // loop, or, the last time, while the loop stands still.
 func (w *world) exportChanges(ids *atomic.Uint32, last bool) (c changes, err error) {
 	w.relay.SetNow(time.Now())
+	// First of all: it gives the others more to deliver.
 	for _, l := range w.links {
 		if _, ended := l.relay.Ended(); ended {
 			l.flush() // says why, and closes it
-			continue
 		}
+	}
+	for _, l := range w.links {
 		if id, known := w.export.links[l]; !known {
 			if c.puts, err = w.exportLink(c.puts, l, ids, !last); err != nil {
 				return c, err

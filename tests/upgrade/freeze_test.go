@@ -366,6 +366,7 @@ func (s *scene) parts(want, first, rest string) func() {
 // queued sends messages while there is no processor.
 func (s *scene) queued(n int) func() {
 	s.p.Close()
+	awaitLog(s.t, s.World, "processor left")
 	c := open(s.t, s.World, "c")
 	for i := range n {
 		c.send(text(fmt.Sprint("message ", i)))

@@ -112,10 +112,15 @@ func (o *Old) sendBatch() error {
 	o.sum.FDs += len(o.fds)
 	o.sum.Bytes += int64(len(o.batch))
 	o.sum.Checksum = crc32.Update(o.sum.Checksum, castagnoli, o.batch)
-	err := o.s.send(frameItems, o.number, o.batch, o.fds)
+	err := o.send(frameItems, o.number, o.batch, o.fds)
 	o.batch, o.fds = o.batch[:0], o.fds[:0]
+	return err
+}
+
+// send sends a frame. If that fails, New may have said why before it went away.
+func (o *Old) send(t unixipc.Type, ref uint64, payload []byte, fds []int) error {
+	err := o.s.send(t, ref, payload, fds)
 	if err != nil {
-		// New may have said why before it went away.
 		var refused *RefusedError
 		if waitErr := o.wait(0); errors.As(waitErr, &refused) {
 			return waitErr
@@ -166,7 +171,7 @@ func (o *Old) Seal() error {
 	if err := o.s.within(o.limit); err != nil {
 		return err
 	}
-	if err := o.s.send(frameSealed, 0, payload, nil); err != nil {
+	if err := o.send(frameSealed, 0, payload, nil); err != nil {
 		return err
 	}
 	point("old", "sealed")
