@@ -220,7 +220,7 @@ func TestMinimalProcessors(t *testing.T) {
 	} {
 		t.Run(command[0], func(t *testing.T) {
 			if _, err := exec.LookPath(command[0]); err != nil {
-				t.Skip(err)
+				t.Fatal(err)
 			}
 			minimalProcessor(t, command)
 		})
