@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -29,9 +30,10 @@ func runUpgrade(args []string, stdout io.Writer) error {
 		},
 	}}
 	resp, err := client.Post("http://gateway/upgrade", "", nil)
-	// Another upgrade has just replaced the process that was asked.
-	for until := time.Now().Add(askAgain); err == nil && resp.StatusCode == http.StatusServiceUnavailable && time.Now().Before(until); {
-		_ = resp.Body.Close()
+	for until := time.Now().Add(askAgain); replaced(resp, err) && time.Now().Before(until); {
+		if err == nil {
+			_ = resp.Body.Close()
+		}
 		time.Sleep(10 * time.Millisecond)
 		resp, err = client.Post("http://gateway/upgrade", "", nil)
 	}
@@ -43,6 +45,15 @@ func runUpgrade(args []string, stdout io.Writer) error {
 		return fmt.Errorf("the gateway answered %s", resp.Status)
 	}
 	return show(resp.Body, stdout, isTerminal(stdout))
+}
+
+// replaced tells that another upgrade has just replaced the process that was
+// asked: it says so, or has ended without a word.
+func replaced(resp *http.Response, err error) bool {
+	if err != nil {
+		return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+	}
+	return resp.StatusCode == http.StatusServiceUnavailable
 }
 
 // askAgain is how long a process that has been replaced may take to end.
