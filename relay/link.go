@@ -248,6 +248,9 @@ func (r *Relay) end(l *Link, why string) {
 	}
 }
 
+// Drain is temporary.
+func (r *Relay) Drain(l *Link) { r.drain(l) }
+
 func (r *Relay) drain(l *Link) {
 	if l.draining {
 		return

@@ -18,6 +18,8 @@ type config struct {
 	processors string
 	pidFile    string
 	admin      string
+	adminGroup string
+	metrics    string
 	logFormat  string
 	logLevel   string
 	loops      int
@@ -63,6 +65,8 @@ func options(c *config) []option {
 		{"listen", "127.0.0.1:8887", "address:port for chargers over ws; may be given several times", addresses{&c.listen}},
 		{"processors", "/run/holdfast/processors.sock", "path of the Unix socket for processors", text{&c.processors}},
 		{"admin-socket", besideProcessors, "path of the Unix socket for operators' commands (mode 0600)", text{&c.admin}},
+		{"admin-group", "", "group that may give operators' commands, too (mode 0660)", group{&c.adminGroup}},
+		{"admin", "", "address:port for /metrics, /healthz and /readyz over HTTP; there is no password, so keep it inside", address{&c.metrics}},
 		{"pid-file", "", "file to write the process id to", text{&c.pidFile}},
 		{"log-format", "text", "text or json", choice{&c.logFormat, []string{"text", "json"}}},
 		{"log-level", "info", "debug, info, warn or error", choice{&c.logLevel, []string{"debug", "info", "warn", "error"}}},
@@ -212,6 +216,9 @@ func (c *config) contradictions(places map[string]string) (errs []error) {
 			fault("listen", "listen", "listen %s is given twice", a)
 		}
 		seen[a] = true
+	}
+	if seen[c.metrics] && !strings.HasSuffix(c.metrics, ":0") {
+		fault("admin", "listen", "admin and listen are the same address %s", c.metrics)
 	}
 	return errs
 }

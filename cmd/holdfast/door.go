@@ -36,9 +36,10 @@ type door struct {
 	keepAlive   time.Duration
 	tidy        *tidy
 	gate        *gate
+	tally       *tally
 }
 
-func newDoor(c *config, worlds []*world, g *gate, log *slog.Logger) *door {
+func newDoor(c *config, worlds []*world, g *gate, n *tally, log *slog.Logger) *door {
 	d := &door{
 		worlds:      worlds,
 		log:         log,
@@ -50,6 +51,7 @@ func newDoor(c *config, worlds []*world, g *gate, log *slog.Logger) *door {
 		keepAlive:   -1, // the pings do that
 		tidy:        newTidy(),
 		gate:        g,
+		tally:       n,
 	}
 	if c.pingInterval == 0 {
 		d.keepAlive = time.Minute
@@ -116,17 +118,21 @@ func (d *door) letIn(nc net.Conn) {
 			d.entering.Add(-1)
 		}
 	}()
+	began := time.Now()
 	s, early, err := h.Serve(nc)
 	if err != nil {
 		_ = nc.Close()
 		var refusal *conn.Refusal
 		if errors.As(err, &refusal) {
+			d.tally.handshake("refused", refusal.Status, 0)
 			d.log.Info("refused", "charger", refusal.Identity, "remote", remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
 		} else {
+			d.tally.handshake("failed", 0, 0)
 			d.log.Info("handshake failed", "remote", remote, "reason", err.Error())
 		}
 		return
 	}
+	d.tally.handshake("opened", http.StatusSwitchingProtocols, time.Since(began))
 	fd, err := conn.Take(nc)
 	if err != nil {
 		d.log.Error("connection lost", "charger", s.Identity, "remote", remote, "err", err)
