@@ -53,7 +53,9 @@ func (n *counters) kind(c *conn.Conn) *kindCount {
 }
 
 // tlsOf is the version of TLS of a connection, or none.
-func tlsOf(*conn.Conn) string { return "none" }
+func tlsOf(*conn.Conn) string { return noTLS }
+
+const noTLS = "none"
 
 // endTurn is called, perhaps several times, at the end of a turn that began at
 // began.

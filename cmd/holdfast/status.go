@@ -61,6 +61,7 @@ type linkStatus struct {
 	Queue     int    `json:"queue"`     // deliveries of its chargers that it does not have yet
 	Unwritten int    `json:"unwritten"` // bytes that it does not read
 	Draining  bool   `json:"draining,omitempty"`
+	Operator  bool   `json:"operator,omitempty"` // a command, and no processor
 }
 
 // status answers GET /status.
