@@ -43,6 +43,3 @@ func (c *Charger) Owner() *Link { return c.owner }
 
 // Window is how many deliveries the link may have in flight.
 func (l *Link) Window() int { return l.window }
-
-// Draining tells whether nothing more is delivered to the link.
-func (l *Link) Draining() bool { return l.draining }

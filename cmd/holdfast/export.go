@@ -217,6 +217,8 @@ type lateHello struct {
 	PID   int
 	UID   int
 	GID   int
+
+	Operator bool
 }
 
 // handOverLate sends what became ready after the loops had stopped.
@@ -229,8 +231,8 @@ func (h *handOverLate) open(w *world, fd int, s conn.State, early []byte) {
 	h.send(w, fd, appendItem(nil, itemLateOpen, w.index, conn.AppendState(nil, s, early), nil), s.Identity)
 }
 
-func (h *handOverLate) join(w *world, fd int, hello unixipc.HelloBody, p peer, rest []byte) {
-	first, _ := json.Marshal(lateHello{hello, p.pid, p.uid, p.gid})
+func (h *handOverLate) join(w *world, fd int, hello unixipc.HelloBody, p peer, operator bool, rest []byte) {
+	first, _ := json.Marshal(lateHello{hello, p.pid, p.uid, p.gid, operator})
 	h.send(w, fd, appendItem(nil, itemLateJoin, w.index, first, rest), hello.Name)
 }
 
