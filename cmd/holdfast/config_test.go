@@ -129,7 +129,7 @@ func TestFlagsWinOverFile(t *testing.T) {
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	if len(c.listen) != 1 || c.listen[0] != ":3" || c.window != 6 || c.lenient || c.compression ||
+	if len(c.listen) != 1 || c.listen[0].address != ":3" || c.window != 6 || c.lenient || c.compression ||
 		len(c.paths) != 1 || c.paths[0] != "/a/" || c.ackTimeout != 90*time.Second {
 		t.Errorf("%+v", c)
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,12 +30,18 @@ type gateway struct {
 	gate    *gate
 	door    *door
 
-	chargers   []net.Listener
+	chargers   []entrance
 	processors *net.UnixListener
 	admin      *admin
 
 	running sync.WaitGroup
 	failed  chan error
+}
+
+// entrance is where chargers come in.
+type entrance struct {
+	net.Listener
+	how listener
 }
 
 // newGateway sets everything up, with the listeners of the old process if there
@@ -46,13 +53,15 @@ func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway
 		return nil, err
 	}
 	g.failed = make(chan error, len(g.worlds))
-	g.door = newDoor(c, g.worlds, g.gate, log)
-	for _, address := range c.listen {
-		l, err := flip.ListenWithCallback("tcp", address, g.door.listen)
+	if g.door, err = newDoor(c, g.worlds, g.gate, log); err != nil {
+		return nil, err
+	}
+	for _, how := range slices.Concat(c.listen, c.listenTLS) {
+		l, err := flip.ListenWithCallback("tcp", how.address, g.door.listen)
 		if err != nil {
-			return nil, fmt.Errorf("charger socket %s: %w", address, err)
+			return nil, fmt.Errorf("charger socket %s: %w", how.address, err)
 		}
-		g.chargers = append(g.chargers, l)
+		g.chargers = append(g.chargers, entrance{l, how})
 		g.gate.guard(l)
 	}
 	if g.processors, err = g.listenUnix(c.processors, 0o117); err != nil {
@@ -91,6 +100,7 @@ func (g *gateway) takeOver(channel *net.UnixConn) (*takeover, *handoff.New, erro
 		return nil, nil, n.Refuse(fmt.Errorf("loops is %d, and was %d: that can only change with a restart", len(g.worlds), note.Loops))
 	}
 	t := newTakeover(g.worlds)
+	t.door = g.door
 	if err := n.Receive(t); err != nil {
 		return nil, nil, err
 	}
@@ -115,12 +125,13 @@ func (g *gateway) accept() {
 		maxLinks: g.cfg.maxLinks, maxMessage: g.cfg.maxMessage, joined: g.worlds[0].joined,
 	}
 	go r.run()
-	for _, l := range g.chargers {
-		go g.door.run(l)
+	g.door.watch()
+	for _, e := range g.chargers {
+		go g.door.run(e.Listener, e.how)
 	}
 	go g.admin.run()
-	for _, l := range g.chargers {
-		g.log.Info("listening", "addr", l.Addr().String(), "processors", g.cfg.processors, "pid", os.Getpid(), "version", version)
+	for _, e := range g.chargers {
+		g.log.Info("listening", "addr", e.Addr().String(), "tls", e.how.tls, "processors", g.cfg.processors, "pid", os.Getpid(), "version", version)
 	}
 }
 

@@ -20,6 +20,7 @@ usage:
   holdfast check   [-config FILE] [flags]   report every fault of the configuration
   holdfast upgrade [-admin-socket PATH]     replace the running gateway by the binary at
                                             its path, closing no connection
+  holdfast passwd  [-file FILE] IDENTITY    make a charger's entry of the -auth-file
   holdfast version                          print the version
   holdfast help                             print this and all flags
 
@@ -49,14 +50,20 @@ func run(args []string, stdout, stderr io.Writer) int {
 		switch {
 		case args[0] == "serve":
 			err = runServe(cfg, errs, stderr)
-		case len(errs) > 0:
-			err = configError(errs)
 		default:
-			fmt.Fprintln(stdout, "configuration is valid")
+			if len(errs) == 0 {
+				errs = checkFiles(cfg)
+			}
+			if err = configError(errs); len(errs) == 0 {
+				err = nil
+				fmt.Fprintln(stdout, "configuration is valid")
+			}
 		}
 		return exitCode(err, stderr)
 	case "upgrade":
 		return exitCode(runUpgrade(args[1:], stdout), stderr)
+	case "passwd":
+		return exitCode(runPasswd(args[1:], os.Stdin, stdout, stderr), stderr)
 	case "version", "-version", "--version":
 		fmt.Fprintln(stdout, "holdfast", version)
 		return 0

@@ -288,6 +288,12 @@ func (u *upgrade) final(froze time.Time) error {
 			return err
 		}
 	}
+	if c := u.g.door.certificates; c != nil {
+		keys := appendItem(nil, itemTickets, 0, c.tickets.append(nil), nil)
+		if err := u.old.Put(handoff.Item{ID: uint64(u.ids.Add(1)), FD: -1, State: keys}); err != nil {
+			return err
+		}
+	}
 	if err := u.old.Put(frozenItem(froze, &u.ids)); err != nil {
 		return err
 	}

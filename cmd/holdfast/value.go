@@ -37,7 +37,7 @@ type (
 		min, max time.Duration
 	}
 	autoDuration struct{ to *time.Duration } // a default that depends on others
-	addresses    struct{ to *[]string }
+	files        struct{ to *[]string }
 	paths        struct{ to *[]string }
 )
 
@@ -133,9 +133,9 @@ func (v autoDuration) set(s string) error {
 	return duration{v.to, 0, 24 * time.Hour}.set(s)
 }
 
-func (v addresses) set(s string) error {
+func (v files) set(s string) error {
 	*v.to = append(*v.to, s)
-	return checkAddress(s)
+	return nil
 }
 
 func (v paths) set(s string) error {

@@ -93,7 +93,14 @@ func (w *world) open(fd int, s conn.State, early []byte) {
 		w.held.Add(-1)
 		return
 	}
-	w.log.Info("opened", "charger", s.Identity, "remote", s.Remote.String(), "subprotocol", s.Subprotocol.String(), "path", s.Path.String())
+	attrs := []any{"charger", s.Identity, "remote", s.Remote.String(), "subprotocol", s.Subprotocol.String(), "path", s.Path.String()}
+	if s.TLS != nil {
+		attrs = append(attrs, "tls", s.TLS.String())
+	}
+	if s.Certificate != nil {
+		attrs = append(attrs, "certificate", s.Certificate.Subject)
+	}
+	w.log.Info("opened", attrs...)
 	c.User = w.relay.Opened(s.Identity, s.Subprotocol.String(), c.Handle())
 }
 

@@ -60,6 +60,9 @@ func (l *Layer) Version() uint16 { return l.suite.version }
 // CipherSuite is the suite's number.
 func (l *Layer) CipherSuite() uint16 { return l.suite.id }
 
+// String is version and suite, such as "TLS 1.3 TLS_AES_128_GCM_SHA256".
+func (l *Layer) String() string { return l.suite.String() }
+
 // Memory is what of a record waits for its rest, in bytes.
 func (l *Layer) Memory() int { return cap(l.part) }
 
