@@ -23,13 +23,14 @@ var codecNow = time.Unix(1_700_000_000, 123_456_789)
 type nobody struct{ t *testing.T }
 
 func (nobody) Send(uint64, []byte, bool) (uint64, unixipc.Status) { return 0, unixipc.StatusClosed }
-func (nobody) Close(uint64, int, string)                          {}
+func (nobody) Close(uint64, int, string, string)                  {}
 func (nobody) Pause(uint64)                                       {}
 func (nobody) Resume(uint64)                                      {}
 func (nobody) Describe(uint64) unixipc.OpenedBody                 { return unixipc.OpenedBody{} }
 func (nobody) LinkReady(*Link)                                    {}
 func (nobody) Forward(int, func(*Relay))                          {}
 func (nobody) Poison(string, []byte, int)                         {}
+func (nobody) Called(string, unixipc.Status, time.Duration)       {}
 
 func codecRelay(t *testing.T) *Relay {
 	r := New(modelConfig, nobody{t})
@@ -453,7 +454,7 @@ func TestLinkIDsAreNotGivenAgain(t *testing.T) {
 		}
 	}
 	r.Activate()
-	if l := r.Join(unixipc.HelloBody{Name: "new"}); l.id != 10 {
+	if l := r.Join(unixipc.HelloBody{Name: "new"}, false); l.id != 10 {
 		t.Errorf("link %d; link 9 is waiting for a RESULT", l.id)
 	}
 }
@@ -508,7 +509,7 @@ func runDry(t *testing.T, r *Relay, c *Charger, state []byte) {
 		if r.lastLink == 1<<32-1 {
 			return // there is no id left
 		}
-		r.Join(unixipc.HelloBody{Name: "q"})
+		r.Join(unixipc.HelloBody{Name: "q"}, false)
 	}
 	m := &model{t: t, r: r}
 	m.check()
@@ -544,7 +545,7 @@ func runDry(t *testing.T, r *Relay, c *Charger, state []byte) {
 			r.SetNow(r.now.Add(time.Hour))
 			r.Tick()
 			if len(r.links) == 0 {
-				r.Join(unixipc.HelloBody{Name: "q"})
+				r.Join(unixipc.HelloBody{Name: "q"}, false)
 			}
 		}
 	}

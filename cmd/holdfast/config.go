@@ -61,6 +61,10 @@ type config struct {
 	ackTimeout    time.Duration
 	maxAttempts   int
 	maxLinks      int
+
+	callTimeout    time.Duration
+	maxCallTimeout time.Duration
+	callQueue      int
 }
 
 // option is one name that flags and the config file share.
@@ -117,6 +121,10 @@ func options(c *config) []option {
 		{"ack-timeout", "60s", "a processor with a delivery unacknowledged for so long is hung; its link is closed", duration{&c.ackTimeout, 100 * time.Millisecond, 24 * time.Hour}},
 		{"max-attempts", "5", "a message that was first in line when so many processors died is poison", number{&c.maxAttempts, 1, 100}},
 		{"max-links", "256", "links of processors at the same time", number{&c.maxLinks, 1, 10_000}},
+
+		{"call-timeout", "30s", "for a charger to answer a CALL that names no time limit", duration{&c.callTimeout, 10 * time.Millisecond, 24 * time.Hour}},
+		{"max-call-timeout", "10m", "the longest time limit of a CALL; longer ones are lowered to it", duration{&c.maxCallTimeout, 10 * time.Millisecond, 24 * time.Hour}},
+		{"call-queue", "16", "CALLs to one charger at the same time: one that it is busy with, and those that wait", number{&c.callQueue, 1, 10_000}},
 	}
 }
 
@@ -205,6 +213,9 @@ func (c *config) contradictions(places map[string]string) (errs []error) {
 	}
 	if c.bufferBytes < c.queueBytes*c.loops {
 		fault("buffer-bytes", "queue-bytes", "buffer-bytes (%d) is less than queue-bytes for each of %d loops (%d)", c.bufferBytes, c.loops, c.queueBytes*c.loops)
+	}
+	if c.callTimeout > c.maxCallTimeout {
+		fault("call-timeout", "max-call-timeout", "call-timeout (%v) is longer than max-call-timeout (%v)", c.callTimeout, c.maxCallTimeout)
 	}
 	if c.defaultSubprotocol != "" && !slices.Contains(c.subprotocols, c.defaultSubprotocol) {
 		fault("default-subprotocol", "subprotocols", "default-subprotocol %q is not among subprotocols (%s)", c.defaultSubprotocol, strings.Join(c.subprotocols, ", "))

@@ -215,6 +215,8 @@ type lateHello struct {
 	Hello unixipc.HelloBody
 	PID   int
 	UID   int
+
+	Operator bool
 }
 
 // handOverLate sends what became ready after the loops had stopped.
@@ -227,8 +229,8 @@ func (h *handOverLate) open(w *world, fd int, s conn.State, early []byte) {
 	h.send(w, fd, appendItem(nil, itemLateOpen, w.index, conn.AppendState(nil, s, early), nil), s.Identity)
 }
 
-func (h *handOverLate) join(w *world, fd int, hello unixipc.HelloBody, p peer, rest []byte) {
-	first, _ := json.Marshal(lateHello{hello, p.pid, p.uid})
+func (h *handOverLate) join(w *world, fd int, hello unixipc.HelloBody, p peer, operator bool, rest []byte) {
+	first, _ := json.Marshal(lateHello{hello, p.pid, p.uid, operator})
 	h.send(w, fd, appendItem(nil, itemLateJoin, w.index, first, rest), hello.Name)
 }
 

@@ -94,22 +94,28 @@ func (r *reception) run() {
 			}
 			continue
 		}
-		r.gate.enter()
-		go func() {
-			defer r.gate.leave()
-			r.welcome(c)
-		}()
+		r.receive(c, nil, false)
 	}
 }
 
+// receive welcomes a connection that was accepted, here or elsewhere; early are
+// bytes that were read from it. An operator is one by where it came in.
+func (r *reception) receive(c *net.UnixConn, early []byte, operator bool) {
+	r.gate.enter()
+	go func() {
+		defer r.gate.leave()
+		r.welcome(c, early, operator)
+	}()
+}
+
 // welcome reads a HELLO from c, and hands c over or refuses it.
-func (r *reception) welcome(c *net.UnixConn) {
+func (r *reception) welcome(c *net.UnixConn, early []byte, operator bool) {
 	who := peerOf(c)
 	if n := r.joined.Add(1); int(n) > r.maxLinks {
 		r.refuse(c, who, fmt.Errorf("there are %d links already (-max-links)", r.maxLinks), true)
 		return
 	}
-	hello, rest, err := readHello(c, r.worlds[0].relay)
+	hello, rest, err := readHello(c, early, r.worlds[0].relay)
 	if err != nil {
 		r.refuse(c, who, err, false)
 		return
@@ -121,20 +127,22 @@ func (r *reception) welcome(c *net.UnixConn) {
 		return
 	}
 	w := r.worlds[hello.Loop]
-	w.loop.Post(func() { w.join(fd, hello, who, rest) })
+	w.loop.Post(func() { w.join(fd, hello, who, operator, rest) })
 }
 
-// readHello reads the first frame of a processor; rest came with it.
-func readHello(c *net.UnixConn, check *relay.Relay) (h unixipc.HelloBody, rest []byte, err error) {
+// readHello reads the first frame of a processor, from early on; rest came with it.
+func readHello(c *net.UnixConn, early []byte, check *relay.Relay) (h unixipc.HelloBody, rest []byte, err error) {
 	if err := c.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
 		return h, nil, err
 	}
-	buf := make([]byte, 0, 4096)
-	for {
-		n, err := c.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if err != nil {
-			return h, nil, fmt.Errorf("no HELLO: %w", err)
+	buf := append(make([]byte, 0, max(4096, 2*len(early))), early...)
+	for first := true; ; first = false {
+		if !first || len(early) == 0 {
+			n, err := c.Read(buf[len(buf):cap(buf)])
+			buf = buf[:len(buf)+n]
+			if err != nil {
+				return h, nil, fmt.Errorf("no HELLO: %w", err)
+			}
 		}
 		f, used, err := unixipc.Parse(buf, unixipc.MaxControl)
 		switch {

@@ -253,7 +253,7 @@ func (t *takeover) late(it handoff.Item) {
 		}
 		rest := append([]byte(nil), second...)
 		w.joined.Add(1)
-		w.loop.Post(func() { w.join(it.FD, h.Hello, peer{h.PID, h.UID}, rest) })
+		w.loop.Post(func() { w.join(it.FD, h.Hello, peer{h.PID, h.UID}, h.Operator, rest) })
 	default:
 		t.lost(it, fmt.Errorf("late item of kind %q", byte(kind)))
 	}

@@ -63,6 +63,10 @@ func newWorlds(c *config, log *slog.Logger) ([]*world, error) {
 			ChargerWindow: chargerWindow,
 			AckTimeout:    c.ackTimeout,
 			MaxAttempts:   c.maxAttempts,
+
+			CallTimeout:    c.callTimeout,
+			MaxCallTimeout: c.maxCallTimeout,
+			CallQueue:      c.callQueue,
 		}, toChargers{w})
 		w.relay.SetNow(time.Now())
 		worlds[i] = w
@@ -157,8 +161,8 @@ func (w toChargers) Send(handle uint64, payload []byte, binary bool) (uint64, un
 	return 0, unixipc.StatusClosed
 }
 
-func (w toChargers) Close(handle uint64, code int, reason string) {
-	w.loop.Lookup(handle).Close(conn.Close{Code: code, Reason: reason, By: conn.ByProcessor})
+func (w toChargers) Close(handle uint64, code int, reason, by string) {
+	w.loop.Lookup(handle).Close(conn.Close{Code: code, Reason: reason, By: conn.By(by)})
 }
 
 func (w toChargers) Pause(handle uint64)  { w.loop.Lookup(handle).Pause() }
@@ -182,6 +186,10 @@ func (w toChargers) Forward(loop int, f func(*relay.Relay)) {
 		there.relay.SetNow(there.loop.Now())
 		f(there.relay)
 	})
+}
+
+func (w toChargers) Called(identity string, status unixipc.Status, took time.Duration) {
+	w.log.Debug("call ended", "charger", identity, "status", string(status), "took", took.String())
 }
 
 func (w toChargers) Poison(identity string, payload []byte, attempts int) {
