@@ -67,7 +67,7 @@ func (r *Relay) deliver(c *Charger) bool {
 	var e *entry
 	if c.announce {
 		c.announce = false
-		q.pushFront(entry{kind: unixipc.Opened, moved: true, session: c.session})
+		q.pushFront(entry{kind: unixipc.Opened, moved: true, session: c.session, came: r.now})
 		e = &q.entries[0]
 	} else {
 		e = q.next(r.cfg.ChargerWindow)

@@ -251,7 +251,7 @@ func (s *send) flags() unixipc.Flags {
 // bounds.
 func (r *Relay) enqueue(c *Charger, e entry, payload []byte) {
 	q := r.queueOf(c)
-	e.session = c.session
+	e.session, e.came = c.session, r.now
 	q.push(e, payload)
 	r.bytes += len(payload)
 	r.offer(c)

@@ -37,6 +37,7 @@ type door struct {
 	keepAlive   time.Duration
 	tidy        *tidy
 	gate        *gate
+	tally       *tally
 
 	timeout        time.Duration // of a whole handshake
 	clientIdentity string
@@ -45,7 +46,7 @@ type door struct {
 }
 
 // newDoor reads the files that the listeners need.
-func newDoor(c *config, worlds []*world, g *gate, log *slog.Logger) (d *door, err error) {
+func newDoor(c *config, worlds []*world, g *gate, n *tally, log *slog.Logger) (d *door, err error) {
 	d = &door{
 		worlds:      worlds,
 		log:         log,
@@ -57,6 +58,7 @@ func newDoor(c *config, worlds []*world, g *gate, log *slog.Logger) (d *door, er
 		keepAlive:   -1, // the pings do that
 		tidy:        newTidy(),
 		gate:        g,
+		tally:       n,
 
 		timeout:        c.handshakeTimeout,
 		clientIdentity: c.tlsClientIdentity,
@@ -157,19 +159,23 @@ func (d *door) run(l net.Listener, how listener) {
 // letIn does the handshake of a charger, TLS and WebSocket with one deadline,
 // and passes the connection to its loop.
 func (d *door) letIn(nc net.Conn, how listener) {
-	a := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: time.Now().Add(d.timeout)}
+	began := time.Now()
+	a := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: began.Add(d.timeout)}
 	held, s, early, err := d.shakeHands(nc, &a)
 	if err != nil {
 		_ = nc.Close()
 		var refusal *conn.Refusal
 		if errors.As(err, &refusal) {
+			d.tally.handshake("refused", refusal.Status, 0)
 			d.log.Info("refused", "charger", refusal.Identity, "remote", a.remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
 		} else {
+			d.tally.handshake("failed", 0, 0)
 			d.log.Info("handshake failed", "remote", a.remote, "reason", err.Error())
 		}
 		return
 	}
 	defer d.entering.Add(-1)
+	d.tally.handshake("opened", http.StatusSwitchingProtocols, time.Since(began))
 	fd, err := conn.Take(held)
 	if err != nil {
 		d.log.Error("connection lost", "charger", s.Identity, "remote", a.remote, "err", err)
