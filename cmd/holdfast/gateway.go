@@ -32,6 +32,7 @@ type gateway struct {
 	chargers   []net.Listener
 	processors *net.UnixListener
 	admin      *admin
+	watch      *watch
 
 	running sync.WaitGroup
 	failed  chan error
@@ -47,13 +48,21 @@ func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway
 	}
 	g.failed = make(chan error, len(g.worlds))
 	g.door = newDoor(c, g.worlds, g.gate, log)
+	g.watch = newWatch(g.worlds)
+	sockets, err := takePassed()
+	if err != nil {
+		return nil, err
+	}
 	for _, address := range c.listen {
-		l, err := flip.ListenWithCallback("tcp", address, g.door.listen)
+		l, err := flip.ListenWithCallback("tcp", address, sockets.or("listen", g.door.listen))
 		if err != nil {
 			return nil, fmt.Errorf("charger socket %s: %w", address, err)
 		}
 		g.chargers = append(g.chargers, l)
 		g.gate.guard(l)
+	}
+	if err := sockets.unused(); err != nil {
+		return nil, err
 	}
 	if g.processors, err = g.listenUnix(c.processors, 0o117); err != nil {
 		return nil, err
@@ -168,6 +177,7 @@ func (g *gateway) replace(tell func(progress)) (done bool, err error) {
 	if err := g.awaitParent(); err != nil {
 		return false, err
 	}
+	g.watch.reloading()
 	err = g.upgrade(tell)
 	switch {
 	case err == nil:
@@ -178,6 +188,7 @@ func (g *gateway) replace(tell func(progress)) (done bool, err error) {
 		return true, err
 	}
 	g.log.Error("upgrade rolled back", "reason", err.Error())
+	g.watch.rolledBack(err)
 	return false, err
 }
 
@@ -189,6 +200,7 @@ func (g *gateway) awaitParent() error {
 	if err := g.flip.WaitForParent(ctx); err != nil {
 		return fmt.Errorf("the upgrade before is not over: %w", err)
 	}
+	<-g.watch.announced // what is told next comes behind it
 	return nil
 }
 
@@ -211,6 +223,7 @@ func (g *gateway) passOn(signals <-chan os.Signal) {
 func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	held := g.worlds[0].held
 	g.log.Info("shutting down", "signal", s.String(), "connections", held.Load(), "grace", g.cfg.shutdownGrace.String())
+	g.watch.stopping(g.cfg.shutdownGrace)
 	g.gate.end()
 	shutDown(g.cfg, g.worlds, signals)
 	for _, w := range g.worlds {
