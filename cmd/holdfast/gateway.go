@@ -34,6 +34,7 @@ type gateway struct {
 	processors *net.UnixListener
 	admin      *admin
 	metrics    *metricsServer // nil: not asked for
+	watch      *watch
 
 	tally     *tally
 	inherited samples   // what the processes before this one have counted
@@ -63,13 +64,21 @@ func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway
 	if g.door, err = newDoor(c, g.worlds, g.gate, g.tally, log); err != nil {
 		return nil, err
 	}
+	g.watch = newWatch(g.worlds)
+	sockets, err := takePassed()
+	if err != nil {
+		return nil, err
+	}
 	for _, how := range slices.Concat(c.listen, c.listenTLS) {
-		l, err := flip.ListenWithCallback("tcp", how.address, g.door.listen)
+		l, err := flip.ListenWithCallback("tcp", how.address, sockets.or(how.option(), g.door.listen))
 		if err != nil {
 			return nil, fmt.Errorf("charger socket %s: %w", how.address, err)
 		}
 		g.chargers = append(g.chargers, entrance{l, how})
 		g.gate.guard(l)
+	}
+	if err := sockets.unused(); err != nil {
+		return nil, err
 	}
 	if g.processors, err = g.listenUnix(c.processors, 0o117); err != nil {
 		return nil, err
@@ -199,6 +208,7 @@ func (g *gateway) replace(tell func(progress)) (done bool, err error) {
 	if err := g.awaitParent(); err != nil {
 		return false, err
 	}
+	g.watch.reloading()
 	err = g.upgrade(tell)
 	switch {
 	case err == nil:
@@ -209,6 +219,7 @@ func (g *gateway) replace(tell func(progress)) (done bool, err error) {
 		return true, err
 	}
 	g.log.Error("upgrade rolled back", "reason", err.Error())
+	g.watch.rolledBack(err)
 	return false, err
 }
 
@@ -220,6 +231,7 @@ func (g *gateway) awaitParent() error {
 	if err := g.flip.WaitForParent(ctx); err != nil {
 		return fmt.Errorf("the upgrade before is not over: %w", err)
 	}
+	<-g.watch.announced // what is told next comes behind it
 	return nil
 }
 
@@ -242,6 +254,7 @@ func (g *gateway) passOn(signals <-chan os.Signal) {
 func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	held := g.worlds[0].held
 	g.log.Info("shutting down", "signal", s.String(), "connections", held.Load(), "grace", g.cfg.shutdownGrace.String())
+	g.watch.stopping(g.cfg.shutdownGrace)
 	g.gate.end()
 	shutDown(g.cfg, g.worlds, signals)
 	for _, w := range g.worlds {

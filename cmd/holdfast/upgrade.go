@@ -418,6 +418,11 @@ func (u *upgrade) rollBack(why error) error {
 func (u *upgrade) committed() error {
 	g := u.g
 	u.tell(progress{Phase: "active", Text: fmt.Sprintf("the new process has taken over; pause %.1f ms", float64(u.pause.Microseconds())/1000)})
+	for _, pid := range children() {
+		if err := g.watch.handedOver(pid); err != nil {
+			g.log.Warn("the service manager did not hear which process serves now", "err", err)
+		}
+	}
 	u.old.SetLimit(g.cfg.upgradeTimeout)
 	for _, w := range g.worlds {
 		w.late = &handOverLate{old: u.old, ids: &u.ids}
@@ -435,6 +440,10 @@ func (u *upgrade) committed() error {
 		g.log.Warn("end of the hand-over", "err", err)
 	}
 	defer u.old.Close()
+	// The end of a main process would be the end of the service.
+	if err := g.watch.barrier(barrierTime); err != nil {
+		g.log.Warn("the service manager did not hear which process serves now", "err", err)
+	}
 	if u.await(); u.dead != nil {
 		return fmt.Errorf("%w: %w", errGone, u.dead)
 	}
