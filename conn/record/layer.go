@@ -92,7 +92,7 @@ func (l *Layer) Open(b []byte) (data []byte, err error) {
 	for {
 		record, err := l.cut(rest)
 		if err != nil {
-			l.readClosed = true
+			l.closeRead()
 			return data, err
 		}
 		if record == nil {
@@ -101,7 +101,7 @@ func (l *Layer) Open(b []byte) (data []byte, err error) {
 		rest = rest[len(record):]
 		plain, err := l.record(record)
 		if err != nil {
-			l.readClosed = true
+			l.closeRead()
 			return data, err
 		}
 		data = append(data, plain...)
@@ -114,6 +114,13 @@ func (l *Layer) Open(b []byte) (data []byte, err error) {
 		l.part = bytes.Clone(rest)
 	}
 	return data, nil
+}
+
+// closeRead ends the reading, and forgets where it was: a state that had run
+// into a limit would be refused by the process that it is handed to.
+func (l *Layer) closeRead() {
+	l.readClosed = true
+	l.handshakeLen, l.useless = 0, 0
 }
 
 // cut returns the first record of b with its header; nil if it is not all
