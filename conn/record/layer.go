@@ -197,13 +197,13 @@ func (l *Layer) decrypt(b []byte) (typ uint8, plain []byte, err error) {
 	l.read.seq++
 	typ = header[0]
 	if s.version == tls.VersionTLS13 { // RFC 8446 section 5.4: data, type, zeros
+		// The limit counts the padding, too.
+		if len(plain) > MaxPlaintext+1 {
+			return 0, nil, violation(alertRecordOverflow, "record of %d bytes in the clear", len(plain)-1)
+		}
 		inner := len(bytes.TrimRight(plain, "\x00"))
 		if inner == 0 {
 			return 0, nil, violation(alertUnexpectedMessage, "record of nothing but padding")
-		}
-		// Section 5.4 counts the padding, too.
-		if len(plain) > MaxPlaintext+1 {
-			return 0, nil, violation(alertRecordOverflow, "record of %d bytes in the clear", len(plain)-1)
 		}
 		typ, plain = plain[inner-1], plain[:inner-1]
 	}
@@ -214,14 +214,16 @@ func (l *Layer) decrypt(b []byte) (typ uint8, plain []byte, err error) {
 }
 
 func (l *Layer) alert(b []byte) error {
-	switch {
+	switch tls13 := l.suite.version == tls.VersionTLS13; {
+	case len(b) == 0 && tls13: // RFC 8446 section 5.4
+		return violation(alertUnexpectedMessage, "empty alert record")
 	case len(b) != 2:
 		return violation(alertDecodeError, "alert of %d bytes", len(b))
 	case b[1] == alertCloseNotify:
 		return ErrCloseNotify
-	case b[1] == alertUserCanceled: // RFC 8446 section 6.1: close_notify follows
+	case tls13 && b[1] == alertUserCanceled: // section 6.1: close_notify follows
 		return nil
-	case b[0] == levelWarning && l.suite.version == tls.VersionTLS12:
+	case !tls13 && b[0] == levelWarning:
 		return nil
 	}
 	return AlertError(b[1]) // section 6: in TLS 1.3 all others are fatal
