@@ -101,9 +101,8 @@ func (c *stageCharger) heard() []string { return c.s.sent[c.conn] }
 // stageLink is a link whose frames are read at once.
 type stageLink struct {
 	*Link
-	s  *stage
-	r  *Relay
-	in []byte
+	s *stage
+	r *Relay
 }
 
 func (s *stage) join(loop int, h unixipc.HelloBody, operator bool) *stageLink {
