@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/conn"
+	"holdfast/unixipc"
 )
 
 // counters is what a world counts: plain numbers that its loop owns.
@@ -20,6 +21,12 @@ type counters struct {
 	poison                uint64
 	joined                uint64
 	left, leftUnclean     uint64
+
+	delivered, redelivered, givenBack uint64
+	acknowledged                      spread
+
+	calls    map[unixipc.Status]uint64
+	callTime spread // of those that were answered
 
 	turns spread
 	turn  time.Time     // of which took is
@@ -38,7 +45,9 @@ type kindCount struct {
 // the configuration, but a gateway that was upgraded has seen many.
 const maxKinds = 64
 
-func newCounters() counters { return counters{kinds: map[connKind]*kindCount{}} }
+func newCounters() counters {
+	return counters{kinds: map[connKind]*kindCount{}, calls: map[unixipc.Status]uint64{}}
+}
 
 // kind is where c is counted. Once all kinds are taken there is one for the
 // rest; as none is ever given up, a connection leaves the one it entered.
@@ -109,6 +118,27 @@ func (n *counters) countClosed(why conn.Close) {
 	}
 }
 
+// Delivered, Acknowledged and GivenBack implement relay.Observer.
+func (n *counters) Delivered(again bool) {
+	if again {
+		n.redelivered++
+	} else {
+		n.delivered++
+	}
+}
+
+func (n *counters) Acknowledged(after time.Duration) { n.acknowledged.observe(metricAckTime, after) }
+
+func (n *counters) GivenBack() { n.givenBack++ }
+
+// called counts a CALL that has come to its end.
+func (n *counters) called(status unixipc.Status, took time.Duration) {
+	n.calls[status]++
+	if status == unixipc.StatusOK {
+		n.callTime.observe(metricCallTime, took)
+	}
+}
+
 // appendTo adds what was counted to s.
 func (n *counters) appendTo(s samples) {
 	for k, v := range n.kinds {
@@ -127,6 +157,18 @@ func (n *counters) appendTo(s samples) {
 	s.count(metricBytes, n.bytesIn, "in")
 	s.count(metricBytes, n.bytesOut, "out")
 	s.count(metricPauses, n.pauses)
+	s.count(metricDeliveries, n.delivered, "false")
+	s.count(metricDeliveries, n.redelivered, "true")
+	s.count(metricNacks, n.givenBack)
+	s.spread(metricAckTime, &n.acknowledged)
+	for status, v := range n.calls {
+		outcome := string(status)
+		if status == unixipc.StatusOK {
+			outcome = "answered"
+		}
+		s.count(metricCalls, v, outcome)
+	}
+	s.spread(metricCallTime, &n.callTime)
 	s.count(metricPoison, n.poison)
 	s.count(metricLinksJoined, n.joined)
 	s.count(metricLinksLeft, n.left, "true")

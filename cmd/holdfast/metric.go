@@ -48,10 +48,13 @@ var (
 	metricAckTime     = histogram("holdfast_acknowledge_seconds", "From a delivery until its acknowledgement.", millis(0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000))
 	metricNacks       = counter("holdfast_deliveries_given_back_total", "Deliveries that a processor gave back (NACK).")
 	metricPoison      = counter("holdfast_poison_total", "Messages given up because -max-attempts processors died of them.")
-	metricLinks       = gauge("holdfast_links", "Links of processors now; one processor has one for each loop.")
+	metricLinks       = gauge("holdfast_links", "Links now: of processors, which have one for each loop, of askers, which take no deliveries, and of operators' commands.", "kind")
 	metricLinksJoined = counter("holdfast_links_joined_total", "Links that have joined.")
 	metricLinksLeft   = counter("holdfast_links_left_total", "Links that have ended; unclean ones had deliveries unacknowledged.", "clean")
 	metricRefused     = counter("holdfast_links_refused_total", "Processors that were refused at their HELLO.")
+
+	metricCalls    = counter("holdfast_calls_total", "CALLs to chargers that have come to an end.", "outcome")
+	metricCallTime = histogram("holdfast_call_seconds", "From a CALL until the charger's answer, waiting for its turn included.", millis(5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000))
 
 	metricUpgrades     = counter("holdfast_upgrades_total", "Upgrades asked for.", "outcome")
 	metricUpgradePhase = histogram("holdfast_upgrade_phase_seconds", "Duration of what comes before the freeze of an upgrade: the start of the new process, the pre-copy.", millis(0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000), "phase")

@@ -35,7 +35,18 @@ func (w *world) count(s samples) {
 	s.gauge(metricQueuedBytes, float64(bytes))
 	s.gauge(metricInFlight, float64(inFlight))
 	s.gauge(metricPaused, float64(paused))
-	s.gauge(metricLinks, float64(len(w.links)))
+	for l := range w.links {
+		kind := "processor"
+		if l.Operator() {
+			kind = "operator"
+		} else if l.AskOnly() {
+			kind = "asker"
+		}
+		s.gauge(metricLinks, 1, kind)
+	}
+	for _, kind := range []string{"processor", "asker", "operator"} {
+		s.gauge(metricLinks, 0, kind)
+	}
 	s.most(metricOldest, oldest.Seconds())
 }
 

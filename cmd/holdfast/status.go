@@ -62,6 +62,7 @@ type linkStatus struct {
 	Unwritten int    `json:"unwritten"` // bytes that it does not read
 	Draining  bool   `json:"draining,omitempty"`
 	Operator  bool   `json:"operator,omitempty"` // a command, and no processor
+	AskOnly   bool   `json:"ask_only,omitempty"` // takes no deliveries
 }
 
 // status answers GET /status.
@@ -145,7 +146,7 @@ func (w *world) status() (s gatewayStatus) {
 		s.Links = append(s.Links, linkStatus{
 			Processor: l.Name(), PID: who.pid, UID: who.uid, Loop: w.index, Link: l.ID(),
 			Chargers: l.Chargers(), InFlight: l.InFlight(), Window: l.Window(), Queue: queues[l],
-			Unwritten: len(l.Unwritten()), Draining: l.Draining(),
+			Unwritten: len(l.Unwritten()), Draining: l.Draining(), Operator: l.Operator(), AskOnly: l.AskOnly(),
 		})
 	}
 	return s

@@ -30,7 +30,7 @@ func runStatus(i *invocation) error {
 	case i.names:
 		var names []string
 		for _, l := range s.Links {
-			if !l.Operator {
+			if !l.Operator && !l.AskOnly {
 				names = append(names, l.Processor)
 			}
 		}
@@ -90,8 +90,10 @@ func (s *gatewayStatus) print(w io.Writer, now time.Time) {
 	}
 	_ = t.Flush()
 	fmt.Fprintln(w)
-	if len(s.Links) == 0 {
+	if !slices.ContainsFunc(s.Links, func(l linkStatus) bool { return !l.AskOnly && !l.Operator }) {
 		fmt.Fprintln(w, "No processor has joined: messages wait.")
+	}
+	if len(s.Links) == 0 {
 		return
 	}
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -101,6 +103,8 @@ func (s *gatewayStatus) print(w io.Writer, now time.Time) {
 		switch {
 		case l.Operator:
 			note = "operator"
+		case l.AskOnly:
+			note = "takes none"
 		case l.Draining && l.InFlight == 0:
 			note = "drained"
 		case l.Draining:

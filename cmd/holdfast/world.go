@@ -70,6 +70,8 @@ func newWorlds(c *config, log *slog.Logger) ([]*world, error) {
 			CallTimeout:    c.callTimeout,
 			MaxCallTimeout: c.maxCallTimeout,
 			CallQueue:      c.callQueue,
+
+			Observer: &w.counters,
 		}, toChargers{w})
 		w.relay.SetNow(time.Now())
 		worlds[i] = w
@@ -211,6 +213,7 @@ func (w toChargers) Forward(loop int, f func(*relay.Relay)) {
 }
 
 func (w toChargers) Called(identity string, status unixipc.Status, took time.Duration) {
+	w.counters.called(status, took)
 	w.log.Debug("call ended", "charger", identity, "status", string(status), "took", took.String())
 }
 
