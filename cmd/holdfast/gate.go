@@ -74,6 +74,13 @@ func (g *gate) stopped(err error) (over, again bool) {
 	return g.ended, !g.ended
 }
 
+// over tells that nobody is let in any more, ever.
+func (g *gate) over() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ended
+}
+
 func (g *gate) enter() { g.count(1) }
 func (g *gate) leave() { g.count(-1) }
 
