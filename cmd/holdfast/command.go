@@ -53,6 +53,7 @@ type invocation struct {
 	timeout time.Duration
 	code    int
 	reason  string
+	passwd  passwd
 }
 
 // commands are all there are.
@@ -92,6 +93,11 @@ func commands() []command {
 			name: "completion", args: []argument{{"bash|zsh", aShell, false}}, help: "print the completion for a shell",
 			more: "For bash: holdfast completion bash > /usr/share/bash-completion/completions/holdfast\nFor zsh:  holdfast completion zsh > /usr/share/zsh/vendor-completions/_holdfast\n",
 			run:  runCompletion,
+		},
+		{
+			name: "passwd", args: []argument{{"IDENTITY", anything, false}}, help: "make a charger's entry of the -auth-file",
+			more:    "Reads the charger's password from standard input, one line, and prints the entry. With\n-file it puts the entry there; a running gateway notices that by itself.\n",
+			options: passwdOptions, run: runPasswd,
 		},
 		{name: "version", help: "print the version", run: runVersion},
 		{name: "help", help: "print this and the options of serve", run: runHelp},

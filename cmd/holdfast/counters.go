@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"strconv"
 	"sync"
 	"time"
@@ -62,7 +63,12 @@ func (n *counters) kind(c *conn.Conn) *kindCount {
 }
 
 // tlsOf is the version of TLS of a connection, or none.
-func tlsOf(*conn.Conn) string { return noTLS }
+func tlsOf(c *conn.Conn) string {
+	if c.TLS == nil {
+		return noTLS
+	}
+	return tls.VersionName(c.TLS.Version())
+}
 
 const noTLS = "none"
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/conn"
+	"holdfast/conn/record"
 	"holdfast/relay"
 
 	"golang.org/x/sys/unix"
@@ -37,10 +38,17 @@ type door struct {
 	tidy        *tidy
 	gate        *gate
 	tally       *tally
+
+	timeout        time.Duration // of a whole handshake
+	adminSocket    string
+	clientIdentity string
+	certificates   *certificates // nil: no TLS listeners
+	passwords      *passwords    // nil: none
 }
 
-func newDoor(c *config, worlds []*world, g *gate, n *tally, log *slog.Logger) *door {
-	d := &door{
+// newDoor reads the files that the listeners need.
+func newDoor(c *config, worlds []*world, g *gate, n *tally, log *slog.Logger) (d *door, err error) {
+	d = &door{
 		worlds:      worlds,
 		log:         log,
 		held:        worlds[0].held,
@@ -52,6 +60,10 @@ func newDoor(c *config, worlds []*world, g *gate, n *tally, log *slog.Logger) *d
 		tidy:        newTidy(),
 		gate:        g,
 		tally:       n,
+
+		timeout:        c.handshakeTimeout,
+		adminSocket:    c.admin,
+		clientIdentity: c.tlsClientIdentity,
 	}
 	if c.pingInterval == 0 {
 		d.keepAlive = time.Minute
@@ -62,9 +74,50 @@ func newDoor(c *config, worlds []*world, g *gate, n *tally, log *slog.Logger) *d
 		DefaultSubprotocol: c.defaultSubprotocol,
 		Lenient:            c.lenient,
 		Compression:        c.compression,
-		Timeout:            c.handshakeTimeout,
 	}
-	return d
+	if d.certificates, d.passwords, err = c.readFiles(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// readFiles reads what the listeners need of files; nil for what they do not.
+func (c *config) readFiles() (certs *certificates, words *passwords, err error) {
+	if len(c.listenTLS) > 0 {
+		if certs, err = newCertificates(c); err != nil {
+			return nil, nil, err
+		}
+	}
+	if c.authFile != "" {
+		if words, err = newPasswords(c.authFile, c.authHex); err != nil {
+			return nil, nil, err
+		}
+	}
+	return certs, words, nil
+}
+
+// checkFiles reports what is wrong with the files that the configuration names.
+func checkFiles(c *config) []error {
+	certs, _, err := c.readFiles()
+	if err != nil {
+		return []error{err}
+	}
+	if certs == nil {
+		return nil
+	}
+	return certs.expired(time.Now())
+}
+
+// watch notices changes of those files.
+func (d *door) watch() {
+	if c := d.certificates; c != nil {
+		c.warnExpired(d.log)
+		c.watch(d.log)
+		go c.tickets.run()
+	}
+	if d.passwords != nil {
+		d.passwords.watch(d.log)
+	}
 }
 
 func (d *door) listen(network, address string) (net.Listener, error) {
@@ -78,7 +131,7 @@ func (d *door) listen(network, address string) (net.Listener, error) {
 
 // run accepts from l until it is closed. While all slots are taken, chargers
 // wait in the backlog.
-func (d *door) run(l net.Listener) {
+func (d *door) run(l net.Listener, how listener) {
 	for {
 		d.slots <- struct{}{}
 		nc, err := l.Accept()
@@ -100,42 +153,34 @@ func (d *door) run(l net.Listener) {
 				<-d.slots
 				d.gate.leave()
 			}()
-			d.letIn(nc)
+			d.letIn(nc, how)
 		}()
 	}
 }
 
-func (d *door) letIn(nc net.Conn) {
-	remote := nc.RemoteAddr().String()
-	h, admitted := d.handshake, false
-	h.Admit = func() *conn.Refusal {
-		refusal := d.admit()
-		admitted = refusal == nil
-		return refusal
-	}
-	defer func() {
-		if admitted {
-			d.entering.Add(-1)
-		}
-	}()
+// letIn does the handshake of a charger, TLS and WebSocket with one deadline,
+// and passes the connection to its loop.
+func (d *door) letIn(nc net.Conn, how listener) {
 	began := time.Now()
-	s, early, err := h.Serve(nc)
+	a := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: began.Add(d.timeout)}
+	held, s, early, err := d.shakeHands(nc, &a)
 	if err != nil {
 		_ = nc.Close()
 		var refusal *conn.Refusal
 		if errors.As(err, &refusal) {
 			d.tally.handshake("refused", refusal.Status, 0)
-			d.log.Info("refused", "charger", refusal.Identity, "remote", remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
+			d.log.Info("refused", "charger", refusal.Identity, "remote", a.remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
 		} else {
 			d.tally.handshake("failed", 0, 0)
-			d.log.Info("handshake failed", "remote", remote, "reason", err.Error())
+			d.log.Info("handshake failed", "remote", a.remote, "reason", err.Error())
 		}
 		return
 	}
+	defer d.entering.Add(-1)
 	d.tally.handshake("opened", http.StatusSwitchingProtocols, time.Since(began))
-	fd, err := conn.Take(nc)
+	fd, err := conn.Take(held)
 	if err != nil {
-		d.log.Error("connection lost", "charger", s.Identity, "remote", remote, "err", err)
+		d.log.Error("connection lost", "charger", s.Identity, "remote", a.remote, "err", err)
 		return
 	}
 	if d.userTimeout > 0 {
@@ -146,6 +191,57 @@ func (d *door) letIn(nc net.Conn) {
 	d.tidy.handshake(d.held.Add(1))
 	w := d.worlds[relay.LoopOf(s.Identity, len(d.worlds))]
 	w.loop.Post(func() { w.open(fd, s, early) })
+}
+
+// shakeHands returns the connection, its state and what the charger sent early.
+// Without an error the charger counts as entering.
+func (d *door) shakeHands(nc net.Conn, a *applicant) (held net.Conn, s conn.State, early []byte, err error) {
+	if err := nc.SetDeadline(a.deadline); err != nil {
+		return nil, s, nil, fmt.Errorf("handshake: %w", err)
+	}
+	var tc *record.Conn
+	talk := nc
+	if a.listener.tls {
+		if tc, err = d.shakeTLS(nc, a); err != nil {
+			return nil, s, nil, err
+		}
+		talk = tc
+	}
+	h, admitted := d.handshake, false
+	h.Admit = func() *conn.Refusal {
+		refusal := d.admit()
+		admitted = refusal == nil
+		return refusal
+	}
+	h.Authorize = func(r conn.Request) *conn.Refusal { return d.authorize(*a, r) }
+	s, early, err = h.Serve(talk)
+	if err == nil && tc != nil {
+		var more []byte
+		if nc, s.TLS, more, err = tc.Detach(); err != nil {
+			err = fmt.Errorf("handshake: %w", err)
+		}
+		early = append(early[:len(early):len(early)], more...)
+		s.Certificate = a.certificate
+	}
+	if err != nil && admitted {
+		d.entering.Add(-1)
+	}
+	return nc, s, early, err
+}
+
+// shakeTLS does the TLS handshake.
+func (d *door) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
+	tc, state, err := record.Server(nc, d.certificates.config(a.listener.clientAuth))
+	switch {
+	case errors.Is(err, record.ErrHTTP):
+		refusal := &conn.Refusal{Status: http.StatusBadRequest, Why: "plain HTTP on a port for wss: the address begins with wss://"}
+		conn.Refuse(nc, refusal)
+		return nil, refusal
+	case err != nil:
+		return nil, err
+	}
+	a.tls, a.certificate = &state, certificateOf(state)
+	return tc, nil
 }
 
 // admit refuses chargers at the limits; one that is let in counts as entering.

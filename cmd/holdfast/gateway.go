@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,10 +30,11 @@ type gateway struct {
 	gate    *gate
 	door    *door
 
-	chargers   []net.Listener
+	chargers   []entrance
 	processors *net.UnixListener
 	admin      *admin
 	metrics    *metricsServer // nil: not asked for
+	watch      *watch
 
 	tally     *tally
 	inherited samples   // what the processes before this one have counted
@@ -41,6 +43,12 @@ type gateway struct {
 
 	running sync.WaitGroup
 	failed  chan error
+}
+
+// entrance is where chargers come in.
+type entrance struct {
+	net.Listener
+	how listener
 }
 
 // newGateway sets everything up, with the listeners of the old process if there
@@ -53,14 +61,24 @@ func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway
 		return nil, err
 	}
 	g.failed = make(chan error, len(g.worlds))
-	g.door = newDoor(c, g.worlds, g.gate, g.tally, log)
-	for _, address := range c.listen {
-		l, err := flip.ListenWithCallback("tcp", address, g.door.listen)
+	if g.door, err = newDoor(c, g.worlds, g.gate, g.tally, log); err != nil {
+		return nil, err
+	}
+	g.watch = newWatch(g.worlds)
+	sockets, err := takePassed()
+	if err != nil {
+		return nil, err
+	}
+	for _, how := range slices.Concat(c.listen, c.listenTLS) {
+		l, err := flip.ListenWithCallback("tcp", how.address, sockets.or(how.option(), g.door.listen))
 		if err != nil {
-			return nil, fmt.Errorf("charger socket %s: %w", address, err)
+			return nil, fmt.Errorf("charger socket %s: %w", how.address, err)
 		}
-		g.chargers = append(g.chargers, l)
+		g.chargers = append(g.chargers, entrance{l, how})
 		g.gate.guard(l)
+	}
+	if err := sockets.unused(); err != nil {
+		return nil, err
 	}
 	if g.processors, err = g.listenUnix(c.processors, 0o117); err != nil {
 		return nil, err
@@ -106,6 +124,7 @@ func (g *gateway) takeOver(channel *net.UnixConn) (*takeover, *handoff.New, erro
 		return nil, nil, n.Refuse(fmt.Errorf("loops is %d, and was %d: that can only change with a restart", len(g.worlds), note.Loops))
 	}
 	t := newTakeover(g.worlds, g.tally)
+	t.door = g.door
 	if err := n.Receive(t); err != nil {
 		return nil, nil, err
 	}
@@ -130,15 +149,16 @@ func (g *gateway) accept() {
 		maxLinks: g.cfg.maxLinks, maxMessage: g.cfg.maxMessage, joined: g.worlds[0].joined, tally: g.tally,
 	}
 	go r.run()
-	for _, l := range g.chargers {
-		go g.door.run(l)
+	g.door.watch()
+	for _, e := range g.chargers {
+		go g.door.run(e.Listener, e.how)
 	}
 	go g.admin.run()
 	if g.metrics != nil {
 		go g.metrics.run()
 	}
-	for _, l := range g.chargers {
-		g.log.Info("listening", "addr", l.Addr().String(), "processors", g.cfg.processors, "pid", os.Getpid(), "version", version)
+	for _, e := range g.chargers {
+		g.log.Info("listening", "addr", e.Addr().String(), "tls", e.how.tls, "processors", g.cfg.processors, "pid", os.Getpid(), "version", version)
 	}
 }
 
@@ -188,6 +208,7 @@ func (g *gateway) replace(tell func(progress)) (done bool, err error) {
 	if err := g.awaitParent(); err != nil {
 		return false, err
 	}
+	g.watch.reloading()
 	err = g.upgrade(tell)
 	switch {
 	case err == nil:
@@ -198,6 +219,7 @@ func (g *gateway) replace(tell func(progress)) (done bool, err error) {
 		return true, err
 	}
 	g.log.Error("upgrade rolled back", "reason", err.Error())
+	g.watch.rolledBack(err)
 	return false, err
 }
 
@@ -209,6 +231,7 @@ func (g *gateway) awaitParent() error {
 	if err := g.flip.WaitForParent(ctx); err != nil {
 		return fmt.Errorf("the upgrade before is not over: %w", err)
 	}
+	<-g.watch.announced // what is told next comes behind it
 	return nil
 }
 
@@ -231,6 +254,7 @@ func (g *gateway) passOn(signals <-chan os.Signal) {
 func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	held := g.worlds[0].held
 	g.log.Info("shutting down", "signal", s.String(), "connections", held.Load(), "grace", g.cfg.shutdownGrace.String())
+	g.watch.stopping(g.cfg.shutdownGrace)
 	g.gate.end()
 	shutDown(g.cfg, g.worlds, signals)
 	for _, w := range g.worlds {

@@ -49,7 +49,11 @@ func runServeCommand(i *invocation) error {
 }
 
 func runCheck(i *invocation) error {
-	if _, faults := parseConfig(i.raw); len(faults) > 0 {
+	cfg, faults := parseConfig(i.raw)
+	if len(faults) == 0 {
+		faults = checkFiles(cfg)
+	}
+	if len(faults) > 0 {
 		return configError(faults)
 	}
 	fmt.Fprintln(i.stdout, "configuration is valid")

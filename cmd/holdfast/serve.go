@@ -82,6 +82,9 @@ func runServe(c *config, faults []error, stderr io.Writer) error {
 	if err := flip.Ready(); err != nil {
 		log.Warn("the old process did not hear that this one is ready", "err", err)
 	}
+	takeHang(g.worlds)
+	go g.watch.announce(flip.WaitForParent)
+	go g.watch.run()
 	return g.serve(signals)
 }
 

@@ -23,6 +23,8 @@ type takeover struct {
 	chargers map[*relay.Charger]*staged // with a connection
 	unfit    map[*staged]bool           // see check
 	frozen   time.Time
+	door     *door
+	tickets  []ticketKey
 	counters []byte // see gateway.inherit
 	tally    *tally
 }
@@ -67,6 +69,9 @@ func (t *takeover) Put(it handoff.Item) (err error) {
 		t.frozen = time.Unix(0, int64(binary.BigEndian.Uint64(first)))
 		t.counters = append([]byte(nil), second...)
 		return nil
+	case itemTickets:
+		t.tickets, err = parseTickets(first)
+		return err
 	case itemLink:
 		return s.adoptLink(it.FD, first)
 	case itemOffline:
@@ -88,6 +93,9 @@ func (t *takeover) Put(it handoff.Item) (err error) {
 			return err
 		}
 		t.check(s)
+		return nil
+	}
+	if kind&itemOptional != 0 {
 		return nil
 	}
 	return fmt.Errorf("item of unknown kind %q", byte(kind))
@@ -214,6 +222,9 @@ func (t *takeover) activate() (connections, links int) {
 			w.relay.SetNow(w.loop.Now())
 			w.relay.Activate()
 		})
+	}
+	if c := t.door.certificates; c != nil && t.tickets != nil {
+		c.tickets.adopt(t.tickets)
 	}
 	t.worlds[0].held.Store(int64(len(t.chargers)))
 	t.worlds[0].joined.Store(int64(links))

@@ -302,6 +302,12 @@ func (u *upgrade) final() error {
 			return err
 		}
 	}
+	if c := u.g.door.certificates; c != nil {
+		keys := appendItem(nil, itemTickets, 0, c.tickets.append(nil), nil)
+		if err := u.old.Put(handoff.Item{ID: uint64(u.ids.Add(1)), FD: -1, State: keys}); err != nil {
+			return err
+		}
+	}
 	if err := u.old.Put(frozenItem(u.froze, u.g.exportCounters(), &u.ids)); err != nil {
 		return err
 	}
@@ -412,9 +418,15 @@ func (u *upgrade) rollBack(why error) error {
 func (u *upgrade) committed() error {
 	g := u.g
 	u.tell(progress{Phase: "active", Text: fmt.Sprintf("the new process has taken over; pause %.1f ms", float64(u.pause.Microseconds())/1000)})
+	for _, pid := range children() {
+		if err := g.watch.handedOver(pid); err != nil {
+			g.log.Warn("the service manager did not hear which process serves now", "err", err)
+		}
+	}
 	u.old.SetLimit(g.cfg.upgradeTimeout)
 	for _, w := range g.worlds {
 		w.late = &handOverLate{old: u.old, ids: &u.ids}
+		w.relay.MoveQuestions()
 	}
 	deadline := time.Now().Add(g.cfg.handshakeTimeout + helloTimeout)
 	for quiet := false; !quiet && time.Now().Before(deadline); {
@@ -429,6 +441,10 @@ func (u *upgrade) committed() error {
 		g.log.Warn("end of the hand-over", "err", err)
 	}
 	defer u.old.Close()
+	// The end of a main process would be the end of the service.
+	if err := g.watch.barrier(barrierTime); err != nil {
+		g.log.Warn("the service manager did not hear which process serves now", "err", err)
+	}
 	if u.await(); u.dead != nil {
 		return fmt.Errorf("%w: %w", errGone, u.dead)
 	}

@@ -39,7 +39,7 @@ type (
 	}
 	autoDuration struct{ to *time.Duration } // a default that depends on others
 	address      struct{ to *string }
-	addresses    struct{ to *[]string }
+	files        struct{ to *[]string }
 	group        struct{ to *string }
 	paths        struct{ to *[]string }
 )
@@ -161,9 +161,9 @@ func lookupGroup(s string) (int, error) {
 	return gid, nil
 }
 
-func (v addresses) set(s string) error {
+func (v files) set(s string) error {
 	*v.to = append(*v.to, s)
-	return checkAddress(s)
+	return nil
 }
 
 func (v paths) set(s string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -101,7 +102,14 @@ func (w *world) open(fd int, s conn.State, early []byte) {
 		w.held.Add(-1)
 		return
 	}
-	w.log.Info("opened", "charger", s.Identity, "remote", s.Remote.String(), "subprotocol", s.Subprotocol.String(), "path", s.Path.String())
+	attrs := []any{"charger", s.Identity, "remote", s.Remote.String(), "subprotocol", s.Subprotocol.String(), "path", s.Path.String()}
+	if s.TLS != nil {
+		attrs = append(attrs, "tls", s.TLS.String())
+	}
+	if s.Certificate != nil {
+		attrs = append(attrs, "certificate", s.Certificate.Subject)
+	}
+	w.log.Info("opened", attrs...)
 	k := w.counters.kind(c)
 	k.held++
 	k.opened++
@@ -181,12 +189,17 @@ func (w toChargers) Resume(handle uint64) { w.loop.Lookup(handle).Resume() }
 
 func (w toChargers) Describe(handle uint64) unixipc.OpenedBody {
 	c := w.loop.Lookup(handle)
-	return unixipc.OpenedBody{
+	body := unixipc.OpenedBody{
 		Subprotocol: c.Subprotocol.String(),
 		Path:        c.Path.String(),
 		Remote:      c.Remote.String(),
 		Opened:      time.UnixMilli(c.Opened).UTC(),
+		Certificate: certificateBody(c.Certificate),
 	}
+	if c.TLS != nil {
+		body.TLS = &unixipc.TLSBody{Version: tls.VersionName(c.TLS.Version()), Suite: tls.CipherSuiteName(c.TLS.CipherSuite())}
+	}
+	return body
 }
 
 func (w toChargers) LinkReady(l *relay.Link) { w.writable = append(w.writable, l) }
