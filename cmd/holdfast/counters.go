@@ -118,19 +118,6 @@ func (n *counters) countClosed(why conn.Close) {
 	}
 }
 
-// Delivered, Acknowledged and GivenBack implement relay.Observer.
-func (n *counters) Delivered(again bool) {
-	if again {
-		n.redelivered++
-	} else {
-		n.delivered++
-	}
-}
-
-func (n *counters) Acknowledged(after time.Duration) { n.acknowledged.observe(metricAckTime, after) }
-
-func (n *counters) GivenBack() { n.givenBack++ }
-
 // called counts a CALL that has come to its end.
 func (n *counters) called(status unixipc.Status, took time.Duration) {
 	n.calls[status]++
