@@ -444,6 +444,10 @@ func (u *upgrade) committed() error {
 	if err := g.watch.barrier(barrierTime); err != nil {
 		g.log.Warn("the service manager did not hear which process serves now", "err", err)
 	}
+	alarm := time.AfterFunc(g.cfg.upgradeTimeout, func() {
+		g.log.Error("the new process has taken over, but does not serve: only it can; look at it, or restart the service", "pids", children())
+	})
+	defer alarm.Stop()
 	if u.await(); u.dead != nil {
 		return fmt.Errorf("%w: %w", errGone, u.dead)
 	}
