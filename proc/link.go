@@ -93,9 +93,9 @@ func join(conn net.Conn, hello unixipc.HelloBody) (*link, error) {
 	}
 }
 
-// read hands over what the gateway delivers, batch by batch, until the link
-// ends, and returns why: errDrained, or a fault.
-func (l *link) read(log *slog.Logger, deliver func([]arrival)) error {
+// read hands over what the gateway delivers, batch by batch, and what it asks,
+// until the link ends, and returns why: errDrained, or a fault.
+func (l *link) read(log *slog.Logger, deliver func([]arrival), authorize func(l *link, token uint64, payload []byte)) error {
 	var batch []arrival
 	for {
 		f, ok, err := l.in.next()
@@ -126,6 +126,8 @@ func (l *link) read(log *slog.Logger, deliver func([]arrival)) error {
 			} else {
 				l.resolve(f.Ref, r)
 			}
+		case unixipc.Authorize:
+			authorize(l, f.Ref, bytes.Clone(f.Payload))
 		case unixipc.Tapped, unixipc.Seen:
 			l.mu.Lock()
 			fd := l.feeds[f.Ref]

@@ -81,7 +81,7 @@ func (lp *loop) serve(ctx context.Context) (joined bool, err error) {
 	hurry := context.AfterFunc(ctx, func() { conn.Close() }) // nothing is ours yet
 	l, err := join(conn, unixipc.HelloBody{
 		Name: lp.r.Name, Loop: lp.index, Subprotocols: lp.r.Subprotocols, Window: lp.r.Window,
-		AskOnly: lp.r.askOnly,
+		AskOnly: lp.r.askOnly, Authorize: lp.r.Authorize != nil,
 	})
 	if !hurry() || err != nil {
 		return false, err
@@ -99,7 +99,7 @@ func (lp *loop) serve(ctx context.Context) (joined bool, err error) {
 		l.flush()
 	})
 	defer drain()
-	err = l.read(lp.r.Logger, func(batch []arrival) { lp.r.dispatcher.enqueue(lp, batch) })
+	err = l.read(lp.r.Logger, func(batch []arrival) { lp.r.dispatcher.enqueue(lp, batch) }, lp.r.authorize)
 
 	lp.link.Store(nil)
 	l.end()

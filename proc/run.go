@@ -147,6 +147,26 @@ func (r *runner) handle(ch *Charger, d delivery) {
 	d.link.put(unixipc.Ack, flags, d.ref, ch.identity, reply)
 }
 
+// authorize answers an AUTHORIZE. The gateway bounds how many there are at once,
+// and says DRAINED when they are answered.
+func (r *runner) authorize(l *link, token uint64, payload []byte) {
+	if r.Authorize == nil {
+		return // never asked for
+	}
+	go func() {
+		var a unixipc.AuthorizeBody
+		v := unixipc.VerdictBody{Status: 503, Reason: "AUTHORIZE does not parse"}
+		if err := json.Unmarshal(payload, &a); err != nil {
+			r.Logger.Error("AUTHORIZE does not parse", "err", err)
+		} else {
+			v = r.Authorize(r.handlers, a)
+		}
+		if body, err := json.Marshal(v); err == nil && l.put(unixipc.Verdict, 0, token, "", body) {
+			l.flush()
+		}
+	}()
+}
+
 // giveBack sends the NACK of a delivery that its handler could not do.
 func (r *runner) giveBack(ch *Charger, d delivery, err error) {
 	after := retryAfter(err)

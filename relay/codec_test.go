@@ -163,7 +163,7 @@ var linkSamples = []struct {
 	{"draining", Link{id: 2, name: "p", hash: 1, window: 10, draining: true}},
 	{"drained", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true}},
 	{"asks-only", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true, askOnly: true}},
-	{"authorizes", Link{id: 2, name: "p", hash: 1, window: 10, authorizes: true}},
+	{"authorizes", Link{id: 2, name: "p", hash: 1, window: 10, authorizes: true, tokens: 1 << 40}},
 	{"operator", Link{
 		id: 2, name: "p", hash: 1, window: 10, operator: true,
 		taps:    []tap{{token: 1, glob: "*"}, {token: 1<<64 - 1, glob: "CP-ü[a-z]", missed: 1 << 40}},
@@ -173,7 +173,7 @@ var linkSamples = []struct {
 
 func showLink(l *Link) string {
 	return fmt.Sprintf("%d %q %x %q %v %d %q %q %v %v", l.id, l.name, l.hash, l.subprotocols, l.subprotocols == nil, l.window, l.in, l.Unwritten(), l.draining, l.drained) +
-		fmt.Sprint(l.operator, l.askOnly, l.authorizes, l.taps, l.watches)
+		fmt.Sprint(l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches)
 }
 
 func TestChargerRoundTrip(t *testing.T) {
@@ -652,7 +652,7 @@ func FuzzLink(f *testing.F) {
 func hasUnknown(b []byte) bool {
 	magic, last := chargerMagic, uint32(chargerUnanswered)
 	if b[1] == linkMagic[1] {
-		magic, last = linkMagic, linkWatch
+		magic, last = linkMagic, linkTokens
 	}
 	lists := map[uint32]uint32{chargerEntry: entryLate, chargerSend: sendReply, chargerCall: callMessage, chargerUnanswered: 0}
 	if magic == linkMagic {

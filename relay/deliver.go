@@ -290,6 +290,9 @@ func (r *Relay) Deadline() (t time.Time) {
 			earlier(c.q.notBefore)
 		}
 	}
+	for _, q := range r.questions {
+		earlier(q.deadline)
+	}
 	if len(r.deadlines) > 0 {
 		earlier(r.deadlines[0].limit)
 	}
@@ -303,6 +306,7 @@ func (r *Relay) Deadline() (t time.Time) {
 // whose delay is over, and goes on with lists.
 func (r *Relay) Tick() {
 	r.overdue()
+	r.endQuestions()
 	if r.watched {
 		r.list()
 	}

@@ -80,8 +80,9 @@ type Relay struct {
 	unused   []*Charger // forgotten
 
 	deadlines deadlines // of all calls
-	tapped    bool      // some link has taps
-	watched   bool      // some link has watches
+	questions []*question
+	tapped    bool // some link has taps
+	watched   bool // some link has watches
 }
 
 // Charger is one charger as the relay sees it: known while it is connected, or

@@ -54,6 +54,7 @@ func newAdmin(g *gateway, l net.Listener) *admin {
 	mux.HandleFunc("GET /status", a.status)
 	mux.HandleFunc("GET /chargers", a.chargers)
 	mux.HandleFunc("POST /drain", a.drain)
+	mux.HandleFunc("POST /authorize", a.authorize)
 	a.server = newHTTPServer(mux, g.log)
 	return a
 }

@@ -40,6 +40,7 @@ type door struct {
 	tally       *tally
 
 	timeout        time.Duration // of a whole handshake
+	adminSocket    string
 	clientIdentity string
 	certificates   *certificates // nil: no TLS listeners
 	passwords      *passwords    // nil: none
@@ -61,6 +62,7 @@ func newDoor(c *config, worlds []*world, g *gate, n *tally, log *slog.Logger) (d
 		tally:       n,
 
 		timeout:        c.handshakeTimeout,
+		adminSocket:    c.admin,
 		clientIdentity: c.tlsClientIdentity,
 	}
 	if c.pingInterval == 0 {

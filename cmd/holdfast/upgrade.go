@@ -441,6 +441,7 @@ func (u *upgrade) committed() error {
 	u.old.SetLimit(g.cfg.upgradeTimeout)
 	for _, w := range g.worlds {
 		w.late = &handOverLate{old: u.old, ids: &u.ids}
+		w.relay.MoveQuestions()
 	}
 	deadline := time.Now().Add(g.cfg.handshakeTimeout + helloTimeout)
 	for quiet := false; !quiet && time.Now().Before(deadline); {

@@ -39,6 +39,8 @@ type Gateway struct {
 	stopped  bool
 	onCall   func(identity, action string, payload json.RawMessage) (json.RawMessage, error)
 	calls    sync.WaitGroup
+
+	questions uint64 // token of the last AUTHORIZE
 }
 
 // New starts a Gateway that stops with the test.

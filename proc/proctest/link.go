@@ -22,6 +22,7 @@ type link struct {
 	draining bool
 	drained  bool // DRAINED is on its way
 	watches  map[uint64]string
+	asked    map[uint64]chan unixipc.VerdictBody
 	out      []byte
 	more     sync.Cond // out has grown, or last is set
 	last     bool      // close when out is written
@@ -109,6 +110,20 @@ func (l *link) take(f unixipc.Frame) error {
 	switch f.Type {
 	case unixipc.Hello:
 		return l.welcome(f)
+	case unixipc.Verdict:
+		if !l.hello.Authorize {
+			return errors.New("VERDICT of a processor that was never asked")
+		}
+		var v unixipc.VerdictBody
+		if err := unmarshal(f, &v); err != nil {
+			return err
+		}
+		if said := l.asked[f.Ref]; said != nil {
+			delete(l.asked, f.Ref)
+			said <- v
+		}
+		l.checkDrained()
+		return nil
 	case unixipc.Watch:
 		return l.watch(f)
 	case unixipc.Stop:
@@ -213,7 +228,7 @@ func (l *link) welcome(f unixipc.Frame) error {
 
 // checkDrained says DRAINED when a link that drains has nothing any more.
 func (l *link) checkDrained() {
-	if !l.draining || l.drained {
+	if !l.draining || l.drained || len(l.asked) > 0 {
 		return
 	}
 	for _, ch := range l.gw.chargers {
