@@ -48,7 +48,7 @@ func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway
 	}
 	g.failed = make(chan error, len(g.worlds))
 	g.door = newDoor(c, g.worlds, g.gate, log)
-	g.watch = newWatch(g.worlds)
+	g.watch = newWatch(g.worlds, log)
 	sockets, err := takePassed()
 	if err != nil {
 		return nil, err
