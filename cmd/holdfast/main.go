@@ -58,7 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "upgrade":
 		return exitCode(runUpgrade(args[1:], stdout), stderr)
 	case "version", "-version", "--version":
-		fmt.Fprintln(stdout, "holdfast", version)
+		printVersion(stdout)
 		return 0
 	case "help", "-h", "-help", "--help":
 		printHelp(stdout)
