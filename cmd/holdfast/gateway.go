@@ -65,7 +65,7 @@ func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway
 	if g.door, err = newDoor(c, g.worlds, g.gate, g.tally, log); err != nil {
 		return nil, err
 	}
-	g.watch = newWatch(g.worlds)
+	g.watch = newWatch(g.worlds, log)
 	sockets, err := takePassed()
 	if err != nil {
 		return nil, err
