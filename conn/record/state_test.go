@@ -202,3 +202,14 @@ func TestStateHostile(t *testing.T) {
 		t.Errorf("an optional field of a later version: %v", err)
 	}
 }
+
+// hasUnknown tells that there is a field in b that is passed over.
+func hasUnknown(b []byte) bool {
+	r := tlv.NewReader("", b, stateMagic, stateVersion)
+	for id, ok := r.Next(); ok; id, ok = r.Next() {
+		if r.Unknown(); id > fieldWriteClosed {
+			return true
+		}
+	}
+	return false
+}
