@@ -136,7 +136,7 @@ func (w *World) Logged(p *Process, text string) Line {
 
 // inspect looks for what no process may log, and shows the log of a failed test.
 func (w *World) inspect(p *Process) {
-	for _, bad := range []string{"DATA RACE", "panic:", "fatal error:"} {
+	for _, bad := range []string{"DATA RACE", "panic:", "fatal error:", "SIGSEGV:", "SIGBUS:", "SIGABRT:"} {
 		if p.Log.Contains(bad) {
 			w.t.Errorf("%s logged %q:\n%s", p.Name, bad, p.Log.From(bad, tailLines))
 		}
