@@ -15,7 +15,8 @@ import (
 // an upgrade answers what it has accepted before it ends.
 type gatedListener struct {
 	net.Listener
-	gate *gate
+	gate   *gate
+	closed bool // guarded by gate.mu
 }
 
 type gatedConn struct {
@@ -26,27 +27,44 @@ type gatedConn struct {
 
 type gatedConnKey struct{}
 
-func (g *gate) listener(l net.Listener) gatedListener {
+func (g *gate) listener(l net.Listener) *gatedListener {
 	g.guard(l)
-	return gatedListener{l, g}
+	return &gatedListener{Listener: l, gate: g}
 }
 
-func (l gatedListener) Accept() (net.Conn, error) {
+// Close has Accept return, even from behind a gate that stays shut.
+func (l *gatedListener) Close() error {
+	l.gate.mu.Lock()
+	l.closed = true
+	l.gate.mu.Unlock()
+	l.gate.open.Broadcast()
+	return l.Listener.Close()
+}
+
+func (l *gatedListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err == nil {
 			l.gate.enter()
 			return &gatedConn{Conn: c, gate: l.gate}, nil
 		}
-		over, again := l.gate.stopped(err)
+		over, again := l.gate.stoppedOr(err, &l.closed)
 		switch {
-		case over && !errors.Is(err, net.ErrClosed):
+		case over && l.isClosed(), errors.Is(err, net.ErrClosed):
+			return nil, net.ErrClosed
+		case over:
 			// Nothing else is let in any more, but operators may still ask.
 			_ = l.Listener.(deadliner).SetDeadline(time.Time{})
 		case !again:
 			return nil, err // the server waits if it is worth it
 		}
 	}
+}
+
+func (l *gatedListener) isClosed() bool {
+	l.gate.mu.Lock()
+	defer l.gate.mu.Unlock()
+	return l.closed
 }
 
 // passed says that the connection is nothing that an upgrade must wait for any
