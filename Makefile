@@ -86,7 +86,7 @@ package: ## deb and rpm for amd64 and arm64 in dist/; VERSION=1.2.3 for another 
 	VERSION=$(if $(filter command line environment,$(origin VERSION)),$(VERSION)) deploy/package/build.sh
 
 e2e: ## install, upgrade and removal on a real systemd, in a container, under load
-	cd tests && go test -count=1 -timeout 15m -v ./e2e
+	cd tests && HOLDFAST_E2E=$${HOLDFAST_E2E:-1} go test -count=1 -timeout 15m -v ./e2e
 
 clean:
 	rm -rf bin dist

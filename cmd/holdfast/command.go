@@ -330,7 +330,7 @@ func printUsage(w io.Writer) {
 }
 
 func runVersion(i *invocation) error {
-	fmt.Fprintln(i.stdout, "holdfast", version)
+	printVersion(i.stdout)
 	return nil
 }
 

@@ -122,7 +122,7 @@ func TestFaults(t *testing.T) {
 		{[]string{"-listen", ":1", "-listen-tls", ":1", "-tls-cert", "/no/cert", "-tls-key", "/no/key"}, "listen-tls :1 is given twice"},
 		{[]string{"-listen-tls", ":2", "-tls-cert", "/no/cert", "-tls-key", "/no/key"}, "tls-cert /no/cert with tls-key /no/key: "},
 		{[]string{"-listen", ":1,auth=maybe"}, "auth: want one of none, file, processor"},
-		{[]string{"-listen", ":1,client-auth=required"}, `"client-auth=required" cannot be set for one listener`},
+		{[]string{"-listen", ":1,client-auth=required"}, `"client-auth" cannot be set for one listener`},
 		{[]string{"-listen", ":1,auth=file"}, "listen :1: auth is file, but there is no auth-file"},
 		{[]string{"-auth", "file", "-auth-file", "/no/file"}, "auth-file: open /no/file"},
 		{[]string{"-auth", "file"}, "auth is file, but there is no auth-file"},

@@ -208,8 +208,8 @@ func (d *door) shakeHands(nc net.Conn, a *applicant) (held net.Conn, s conn.Stat
 		talk = tc
 	}
 	h, admitted := d.handshake, false
-	h.Admit = func() *conn.Refusal {
-		refusal := d.admit()
+	h.Admit = func(identity string) *conn.Refusal {
+		refusal := d.admit(identity)
 		admitted = refusal == nil
 		return refusal
 	}
@@ -245,15 +245,33 @@ func (d *door) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
 }
 
 // admit refuses chargers at the limits; one that is let in counts as entering.
-func (d *door) admit() *conn.Refusal {
+// A charger that is held already only takes its own place: after a power cut
+// all come back before their dead connections are noticed.
+func (d *door) admit(identity string) *conn.Refusal {
 	if !d.rate.allow(time.Now()) {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Why: "too many handshakes per second", RetryAfter: 5}
 	}
-	if int(d.entering.Add(1)+d.held.Load()) > d.max {
+	if int(d.entering.Add(1)+d.held.Load()) > d.max && !d.holds(identity) {
 		d.entering.Add(-1)
 		return &conn.Refusal{Status: http.StatusServiceUnavailable, Why: "all connections are taken", RetryAfter: 60}
 	}
 	return nil
+}
+
+// holds asks the loop whether the charger is connected.
+func (d *door) holds(identity string) bool {
+	w := d.worlds[relay.LoopOf(identity, len(d.worlds))]
+	answer := make(chan bool, 1)
+	w.loop.Post(func() {
+		_, held := w.relay.Connected(identity)
+		answer <- held
+	})
+	select {
+	case held := <-answer:
+		return held
+	case <-time.After(d.timeout):
+		return false
+	}
 }
 
 func closeFd(fd int) error {

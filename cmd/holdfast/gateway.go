@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"holdfast/conn"
+	"holdfast/relay"
 	"holdfast/unixipc/handoff"
 
 	"github.com/cloudflare/tableflip"
@@ -65,7 +66,7 @@ func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway
 	if g.door, err = newDoor(c, g.worlds, g.gate, g.tally, log); err != nil {
 		return nil, err
 	}
-	g.watch = newWatch(g.worlds)
+	g.watch = newWatch(g.worlds, log)
 	sockets, err := takePassed()
 	if err != nil {
 		return nil, err
@@ -266,6 +267,13 @@ func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	g.metrics.shutDown()
 	g.flip.Stop()
 	<-g.flip.Exit()
+	lost := 0
+	for _, w := range g.worlds { // they turn no more
+		w.relay.Survey(func(_ *relay.Charger, waiting relay.Waiting) { lost += waiting.Messages })
+	}
+	if lost > 0 {
+		g.log.Warn("deliveries are lost: no processor has acknowledged them", "deliveries", lost)
+	}
 	g.log.Info("ended", "closed_by_force", held.Load())
 	return nil
 }

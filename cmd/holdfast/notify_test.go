@@ -116,7 +116,7 @@ func TestWatchdog(t *testing.T) {
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	worlds, err := newWorlds(c, newLogger(c, os.Stderr))
+	worlds, err := newWorlds(c, newLogger(c, newLogWriter(os.Stderr)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,9 @@ func TestWatchdog(t *testing.T) {
 		go func() { _ = w.run() }()
 		t.Cleanup(func() { w.loop.Post(w.loop.Stop) })
 	}
-	w := newWatch(worlds)
+	var log strings.Builder
+	out := newLogWriter(&log)
+	w := newWatch(worlds, newLogger(c, out))
 	go w.run()
 	for fed := 0; fed < 5; {
 		if text, _ := heard(t, manager); strings.Contains(text, "WATCHDOG=1") {
@@ -150,6 +152,9 @@ func TestWatchdog(t *testing.T) {
 		t.Errorf("fed %d times while a loop was stuck", fed)
 	}
 	close(thaw)
+	if out.close(); !strings.Contains(log.String(), "a loop stands still") || !strings.Contains(log.String(), "TestWatchdog.func") {
+		t.Errorf("the log does not say where the loop stands: %s", log.String())
+	}
 	for fed := false; !fed; {
 		text, _ := heard(t, manager)
 		fed = strings.Contains(text, "WATCHDOG=1")

@@ -19,6 +19,8 @@ import (
 	"holdfast/unixipc"
 	"holdfast/unixipc/handoff"
 
+	"github.com/cloudflare/tableflip"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -152,7 +154,7 @@ func (u *upgrade) spawn() error {
 	}
 	result := make(chan error, 1)
 	go func() {
-		err := u.g.flip.Upgrade()
+		err := startChild(u.g.flip)
 		result <- err
 		if err != nil {
 			// This process holds a duplicate of the child's end, so its death
@@ -162,6 +164,19 @@ func (u *upgrade) spawn() error {
 	}()
 	u.child = result
 	return nil
+}
+
+// startChild starts the child and returns when it is ready or has ended. The
+// goroutine inside tableflip that refuses an upgrade while the parent lives learns
+// of the parent's end a moment after WaitForParent, on which awaitParent relies.
+func startChild(flip *tableflip.Upgrader) error {
+	for tries := 0; ; tries++ {
+		err := flip.Upgrade()
+		if err == nil || err.Error() != "parent hasn't exited" || tries == 1000 {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // precopy sends the links and the connections while the loops go on, and then,
@@ -445,6 +460,10 @@ func (u *upgrade) committed() error {
 	if err := g.watch.barrier(barrierTime); err != nil {
 		g.log.Warn("the service manager did not hear which process serves now", "err", err)
 	}
+	alarm := time.AfterFunc(g.cfg.upgradeTimeout, func() {
+		g.log.Error("the new process has taken over, but does not serve: only it can; look at it, or restart the service", "pids", children())
+	})
+	defer alarm.Stop()
 	if u.await(); u.dead != nil {
 		return fmt.Errorf("%w: %w", errGone, u.dead)
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -15,12 +17,15 @@ import (
 type watch struct {
 	notifier
 	worlds []*world
+	log    *slog.Logger
 	// trouble is why the last upgrade was rolled back, until one succeeds.
 	trouble atomic.Pointer[string]
 	// announced is closed when the manager has been told that this process is
 	// ready; what is told before it by a process that replaces another may not
 	// be heard.
 	announced chan struct{}
+	// over says that another process serves now.
+	over atomic.Bool
 }
 
 // statusInterval is how often the manager hears of changed counts if it asked
@@ -30,8 +35,8 @@ const statusInterval = 5 * time.Second
 // barrierTime is how long the manager may take to listen.
 const barrierTime = 5 * time.Second
 
-func newWatch(worlds []*world) *watch {
-	return &watch{notifier: newNotifier(), worlds: worlds, announced: make(chan struct{})}
+func newWatch(worlds []*world, log *slog.Logger) *watch {
+	return &watch{notifier: newNotifier(), worlds: worlds, log: log, announced: make(chan struct{})}
 }
 
 // status is the line that `systemctl status` shows.
@@ -74,14 +79,25 @@ func (w *watch) run() {
 		every, feed = min(every, limit/4), true
 	}
 	var asked atomic.Int32 // loops that have not turned since
-	told := ""
+	told, missed := "", 0
 	for range time.Tick(every) {
+		if w.over.Load() {
+			return
+		}
 		var lines []string
 		if s := w.status(); s != told {
 			lines, told = append(lines, s), s
 		}
-		if feed && asked.Load() == 0 {
-			lines = append(lines, "WATCHDOG=1")
+		switch {
+		case asked.Load() > 0:
+			if missed++; missed == missedTurns {
+				w.log.Error("a loop stands still", "for", (missedTurns * every).String(), "stacks", stacks())
+			}
+		default:
+			missed = 0
+			if feed {
+				lines = append(lines, "WATCHDOG=1")
+			}
 			asked.Store(int32(len(w.worlds)))
 			for _, world := range w.worlds {
 				world.loop.Post(func() { asked.Add(-1) })
@@ -91,6 +107,16 @@ func (w *watch) run() {
 			_ = w.send(lines...) // it shows: the manager acts on silence
 		}
 	}
+}
+
+// missedTurns is how often a loop may miss being asked before the log says where
+// it stands: the manager may kill this process without a word.
+const missedTurns = 3
+
+// stacks are those of all goroutines, as far as there is room.
+func stacks() string {
+	buf := make([]byte, 64<<10)
+	return string(buf[:runtime.Stack(buf, true)])
 }
 
 // reloading tells that an upgrade begins.
@@ -104,7 +130,10 @@ func (w *watch) rolledBack(why error) {
 }
 
 // handedOver tells which process the gateway is from now on.
-func (w *watch) handedOver(pid int) error { return w.send(fmt.Sprintf("MAINPID=%d", pid)) }
+func (w *watch) handedOver(pid int) error {
+	w.over.Store(true)
+	return w.send(fmt.Sprintf("MAINPID=%d", pid))
+}
 
 // stopping tells that the gateway ends, and how long it may take.
 func (w *watch) stopping(grace time.Duration) {
