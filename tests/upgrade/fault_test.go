@@ -92,7 +92,7 @@ func testFault(t *testing.T, side, step, action string, want outcome) {
 	}, args...)
 	w.Checkproc("a")
 	w.Checkproc("b")
-	l := w.Load(chargers, 300, func(c *sim.Config) { c.Outstanding, c.CallDelay = 4, 100 * time.Millisecond })
+	l := w.Load(chargers, 300, func(c *sim.Config) { c.Outstanding, c.CallDelay = 4, 100*time.Millisecond })
 	calls := w.Call(callers, 2)
 	l.More(200)
 	calls.More(callers)
