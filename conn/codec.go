@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"holdfast/conn/record"
 	"holdfast/unixipc/tlv"
 )
 
@@ -35,6 +36,11 @@ const (
 	fieldOutBase     = 21 // position of the first unwritten byte
 	fieldOutLast     = 22
 	fieldDue         = 23 // ticks until the next ping, or the end of the close handshake
+	fieldTLS         = 24 // required: state of the record layer
+	fieldSealed      = 25 // so much of fieldUnwritten is in fieldRecords
+	fieldRecords     = 26
+	fieldSubject     = 27 // of the charger's certificate
+	fieldNames       = 28 // its alternative names, a list
 )
 
 // StateVersion is the version of the encoding that is written; StateVersions
@@ -51,8 +57,9 @@ const frameSize = 1 + 1 + 4 + 8 + 8
 
 // limits of what a state may hold, in bytes.
 const (
-	maxReason    = 64 << 10
-	maxStateData = 1 << 30
+	maxReason      = 64 << 10
+	maxStateData   = 1 << 30
+	maxCertificate = 64 << 10
 )
 
 // append encodes s. due is what State itself does not say: see fieldDue.
@@ -80,6 +87,19 @@ func (s *State) append(dst []byte, due tick) []byte {
 		dst = tlv.AppendUint(dst, fieldOutLast, o.last)
 	}
 	dst = tlv.AppendUint(dst, fieldDue, uint64(due))
+	if s.TLS != nil {
+		dst = tlv.AppendRequired(dst, fieldTLS, s.TLS.AppendState(nil))
+		if o := s.out; o != nil {
+			dst = tlv.AppendUint(dst, fieldSealed, uint64(o.sealed))
+			dst = tlv.AppendBytes(dst, fieldRecords, o.records)
+		}
+	}
+	if cert := s.Certificate; cert != nil {
+		dst = tlv.AppendBytes(dst, fieldSubject, cert.Subject)
+		for _, name := range cert.Names {
+			dst = tlv.AppendItem(dst, fieldNames, []byte(name))
+		}
+	}
 	return tlv.AppendEnd(appendFuture(dst))
 }
 
@@ -116,9 +136,10 @@ func parseState(b []byte) (s State, due tick, err error) {
 	var p partial
 	var o outbound
 	var why Close
-	hasPart, hasOut, hasWhy := false, false, false
+	var cert Certificate
+	hasPart, hasOut, hasWhy, hasCert := false, false, false, false
 	for {
-		id, ok := r.Next()
+		id, ok := r.Next(fieldNames)
 		if !ok {
 			break
 		}
@@ -127,8 +148,10 @@ func parseState(b []byte) (s State, due tick, err error) {
 			hasWhy = true
 		case id >= fieldHead && id <= fieldUnread:
 			hasPart = true
-		case id >= fieldUnwritten && id <= fieldOutLast:
+		case id >= fieldUnwritten && id <= fieldOutLast, id == fieldSealed, id == fieldRecords:
 			hasOut = true
+		case id == fieldSubject, id == fieldNames:
+			hasCert = true
 		}
 		switch id {
 		case fieldIdentity:
@@ -177,6 +200,19 @@ func parseState(b []byte) (s State, due tick, err error) {
 			o.last = r.Uint(1 << 62)
 		case fieldDue:
 			due = tick(r.Uint(1 << 31))
+		case fieldTLS:
+			r.Required()
+			var err error
+			s.TLS, err = record.ParseState(r.Bytes(maxStateData))
+			r.Fail(err)
+		case fieldSealed:
+			o.sealed = int(r.Uint(maxStateData))
+		case fieldRecords:
+			o.records = append(o.records, r.Bytes(maxStateData)...)
+		case fieldSubject:
+			cert.Subject = r.String(maxCertificate)
+		case fieldNames:
+			cert.Names = append(cert.Names, string(r.Item(maxCertificate)))
 		default:
 			r.Unknown()
 		}
@@ -189,6 +225,9 @@ func parseState(b []byte) (s State, due tick, err error) {
 	}
 	if hasWhy {
 		s.why = &why
+	}
+	if hasCert {
+		s.Certificate = &cert
 	}
 	if err := r.Err(); err != nil {
 		return State{}, 0, err
@@ -239,8 +278,16 @@ func (s *State) valid() error {
 		return fault("with a window of fewer than 8 bits")
 	case (s.phase == phaseOpen) != (s.why == nil):
 		return fault("whose phase does not fit its end")
-	case s.out != nil && s.out.pending() == 0:
+	case s.TLS == nil && s.out != nil && (s.out.sealed > 0 || len(s.out.records) > 0):
+		return fault("with records but no TLS")
+	case s.out != nil && (s.out.sealed > s.out.pending() || s.out.sealed > 0 && len(s.out.records) == 0):
+		return fault("with less to write than is sealed of it")
+	case s.out != nil && s.out.waiting() == 0:
 		return fault("with nothing to write at a position")
+	case s.TLS != nil && s.phase != phaseDraining && (s.TLS.ReadClosed() || s.TLS.WriteClosed()):
+		return fault("whose TLS has ended before it")
+	case s.TLS != nil && s.TLS.WriteClosed() && s.out != nil && s.out.pending() > s.out.sealed:
+		return fault("with more to write than TLS may send")
 	case s.out != nil && s.out.last > s.out.end():
 		return fault("that awaits more than there is to write")
 	case s.decoder.part == nil:

@@ -120,12 +120,21 @@ func (c *Conn) read() {
 	switch {
 	case len(b) > 0:
 		c.life = l.tick()
-		c.ingest(b, false)
+		c.receive(b)
 	case errno == syscall.EAGAIN:
 	case errno != 0:
 		c.die(Close{CodeAbnormal, errno.Error(), ByNetwork})
 	default:
 		c.die(Close{CodeAbnormal, "connection ended without a close frame", ByCharger})
+	}
+}
+
+// receive takes what was read.
+func (c *Conn) receive(b []byte) {
+	if c.TLS == nil {
+		c.ingest(b, false)
+	} else {
+		c.open(b)
 	}
 }
 
@@ -183,11 +192,20 @@ func (c *Conn) handle(ev event) {
 	}
 }
 
+// memory is what of incomplete input is held, in bytes.
+func (c *Conn) memory() int32 {
+	n := c.decoder.memory()
+	if c.TLS != nil {
+		n += c.TLS.Memory()
+	}
+	return int32(n)
+}
+
 // account charges the loop's memory for what this connection holds, and stops
 // reading from it when that is more than there is.
 func (c *Conn) account() {
 	l := c.loop
-	holds := int32(c.decoder.memory())
+	holds := c.memory()
 	grown := holds - c.held
 	l.memory += int(grown)
 	c.held = holds

@@ -94,6 +94,9 @@ func (c *Conn) die(why Close) {
 	l := c.loop
 	c.phase = phaseGone
 	c.decoder = decoder{}
+	if c.TLS != nil {
+		c.TLS.Wipe()
+	}
 	c.account()
 	if c.out != nil {
 		l.recycle(c.out)

@@ -188,7 +188,7 @@ func (c *Conn) restore(s State, due tick) {
 	l.memory -= int(c.held)
 	l.wheel.disarm(c)
 	c.State = s
-	c.held = int32(c.decoder.memory())
+	c.held = c.memory()
 	l.memory += int(c.held)
 	c.reported = s.phase == phaseDraining
 	l.now = time.Now() // the loop does not turn yet

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
 	"errors"
@@ -25,11 +26,26 @@ type Handshake struct {
 	DefaultSubprotocol string   // for a charger that offers none; "": refuse it
 	Lenient            bool     // tolerate a missing Connection: Upgrade
 	Compression        bool     // accept permessage-deflate
-	Timeout            time.Duration
 
 	// Admit is asked once the request is read and before anything else about
-	// it; a Refusal is sent to the charger.
-	Admit func() *Refusal
+	// it; a Refusal is sent to the charger. identity is as far as it is known.
+	Admit func(identity string) *Refusal
+	// Authorize is asked, if there is one, about a request that is right in
+	// everything else.
+	Authorize func(Request) *Refusal
+}
+
+// Request is what a charger is let in, or not, by.
+type Request struct {
+	Identity    string
+	Path        string // prefix of the path, before the identity
+	Subprotocol string // as chosen; "": none fits, and the charger will be told so
+
+	// Of the header Authorization with scheme Basic, RFC 7617. OCPP makes the
+	// user name the identity. The password may be any bytes.
+	HasBasic bool
+	Username string
+	Password []byte
 }
 
 // Refusal is a handshake that ended without a connection: the HTTP response,
@@ -40,6 +56,7 @@ type Refusal struct {
 	Code       int    // close code
 	Why        string // for the charger and the log
 	RetryAfter int    // seconds; 0: not sent
+	Challenge  bool   // WWW-Authenticate is sent
 }
 
 func (r *Refusal) Error() string { return r.Why }
@@ -47,16 +64,18 @@ func (r *Refusal) Error() string { return r.Why }
 // maxRequest bounds the request's head, in bytes.
 const maxRequest = 8 << 10
 
-// Serve does the server's half of the handshake on nc, which it leaves without
-// deadline when it succeeds. early are bytes of the charger that came with its
-// request. An error is a *Refusal, which the charger was told, or says how the
-// network failed. In no case nc is closed.
+// Serve does the server's half of the handshake on nc, whose deadline is the
+// caller's. early are bytes of the charger that came with its request. An error
+// is a *Refusal, which the charger was told, or says how the network failed. In
+// no case nc is closed.
 func (h *Handshake) Serve(nc net.Conn) (s State, early []byte, err error) {
-	if err := nc.SetDeadline(time.Now().Add(h.Timeout)); err != nil {
-		return s, nil, fmt.Errorf("handshake: %w", err)
-	}
 	limited := &io.LimitedReader{R: nc, N: maxRequest}
 	br := bufio.NewReaderSize(limited, 2048)
+	if first, err := br.Peek(1); err == nil && first[0] == tlsHandshake {
+		refusal := &Refusal{Why: "TLS on a port for ws"}
+		farewell(nc, tlsAlert) // it says more to a TLS client than HTTP would
+		return s, nil, refusal
+	}
 	req, err := http.ReadRequest(br)
 	if err != nil {
 		switch {
@@ -67,7 +86,7 @@ func (h *Handshake) Serve(nc net.Conn) (s State, early []byte, err error) {
 		default:
 			err = &Refusal{Status: http.StatusBadRequest, Why: "not an HTTP request: " + err.Error()}
 		}
-		h.refuse(nc, err.(*Refusal))
+		Refuse(nc, err.(*Refusal))
 		return s, nil, err
 	}
 	s, answer, refusal := h.decide(req)
@@ -77,7 +96,7 @@ func (h *Handshake) Serve(nc net.Conn) (s State, early []byte, err error) {
 		}
 	}
 	if refusal != nil {
-		h.refuse(nc, refusal)
+		Refuse(nc, refusal)
 		return s, nil, refusal
 	}
 	if n := br.Buffered(); n > 0 {
@@ -87,11 +106,14 @@ func (h *Handshake) Serve(nc net.Conn) (s State, early []byte, err error) {
 		s.Remote = MakeRemote(a)
 	}
 	s.Opened = time.Now().UnixMilli()
-	if err := nc.SetDeadline(time.Time{}); err != nil {
-		return s, nil, fmt.Errorf("handshake: %w", err)
-	}
 	return s, early, nil
 }
+
+// tlsHandshake is the first byte of whoever speaks TLS; tlsAlert is a fatal
+// alert unexpected_message, in the record version that all understand.
+const tlsHandshake = 22
+
+var tlsAlert = []byte{21, 3, 1, 0, 2, 2, 10}
 
 // isNetwork tells a connection that failed from a request that is wrong.
 func isNetwork(err error) bool {
@@ -106,13 +128,13 @@ func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *
 	refuse := func(status int, why string) (State, string, *Refusal) {
 		return s, "", &Refusal{Identity: s.Identity, Status: status, Why: why}
 	}
+	path, identity, err := splitTarget(req.RequestURI, h.Paths)
 	if h.Admit != nil {
-		if r := h.Admit(); r != nil {
-			_, r.Identity, _ = splitTarget(req.RequestURI, h.Paths)
+		if r := h.Admit(identity); r != nil {
+			r.Identity = identity
 			return s, "", r
 		}
 	}
-	path, identity, err := splitTarget(req.RequestURI, h.Paths)
 	s.Path, s.Identity = MakeName(path), identity
 	header := req.Header
 	key := header.Get("Sec-WebSocket-Key")
@@ -137,10 +159,18 @@ func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *
 		return refuse(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
 	}
 
+	chosen, offered := h.subprotocol(header["Sec-Websocket-Protocol"])
+	if h.Authorize != nil {
+		r := Request{Identity: identity, Path: path, Subprotocol: chosen}
+		r.basic(header["Authorization"])
+		if refusal := h.Authorize(r); refusal != nil {
+			refusal.Identity = identity
+			return s, "", refusal
+		}
+	}
 	var b strings.Builder
 	b.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
 	b.WriteString(acceptKey(key))
-	chosen, offered := h.subprotocol(header["Sec-Websocket-Protocol"])
 	s.Subprotocol = MakeName(chosen)
 	switch {
 	case chosen == "":
@@ -164,6 +194,22 @@ func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *
 	}
 	b.WriteString("\r\n\r\n")
 	return s, b.String(), refusal
+}
+
+// basic reads the one Authorization header of a request.
+func (r *Request) basic(headers []string) {
+	if len(headers) != 1 {
+		return
+	}
+	scheme, value, _ := strings.Cut(headers[0], " ")
+	b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
+	if !strings.EqualFold(scheme, "basic") || err != nil {
+		return
+	}
+	name, password, ok := bytes.Cut(b, []byte(":"))
+	if ok {
+		r.HasBasic, r.Username, r.Password = true, string(name), password
+	}
 }
 
 // subprotocol chooses the first of the client's that is known here.
@@ -210,9 +256,8 @@ func acceptKey(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// refuse tells the charger, and waits a moment for it to hang up: closing with
-// bytes unread would reset the connection and destroy the response.
-func (h *Handshake) refuse(nc net.Conn, r *Refusal) {
+// Refuse tells the charger, in HTTP or with a close frame.
+func Refuse(nc net.Conn, r *Refusal) {
 	var b []byte
 	if r.Status == http.StatusSwitchingProtocols {
 		b = appendClose(nil, r.Code, r.Why)
@@ -224,16 +269,25 @@ func (h *Handshake) refuse(nc net.Conn, r *Refusal) {
 		case http.StatusMethodNotAllowed:
 			b = append(b, "Allow: GET\r\n"...)
 		}
+		if r.Challenge {
+			b = append(b, "WWW-Authenticate: Basic realm=\"holdfast\"\r\n"...)
+		}
 		if r.RetryAfter > 0 {
 			b = fmt.Appendf(b, "Retry-After: %d\r\n", r.RetryAfter)
 		}
 		b = append(append(append(b, "\r\n"...), r.Why...), '\n')
 	}
+	farewell(nc, b)
+}
+
+// farewell writes b and waits a moment for the charger to hang up: closing with
+// bytes unread would reset the connection and destroy b on its way.
+func farewell(nc net.Conn, b []byte) {
 	if _, err := nc.Write(b); err != nil {
 		return
 	}
 	if half, ok := nc.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		_ = nc.SetReadDeadline(time.Now().Add(min(time.Second, h.Timeout)))
+		_ = nc.SetReadDeadline(time.Now().Add(time.Second))
 		_, _ = io.CopyN(io.Discard, nc, 64<<10)
 	}
 }

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -31,7 +32,6 @@ func testHandshake() *Handshake {
 		Paths:        []string{"/ocpp/"},
 		Subprotocols: []string{"ocpp2.1", "ocpp2.0.1", "ocpp1.6"},
 		Compression:  true,
-		Timeout:      time.Second,
 	}
 }
 
@@ -120,7 +120,6 @@ var refusals = []struct {
 	header        string // of the response
 }{
 	{"no HTTP", "hello\r\n\r\n", 400, "", ""},
-	{"TLS", "\x16\x03\x01\x00\x05hello\n\n", 400, "", ""},
 	{"bad header", request("no colon\r\nX: y"), 400, "", ""},
 	{"bad escape", request("GET /ocpp/%zz HTTP/1.1"), 400, "", ""},
 	{"control character in the target", request("GET /ocpp/a\x01 HTTP/1.1"), 400, "", ""},
@@ -165,6 +164,55 @@ func TestHandshakeRefuses(t *testing.T) {
 	}
 }
 
+// A client that speaks TLS on the port for ws is told in TLS.
+func TestHandshakeRefusesTLS(t *testing.T) {
+	nc := &script{in: strings.NewReader("\x16\x03\x01\x00\x05hello\n\n")}
+	_, _, err := testHandshake().Serve(nc)
+	var r *Refusal
+	if !errors.As(err, &r) || r.Why != "TLS on a port for ws" {
+		t.Fatalf("not refused as such: %v", err)
+	}
+	if got := nc.out.String(); got != string(tlsAlert) {
+		t.Errorf("answered %q", got)
+	}
+}
+
+// Only a Refusal that asks for credentials has a challenge.
+func TestHandshakeAuthorize(t *testing.T) {
+	for _, tt := range []struct {
+		name, header string
+		want         Request
+	}{
+		{"none", "X: y", Request{}},
+		{"basic", "Authorization: Basic Q1AtMTpwYXNz", Request{HasBasic: true, Username: "CP-1", Password: []byte("pass")}},
+		{"lower case, any bytes, colons", "Authorization: basic Q1AtMTr/AP86", Request{HasBasic: true, Username: "CP-1", Password: []byte("\xff\x00\xff:")}},
+		{"empty password", "Authorization: Basic Q1AtMTo=", Request{HasBasic: true, Username: "CP-1", Password: []byte{}}},
+		{"no colon", "Authorization: Basic Q1AtMQ==", Request{}},
+		{"no base64", "Authorization: Basic ???", Request{}},
+		{"bearer", "Authorization: Bearer Q1AtMTpwYXNz", Request{}},
+		{"twice", "Authorization: Basic Q1AtMTpwYXNz\r\nAuthorization: Basic Q1AtMTpwYXNz", Request{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := testHandshake()
+			var got Request
+			h.Authorize = func(r Request) *Refusal {
+				got = r
+				return &Refusal{Status: http.StatusUnauthorized, Why: "no", Challenge: true}
+			}
+			nc := &script{in: strings.NewReader(request(tt.header))}
+			_, _, err := h.Serve(nc)
+			var r *Refusal
+			if !errors.As(err, &r) || r.Identity != "CP-1" {
+				t.Fatalf("not refused: %v", err)
+			}
+			checkResponse(t, nc.out.String(), http.StatusUnauthorized, "no", `Www-Authenticate: Basic realm="holdfast"`)
+			if got.Identity != "CP-1" || got.Path != "/ocpp/" || got.HasBasic != tt.want.HasBasic || got.Username != tt.want.Username || !bytes.Equal(got.Password, tt.want.Password) {
+				t.Errorf("asked about %+v", got)
+			}
+		})
+	}
+}
+
 func checkResponse(t *testing.T, raw string, status int, why, header string) {
 	t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(raw)), nil)
@@ -205,7 +253,7 @@ func TestHandshakeWithoutSubprotocol(t *testing.T) {
 
 func TestHandshakeAsksWhetherToAdmit(t *testing.T) {
 	h := testHandshake()
-	h.Admit = func() *Refusal { return &Refusal{Status: 503, Why: "full", RetryAfter: 7} }
+	h.Admit = func(string) *Refusal { return &Refusal{Status: 503, Why: "full", RetryAfter: 7} }
 	nc := &script{in: strings.NewReader(request())}
 	_, _, err := h.Serve(nc)
 	var r *Refusal

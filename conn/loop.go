@@ -67,6 +67,7 @@ type Loop struct {
 	starved []*Conn // paused by pauseMemory
 	gone    []*Conn // closed in this turn; slots are reused after it
 	spare   []*outbound
+	sealing sealing
 
 	wake  int // eventfd
 	mu    sync.Mutex

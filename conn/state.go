@@ -3,6 +3,8 @@ package conn
 import (
 	"net/netip"
 	"unique"
+
+	"holdfast/conn/record"
 )
 
 // State is everything about a held connection that is not the socket itself:
@@ -18,12 +20,21 @@ type State struct {
 	// 15 bits; 0: not negotiated.
 	DeflateBits uint8
 
+	TLS         *record.Layer // nil: ws
+	Certificate *Certificate  // of the charger, verified; nil: none
+
 	phase phase
 	pause pause
 	why   *Close // from phaseClosing on: how the connection ends
 
 	decoder decoder
 	out     *outbound // not written yet
+}
+
+// Certificate is what is kept of a charger's certificate.
+type Certificate struct {
+	Subject string   // RFC 2253
+	Names   []string // its subject alternative names
 }
 
 // Name is a string that many connections share, kept once.
@@ -90,11 +101,17 @@ const (
 // outbound holds what is to be written to a charger. It exists only while
 // there is something.
 type outbound struct {
-	buf  []byte
-	off  int    // buf[:off] is written
-	base uint64 // bytes written and cut off before buf: positions count from the beginning
-	last uint64 // position behind the last message whose end somebody waits for
+	buf []byte
+	off int // buf[:off] is written
+	// With TLS, off follows whole batches of records:
+	sealed  int    // buf[off:][:sealed] is sealed
+	records []byte // and of the records that hold it, and of those without data, this is unwritten
+	base    uint64 // bytes written and cut off before buf: positions count from the beginning
+	last    uint64 // position behind the last message whose end somebody waits for
 }
 
-// pending is what is still to be written, in bytes.
+// pending is what is still to be written of the charger's bytes.
 func (o *outbound) pending() int { return len(o.buf) - o.off }
+
+// waiting is what there is to write, in bytes; 0: all is written.
+func (o *outbound) waiting() int { return o.pending() - o.sealed + len(o.records) }

@@ -45,7 +45,7 @@ func (c *Conn) write(add func([]byte) []byte) {
 		c.touch()
 	}
 	c.out.buf = add(c.out.buf)
-	if c.out.pending() > c.loop.cfg.WriteBuffer/2 && c.phase == phaseOpen {
+	if c.out.waiting() > c.loop.cfg.WriteBuffer/2 && c.phase == phaseOpen {
 		// It sends but does not read: it gets no further answers to buffer.
 		c.setPause(c.pause | pauseOut)
 	}
@@ -65,16 +65,16 @@ func (c *Conn) flush() {
 	if c.phase == phaseGone {
 		return
 	}
+	if c.TLS != nil && c.phase == phaseDraining && c.out == nil && !c.TLS.WriteClosed() {
+		c.out = c.loop.outbound() // for close_notify
+	}
 	if o := c.out; o != nil {
-		n, errno := Write(int(c.fd), o.buf[o.off:])
-		switch {
-		case errno == syscall.EAGAIN:
-		case errno != 0:
+		n, errno := c.writeOut(o)
+		if errno != 0 && errno != syscall.EAGAIN {
 			c.writeFailed(errno)
 			return
 		}
-		o.off += n
-		if o.pending() > 0 {
+		if o.waiting() > 0 {
 			c.stall(n)
 			return
 		}
@@ -90,6 +90,16 @@ func (c *Conn) flush() {
 	if c.phase == phaseDraining {
 		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR)
 	}
+}
+
+// writeOut writes what the socket takes; n bytes of it.
+func (c *Conn) writeOut(o *outbound) (n int, errno syscall.Errno) {
+	if c.TLS != nil {
+		return c.writeSealed(o)
+	}
+	n, errno = Write(int(c.fd), o.buf[o.off:])
+	o.off += n
+	return n, errno
 }
 
 // writeFailed handles a connection that takes no more bytes. What the charger
@@ -126,7 +136,7 @@ func (c *Conn) stall(n int) {
 		c.watch()
 		c.arm()
 	}
-	if o.pending() <= c.loop.cfg.WriteBuffer/4 {
+	if o.waiting() <= c.loop.cfg.WriteBuffer/4 {
 		c.resume(pauseOut)
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"holdfast/unixipc/tlv"
 )
 
-// The encoding of a charger's and a link's state, in the terms of package tlv.
+// The encoding of a charger's state, in the terms of package tlv; linkcodec.go
+// has that of a link's, callcodec.go that of a call's.
 // Numbers are never reused; a new field takes the next one, and is left out
 // while it is zero. A field that a reader must not ignore is written with
 // tlv.AppendRequired. Times are ages or delays in milliseconds: clocks are not
@@ -33,6 +34,8 @@ const (
 	chargerAvoid       = 13
 	chargerEntry       = 14 // list
 	chargerSend        = 15 // list
+	chargerCall        = 16 // list, required: whoever asked waits for a RESULT
+	chargerUnanswered  = 17 // list
 
 	entryKind       = 1
 	entryFlags      = 2
@@ -43,22 +46,14 @@ const (
 	entryAge        = 7 // since it was delivered
 	entrySubprotcol = 8
 	entryPayload    = 9
+	entryLate       = 10 // a flag, but one that a reader of before may ignore
+	entryWaited     = 11 // since it was queued
 
 	sendPosition = 1
 	sendLoop     = 2
 	sendLink     = 3
 	sendRef      = 4
 	sendReply    = 5
-
-	linkID          = 1
-	linkName        = 2
-	linkHash        = 3
-	linkSubprotocol = 4 // list
-	linkWindow      = 5
-	linkIn          = 6
-	linkOut         = 7
-	linkDraining    = 8
-	linkDrained     = 9
 )
 
 // StateVersion is the version of the encoding that is written; StateVersions
@@ -68,16 +63,14 @@ const StateVersion = 1
 // StateVersions can be read.
 var StateVersions = []uint8{1}
 
-var (
-	chargerMagic = [2]byte{'H', 'q'}
-	linkMagic    = [2]byte{'H', 'l'}
-)
+var chargerMagic = [2]byte{'H', 'q'}
 
 // limits of what a state may hold.
 const (
 	maxData        = 1 << 30 // bytes
 	maxSubprotocol = 8 << 10
 	maxDelay       = 24 * time.Hour
+	maxWaited      = 10 * 365 * 24 * time.Hour
 	maxNumber      = 1 << 62 // deliveries of one charger
 )
 
@@ -96,7 +89,7 @@ func (r *Relay) AppendCharger(dst []byte, c *Charger) []byte {
 	dst = tlv.AppendBool(dst, chargerPaused, c.paused)
 	dst = tlv.AppendBool(dst, chargerAnnounce, c.announce)
 	dst = tlv.AppendBool(dst, chargerMoving, c.moving)
-	if q := c.q; q != nil && (q.held || len(q.entries) > 0 || len(q.sends) > 0) {
+	if q := c.q; q != nil && (q.held || !q.empty()) {
 		dst = q.append(dst, r.now)
 	}
 	return tlv.AppendEnd(dst)
@@ -117,12 +110,19 @@ func (q *queue) append(dst []byte, now time.Time) []byte {
 		item = s.append(item[:0])
 		dst = tlv.AppendItem(dst, chargerSend, item)
 	}
+	for _, k := range q.calls {
+		item = k.append(item[:0], now)
+		dst = tlv.AppendRequired(dst, chargerCall, item)
+	}
+	for _, id := range q.unanswered {
+		dst = tlv.AppendItem(dst, chargerUnanswered, []byte(id))
+	}
 	return dst
 }
 
 func (q *queue) appendEntry(dst []byte, e *entry, now time.Time) []byte {
 	dst = tlv.AppendUint(dst, entryKind, uint64(e.kind))
-	dst = tlv.AppendUint(dst, entryFlags, uint64(e.flags))
+	dst = tlv.AppendUint(dst, entryFlags, uint64(e.flags&^unixipc.Late))
 	dst = tlv.AppendBool(dst, entryMoved, e.moved)
 	dst = tlv.AppendBool(dst, entryAcked, e.acked)
 	dst = tlv.AppendUint(dst, entryNumber, e.number)
@@ -131,7 +131,12 @@ func (q *queue) appendEntry(dst []byte, e *entry, now time.Time) []byte {
 		dst = tlv.AppendUint(dst, entryAge, uint64(min(max(0, now.Sub(e.at)), maxDelay).Milliseconds()))
 	}
 	dst = tlv.AppendBytes(dst, entrySubprotcol, e.sub)
-	return tlv.AppendBytes(dst, entryPayload, q.payload(e))
+	dst = tlv.AppendBytes(dst, entryPayload, q.payload(e))
+	dst = tlv.AppendBool(dst, entryLate, e.flags&unixipc.Late != 0)
+	if !e.came.IsZero() {
+		dst = tlv.AppendUint(dst, entryWaited, uint64(min(max(0, now.Sub(e.came)), maxWaited).Milliseconds()))
+	}
+	return dst
 }
 
 func (s *send) append(dst []byte) []byte {
@@ -148,7 +153,7 @@ func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 	f := tlv.NewReader("charger state", b, chargerMagic, StateVersions...)
 	var q queue
 	for {
-		id, ok := f.Next(chargerEntry, chargerSend)
+		id, ok := f.Next(chargerEntry, chargerSend, chargerCall, chargerUnanswered)
 		if !ok {
 			break
 		}
@@ -185,6 +190,13 @@ func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 			s, err := parseSend(f.Item(maxData))
 			f.Fail(err)
 			q.sends = append(q.sends, s)
+		case chargerCall:
+			f.Required()
+			k, err := parseCall(f.Item(maxData), r.now)
+			f.Fail(err)
+			q.calls = append(q.calls, k)
+		case chargerUnanswered:
+			q.unanswered = append(q.unanswered, string(f.Item(maxEscaped)))
 		default:
 			f.Unknown()
 		}
@@ -200,7 +212,7 @@ func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 	if why := r.fault(&c, &q, owner); why != "" {
 		return Charger{}, 0, errors.New("charger state: " + why)
 	}
-	if len(q.entries) > 0 || len(q.sends) > 0 || q.held {
+	if !q.empty() || q.held {
 		c.q = &q
 	}
 	return c, owner, nil
@@ -226,8 +238,11 @@ func (r *Relay) fault(c *Charger, q *queue, owner uint32) string {
 		return "messages for a charger that is not connected"
 	case !q.held && !q.notBefore.IsZero():
 		return "a delay of nothing"
-	case q.avoid != 0 && !q.held && len(q.entries) == 0 && len(q.sends) == 0:
+	case q.avoid != 0 && !q.held && q.empty():
 		return "an owner to be avoided for nothing"
+	}
+	if why := r.callsFault(c, q); why != "" {
+		return why
 	}
 	last, waiting, flying := uint64(0), false, 0
 	for i := range q.entries {
@@ -295,6 +310,12 @@ func (q *queue) parseEntry(b []byte, now time.Time) error {
 			e.sub = f.String(maxSubprotocol)
 		case entryPayload:
 			payload = f.Bytes(maxData)
+		case entryWaited:
+			e.came = now.Add(-time.Duration(f.Uint(uint64(maxWaited.Milliseconds()))) * time.Millisecond)
+		case entryLate:
+			if f.Bool() {
+				e.flags |= unixipc.Late
+			}
 		default:
 			f.Unknown()
 		}
@@ -309,10 +330,15 @@ func (q *queue) parseEntry(b []byte, now time.Time) error {
 		return errors.New("delivery: acknowledged and in flight")
 	case e.number == 0 && !e.at.IsZero():
 		return errors.New("delivery: with an age, but not in flight")
+	case e.kind != unixipc.Message && e.flags&unixipc.Late != 0:
+		return fmt.Errorf("delivery: %v as only a MESSAGE can be", e.kind)
 	case e.kind != unixipc.Opened && (e.moved || e.sub != ""):
 		return fmt.Errorf("delivery: %v as only OPENED can be", e.kind)
 	case e.moved && (e.sub != "" || len(payload) > 0):
 		return errors.New("delivery: an announcement that says something")
+	}
+	if e.came.IsZero() {
+		e.came = now
 	}
 	if e.number != 0 && e.at.IsZero() {
 		e.at = now
@@ -343,63 +369,4 @@ func parseSend(b []byte) (s send, err error) {
 			f.Unknown()
 		}
 	}
-}
-
-// AppendLink encodes the state of l.
-func (r *Relay) AppendLink(dst []byte, l *Link) []byte {
-	dst = tlv.AppendHeader(dst, linkMagic, StateVersion)
-	dst = tlv.AppendUint(dst, linkID, uint64(l.id))
-	dst = tlv.AppendBytes(dst, linkName, l.name)
-	dst = tlv.AppendUint(dst, linkHash, l.hash)
-	for _, s := range l.subprotocols {
-		dst = tlv.AppendItem(dst, linkSubprotocol, []byte(s))
-	}
-	dst = tlv.AppendUint(dst, linkWindow, uint64(l.window))
-	dst = tlv.AppendBytes(dst, linkIn, l.in)
-	dst = tlv.AppendBytes(dst, linkOut, l.Unwritten())
-	dst = tlv.AppendBool(dst, linkDraining, l.draining)
-	return tlv.AppendEnd(tlv.AppendBool(dst, linkDrained, l.drained))
-}
-
-func parseLink(b []byte) (*Link, error) {
-	f := tlv.NewReader("link state", b, linkMagic, StateVersions...)
-	l := new(Link)
-	for {
-		id, ok := f.Next(linkSubprotocol)
-		if !ok {
-			break
-		}
-		switch id {
-		case linkID:
-			l.id = uint32(f.Uint(math.MaxUint32))
-		case linkName:
-			l.name = f.String(64)
-		case linkHash:
-			l.hash = f.Uint(math.MaxUint64)
-		case linkSubprotocol:
-			l.subprotocols = append(l.subprotocols, string(f.Item(maxSubprotocol)))
-		case linkWindow:
-			l.window = int(f.Uint(math.MaxInt32))
-		case linkIn:
-			l.in = append(l.in, f.Bytes(maxData)...)
-		case linkOut:
-			l.out = append(l.out, f.Bytes(maxData)...)
-		case linkDraining:
-			l.draining = f.Bool()
-		case linkDrained:
-			l.drained = f.Bool()
-		default:
-			f.Unknown()
-		}
-	}
-	if err := f.Err(); err != nil {
-		return nil, err
-	}
-	switch {
-	case l.id == 0 || l.name == "" || l.window == 0:
-		return nil, errors.New("link state: without an id, a name or a window")
-	case l.drained && !l.draining:
-		return nil, errors.New("link state: drained, but not draining")
-	}
-	return l, nil
 }

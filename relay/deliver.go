@@ -67,7 +67,7 @@ func (r *Relay) deliver(c *Charger) bool {
 	var e *entry
 	if c.announce {
 		c.announce = false
-		q.pushFront(entry{kind: unixipc.Opened, moved: true, session: c.session})
+		q.pushFront(entry{kind: unixipc.Opened, moved: true, session: c.session, came: r.now})
 		e = &q.entries[0]
 	} else {
 		e = q.next(r.cfg.ChargerWindow)
@@ -87,6 +87,7 @@ func (r *Relay) deliver(c *Charger) bool {
 		l.checkAt = r.now.Add(r.cfg.AckTimeout)
 	}
 	e.number, e.at = c.number, r.now
+	r.cfg.Observer.Delivered(e.flags&unixipc.Redelivered != 0)
 	payload := q.payload(e)
 	if e.moved {
 		payload = r.describe(c)
@@ -123,6 +124,7 @@ func (r *Relay) ack(l *Link, f unixipc.Frame) {
 	if len(f.Payload) > 0 {
 		r.reply(l, c, e, f)
 	}
+	r.cfg.Observer.Acknowledged(r.now.Sub(e.at))
 	r.landed(c, e)
 	e.acked = true
 	r.settled(c)
@@ -170,7 +172,7 @@ func (r *Relay) reply(l *Link, c *Charger, e *entry, f unixipc.Frame) {
 		status, detail = unixipc.StatusRefused, "text is not UTF-8"
 	case c.connected && e.session == c.session:
 		detail = ""
-		position, status = r.gateway.Send(c.conn, f.Payload, f.Flags&unixipc.Binary != 0)
+		position, status = r.toCharger(c, f.Payload, f.Flags&unixipc.Binary != 0)
 	}
 	asker := Asker{r.cfg.Loop, l.id}
 	if status != unixipc.StatusOK {
@@ -187,6 +189,7 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 	if e == nil {
 		return
 	}
+	r.cfg.Observer.GivenBack()
 	r.landed(c, e)
 	q := c.q
 	if e.moved { // of no use to another owner, who gets one of his own
@@ -260,26 +263,14 @@ func (r *Relay) poison(c *Charger) {
 	if e.kind == unixipc.Message {
 		payload := q.payload(e)
 		r.gateway.Poison(c.identity, payload, int(c.attempts))
-		if id, ok := callID(payload); ok && c.connected && e.session == c.session {
+		if kind, id, ok := scanMessage(payload); ok && kind == ocppCall && c.connected && e.session == c.session {
 			answer, _ := json.Marshal([]any{4, id, "InternalError", "the message could not be processed", struct{}{}})
-			_, _ = r.gateway.Send(c.conn, answer, false) // nobody is left to be told
+			_, _ = r.toCharger(c, answer, false) // nobody is left to be told
 		}
 	}
 	c.attempts = 0
 	e.acked = true
 	r.shrunk(c, q.trim())
-}
-
-// callID reads the message id of an OCPP CALL.
-func callID(message []byte) (id string, ok bool) {
-	var parts []json.RawMessage
-	var kind int
-	if json.Unmarshal(message, &parts) != nil || len(parts) < 2 ||
-		json.Unmarshal(parts[0], &kind) != nil || kind != 2 ||
-		json.Unmarshal(parts[1], &id) != nil {
-		return "", false
-	}
-	return id, true
 }
 
 // Deadline is when Tick has something to do; the zero time: never.
@@ -299,11 +290,26 @@ func (r *Relay) Deadline() (t time.Time) {
 			earlier(c.q.notBefore)
 		}
 	}
+	for _, q := range r.questions {
+		earlier(q.deadline)
+	}
+	if len(r.deadlines) > 0 {
+		earlier(r.deadlines[0].limit)
+	}
+	if r.watched && r.listing() {
+		earlier(r.now)
+	}
 	return t
 }
 
-// Tick ends links that are hung, and makes deliveries whose delay is over.
+// Tick ends links that are hung and calls whose time is over, makes deliveries
+// whose delay is over, and goes on with lists.
 func (r *Relay) Tick() {
+	r.overdue()
+	r.endQuestions()
+	if r.watched {
+		r.list()
+	}
 	for _, l := range slices.Clone(r.links) {
 		if l.inFlight > 0 && !l.checkAt.After(r.now) {
 			r.checkHung(l)

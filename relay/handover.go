@@ -86,6 +86,7 @@ func (r *Relay) ReadoptLink(l *Link, state []byte) error {
 		return fmt.Errorf("link %d became link %d", l.id, n.id)
 	}
 	l.window, l.in, l.out, l.off, l.draining, l.drained = n.window, n.in, n.out, 0, n.draining, n.drained
+	l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches = n.operator, n.askOnly, n.authorizes, n.tokens, n.taps, n.watches
 	return nil
 }
 
@@ -145,6 +146,10 @@ func (r *Relay) unstage(c *Charger) {
 		for i := range c.q.entries {
 			r.bytes -= c.q.entries[i].size
 		}
+		for _, k := range c.q.calls {
+			r.bytes -= len(k.message)
+			r.deadlines.remove(k)
+		}
 	}
 	if c.connected {
 		r.online--
@@ -161,6 +166,14 @@ func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error 
 	if q := c.q; q != nil {
 		for i := range q.entries {
 			r.bytes += q.entries[i].size
+		}
+		for _, k := range q.calls {
+			k.charger = c
+			r.bytes += len(k.message)
+			r.deadlines.add(k)
+			if k.asker.Loop == r.cfg.Loop {
+				r.lastLink = max(r.lastLink, k.asker.Link)
+			}
 		}
 		// No link to come gets the id of one that is still referred to.
 		r.lastLink = max(r.lastLink, q.avoid)
@@ -199,6 +212,7 @@ func (r *Relay) Activate() {
 		l.checkAt = r.now // finds out for itself
 		r.tell(l)
 	}
+	r.survey()
 	for _, c := range staged {
 		if r.chargers[c.identity] != c {
 			continue // forgotten meanwhile

@@ -27,9 +27,16 @@ type Link struct {
 	ready    []*Charger // from head on: with something to deliver, in turn
 	head     int
 
+	operator   bool // by the gateway's own word: it came in through the admin socket
+	askOnly    bool
+	authorizes bool
+	tokens     uint64 // of the last AUTHORIZE
+	taps       []tap
+	watches    []watch
+
 	pumping     bool
-	draining    bool
-	drained     bool
+	draining    bool   // nothing is delivered to it
+	drained     bool   // DRAINED is not owed: it was sent, or not asked for
 	told        bool   // LinkReady was called, and the bytes not taken yet
 	redelivered int    // deliveries that were in flight when it ended
 	ended       string // why the link is to be closed once out is written
@@ -44,6 +51,15 @@ func (l *Link) ID() uint32 { return l.id }
 
 // Name of the processor.
 func (l *Link) Name() string { return l.name }
+
+// Operator tells whether the link is an operator's.
+func (l *Link) Operator() bool { return l.operator }
+
+// AskOnly tells whether the link takes no deliveries by its own wish.
+func (l *Link) AskOnly() bool { return l.askOnly }
+
+// Draining tells whether nothing is delivered to the link any more.
+func (l *Link) Draining() bool { return l.draining }
 
 // Chargers is how many the link owns.
 func (l *Link) Chargers() int { return l.chargers }
@@ -96,9 +112,13 @@ func printable(s string) bool {
 
 // Join adds a link whose HELLO has passed CheckHello, welcomes it, and moves
 // its share of the chargers to it.
-func (r *Relay) Join(h unixipc.HelloBody) *Link {
+//
+// operator says that the link may do what operators may; that is for the caller
+// to know.
+func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 	r.lastLink++
-	l := &Link{id: r.lastLink, name: h.Name, window: h.Window}
+	l := &Link{id: r.lastLink, name: h.Name, window: h.Window, operator: operator, askOnly: h.AskOnly, authorizes: h.Authorize}
+	l.draining, l.drained = h.AskOnly, h.AskOnly
 	if l.window == 0 {
 		l.window = r.cfg.Window
 	}
@@ -120,12 +140,19 @@ func (r *Relay) Join(h unixipc.HelloBody) *Link {
 		ChargerWindow: r.cfg.ChargerWindow,
 		MaxMessage:    r.cfg.MaxMessage,
 		AckTimeoutMS:  r.cfg.AckTimeout.Milliseconds(),
+
+		CallTimeoutMS:    r.cfg.CallTimeout.Milliseconds(),
+		MaxCallTimeoutMS: r.cfg.MaxCallTimeout.Milliseconds(),
+		CallQueue:        r.cfg.CallQueue,
 	})
 	r.write(l, unixipc.Frame{Type: unixipc.Welcome, Ref: unixipc.Version, Payload: welcome})
 	r.links = append(r.links, l)
-	for _, c := range r.chargers {
-		r.settle(c)
+	if !l.askOnly {
+		for _, c := range r.chargers {
+			r.settle(c)
+		}
 	}
+	r.askAgain(nil)
 	return l
 }
 
@@ -183,9 +210,16 @@ func (r *Relay) frame(l *Link, f unixipc.Frame) error {
 		}
 		r.nack(l, f, body)
 	case unixipc.Send, unixipc.Call, unixipc.Close:
-		return r.order(Asker{r.cfg.Loop, l.id}, f)
+		return r.order(l, f)
+	case unixipc.Tap, unixipc.Watch:
+		return r.look(l, f)
+	case unixipc.Stop:
+		r.stop(l, f.Ref)
+	case unixipc.Verdict:
+		return r.verdict(l, f)
 	case unixipc.Drain:
 		r.drain(l)
+		l.drained, l.authorizes = false, false
 	case unixipc.Hello:
 		return fmt.Errorf("HELLO comes once, first")
 	default:
@@ -234,6 +268,14 @@ func (r *Relay) end(l *Link, why string) {
 	r.tell(l)
 	i := slices.Index(r.links, l)
 	r.links = slices.Delete(r.links, i, i+1)
+	r.survey()
+	r.askAgain(l)
+	r.forgetAsker(Asker{r.cfg.Loop, l.id})
+	for loop := range r.cfg.Loops {
+		if gone := (Asker{r.cfg.Loop, l.id}); loop != r.cfg.Loop {
+			r.gateway.Forward(loop, func(there *Relay) { there.forgetAsker(gone) })
+		}
+	}
 	r.owned(l, func(c *Charger) {
 		r.takeBack(c)
 		r.disown(c)
@@ -248,6 +290,16 @@ func (r *Relay) end(l *Link, why string) {
 	}
 }
 
+// Drain moves the chargers of l elsewhere, as it becomes possible, and delivers
+// nothing new to it, as an operator asks for. The link stays; its processor is
+// not told, for it would only come back.
+func (r *Relay) Drain(l *Link) {
+	if !l.draining && l.ended == "" {
+		l.drained, l.authorizes = true, false
+		r.drain(l)
+	}
+}
+
 func (r *Relay) drain(l *Link) {
 	if l.draining {
 		return
@@ -258,7 +310,7 @@ func (r *Relay) drain(l *Link) {
 
 // checkDrained tells a draining link when nothing is its own any more.
 func (r *Relay) checkDrained(l *Link) {
-	if l.draining && !l.drained && l.inFlight == 0 && l.ended == "" {
+	if l.draining && !l.drained && l.inFlight == 0 && l.ended == "" && !r.asked(l) {
 		l.drained = true
 		r.write(l, unixipc.Frame{Type: unixipc.Drained})
 	}
@@ -298,6 +350,7 @@ func (r *Relay) Wrote(l *Link, n int) {
 		l.off = 0
 	}
 	if congested && !l.Congested() {
+		r.missed(l)
 		r.pump(l)
 	}
 }

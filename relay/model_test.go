@@ -101,6 +101,7 @@ type model struct {
 var modelConfig = Config{
 	Version: "test", Loops: 1, MaxMessage: 4096, QueueMessages: 12, QueueBytes: 4096, BufferBytes: 6000,
 	Window: 10, MaxWindow: 100, ChargerWindow: 4, AckTimeout: 10 * time.Second, MaxAttempts: 3,
+	CallTimeout: 3 * time.Second, MaxCallTimeout: 8 * time.Second, CallQueue: 4,
 }
 
 func newModel(t *testing.T, seed uint64) *model {
@@ -152,12 +153,14 @@ func (m *model) Send(conn uint64, payload []byte, _ bool) (uint64, unixipc.Statu
 	return c.position, unixipc.StatusOK
 }
 
-func (m *model) Close(conn uint64, _ int, _ string) { m.byConn(conn) }
-func (m *model) Pause(conn uint64)                  { m.byConn(conn).paused = true; m.Pauses++ }
-func (m *model) Resume(conn uint64)                 { m.byConn(conn).paused = false }
-func (m *model) LinkReady(*Link)                    {}
-func (m *model) Forward(int, func(*Relay))          { m.fail("forwarded with one loop") }
-func (m *model) Describe(uint64) unixipc.OpenedBody { return unixipc.OpenedBody{Subprotocol: "any"} }
+func (m *model) Close(conn uint64, _ int, _, _ string) { m.byConn(conn) }
+func (m *model) Pause(conn uint64)                     { m.byConn(conn).paused = true; m.Pauses++ }
+func (m *model) Resume(conn uint64)                    { m.byConn(conn).paused = false }
+func (m *model) LinkReady(*Link)                       {}
+func (m *model) Forward(int, func(*Relay))             { m.fail("forwarded with one loop") }
+func (m *model) Describe(uint64) unixipc.OpenedBody    { return unixipc.OpenedBody{Subprotocol: "any"} }
+
+func (m *model) Called(string, unixipc.Status, time.Duration) {}
 
 func (m *model) Poison(identity string, payload []byte, _ int) {
 	for _, c := range m.chargers {
@@ -259,6 +262,13 @@ func (q *queue) entriesOrNil() []entry {
 	return q.entries
 }
 
+func (q *queue) callsOrNil() []*call {
+	if q == nil {
+		return nil
+	}
+	return q.calls
+}
+
 func (m *model) written(c *modelCharger) {
 	m.r.Sent(c.c, c.position)
 }
@@ -276,7 +286,7 @@ func (m *model) join() {
 		m.fail("%v", err)
 	}
 	m.links = append(m.links, l)
-	l.l = m.r.Join(hello)
+	l.l = m.r.Join(hello, false)
 	m.event("link %d joins as %s", l.l.id, hello.Name)
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"unicode/utf8"
 
 	"holdfast/unixipc"
@@ -16,31 +15,42 @@ type Asker struct {
 	Link uint32
 }
 
+// order is what SEND, CALL and CLOSE come to.
+type order struct {
+	from     Asker
+	operator bool
+	frame    unixipc.Frame
+	close    unixipc.CloseBody
+}
+
 // order carries out SEND, CALL or CLOSE, here or in the charger's loop. An
 // error is a fault of the processor's.
-func (r *Relay) order(from Asker, f unixipc.Frame) error {
-	var body unixipc.CloseBody
+func (r *Relay) order(l *Link, f unixipc.Frame) error {
+	o := order{from: Asker{r.cfg.Loop, l.id}, operator: l.operator, frame: f}
 	if f.Type == unixipc.Close {
-		if err := decode(f, &body); err != nil {
+		if err := decode(f, &o.close); err != nil {
 			return err
 		}
 	}
 	if loop := LoopOf(string(f.Key), r.cfg.Loops); loop != r.cfg.Loop {
-		f.Key, f.Payload = bytes.Clone(f.Key), bytes.Clone(f.Payload)
-		r.gateway.Forward(loop, func(there *Relay) { there.carryOut(from, f, body) })
+		o.frame.Key, o.frame.Payload = bytes.Clone(f.Key), bytes.Clone(f.Payload)
+		r.gateway.Forward(loop, func(there *Relay) { there.carryOut(o) })
 		return nil
 	}
-	r.carryOut(from, f, body)
+	r.carryOut(o)
 	return nil
 }
 
-func (r *Relay) carryOut(from Asker, f unixipc.Frame, body unixipc.CloseBody) {
+func (r *Relay) carryOut(o order) {
+	f, body := o.frame, o.close
 	c := r.chargers[string(f.Key)]
 	result := unixipc.ResultBody{Status: unixipc.StatusOK}
 	refuse := func(why string) { result = unixipc.ResultBody{Status: unixipc.StatusRefused, Detail: why} }
 	switch {
 	case f.Type == unixipc.Call:
-		result = unixipc.ResultBody{Status: unixipc.StatusUnsupported, Detail: "CALL comes with a later version"}
+		if result = r.place(o.from, f); result.Status == unixipc.StatusOK {
+			return // the result follows with the answer
+		}
 	case c == nil || !c.connected:
 		result.Status = unixipc.StatusOffline
 	case f.Type == unixipc.Close:
@@ -53,20 +63,24 @@ func (r *Relay) carryOut(from Asker, f unixipc.Frame, body unixipc.CloseBody) {
 		case !utf8.ValidString(body.Reason) || len(body.Reason) > 123:
 			refuse("a close reason is UTF-8 of at most 123 bytes")
 		default:
-			r.gateway.Close(c.conn, body.Code, body.Reason)
+			by := "processor"
+			if o.operator {
+				by = "operator"
+			}
+			r.gateway.Close(c.conn, body.Code, body.Reason, by)
 		}
 	case f.Flags&unixipc.Binary == 0 && !utf8.Valid(f.Payload):
 		refuse("text is not UTF-8")
 	default:
-		position, status := r.gateway.Send(c.conn, f.Payload, f.Flags&unixipc.Binary != 0)
+		position, status := r.toCharger(c, f.Payload, f.Flags&unixipc.Binary != 0)
 		if status == unixipc.StatusOK {
 			q := r.queueOf(c)
-			q.sends = append(q.sends, send{position: position, asker: from, ref: f.Ref})
+			q.sends = append(q.sends, send{position: position, asker: o.from, ref: f.Ref})
 			return // the result follows when it is written
 		}
 		result.Status = status
 	}
-	r.answer(from, 0, f.Ref, string(f.Key), result)
+	r.answer(o.from, 0, f.Ref, string(f.Key), result)
 }
 
 // closeCode tells whether a processor may close a connection with code.
@@ -78,14 +92,36 @@ func closeCode(code int) bool {
 // answer sends a RESULT to whoever asked, in whichever loop; to nobody if that
 // link is gone.
 func (r *Relay) answer(to Asker, flags unixipc.Flags, ref uint64, identity string, body unixipc.ResultBody) {
-	if to.Loop != r.cfg.Loop {
-		r.gateway.Forward(to.Loop, func(there *Relay) { there.answer(to, flags, ref, identity, body) })
-		return
-	}
-	i := slices.IndexFunc(r.links, func(l *Link) bool { return l.id == to.Link })
-	if i < 0 {
-		return
-	}
 	payload, _ := json.Marshal(body)
-	r.write(r.links[i], unixipc.Frame{Type: unixipc.Result, Flags: flags, Ref: ref, Key: []byte(identity), Payload: payload})
+	r.result(to, unixipc.Frame{Type: unixipc.Result, Flags: flags, Ref: ref, Key: []byte(identity), Payload: payload})
 }
+
+// result sends a RESULT that is nobody else's to change. The charger's answer to
+// a CALL whose asker is gone, or does not read, goes to the charger's owner.
+func (r *Relay) result(to Asker, f unixipc.Frame) {
+	if to.Loop != r.cfg.Loop {
+		r.gateway.Forward(to.Loop, func(there *Relay) { there.result(to, f) })
+		return
+	}
+	l := r.link(to.Link)
+	if l != nil && len(l.Unwritten()) > maxBacklog {
+		r.Refuse(l, "does not read the results of its orders")
+		l = nil
+	}
+	if l != nil {
+		r.write(l, f)
+		return
+	}
+	if _, message, ok := unixipc.ParseAnswer(f.Payload); ok && f.Flags&unixipc.Answered != 0 {
+		identity := string(f.Key)
+		if loop := LoopOf(identity, r.cfg.Loops); loop != r.cfg.Loop {
+			r.gateway.Forward(loop, func(there *Relay) { there.lateAnswer(identity, message) })
+		} else {
+			r.lateAnswer(identity, message)
+		}
+	}
+}
+
+// maxBacklog is how many bytes may wait to be written to a link when there is a
+// result for it: with more, it asks and does not read.
+const maxBacklog = 64 << 20

@@ -16,6 +16,9 @@ type queue struct {
 
 	sends []send
 
+	calls      []*call  // toward the charger; see call
+	unanswered []string // ids of those that were given up, the oldest first
+
 	// After a NACK: nothing is delivered before notBefore, and not to avoid
 	// if another link will do.
 	held      bool
@@ -34,7 +37,13 @@ type entry struct {
 	off     uint64 // of the payload
 	size    int
 	at      time.Time // when it was delivered
+	came    time.Time // when it was queued
 	sub     string    // Opened: the subprotocol from here on
+}
+
+// empty tells whether nothing is waited for.
+func (q *queue) empty() bool {
+	return len(q.entries) == 0 && len(q.sends) == 0 && len(q.calls) == 0 && len(q.unanswered) == 0
 }
 
 // waiting tells whether e is still to be delivered.
@@ -159,12 +168,12 @@ func (r *Relay) queueOf(c *Charger) *queue {
 // release gives c's queue back once it is empty.
 func (r *Relay) release(c *Charger) {
 	q := c.q
-	if q == nil || len(q.entries) > 0 || len(q.sends) > 0 {
+	if q == nil || !q.empty() || q.held && c.announce {
 		return
 	}
 	c.q = nil
 	if len(r.spare) < maxSpare && cap(q.buf) <= spareBytes && cap(q.entries) <= spareLen && cap(q.sends) <= spareLen {
-		*q = queue{entries: q.entries, buf: q.buf[:0], sends: q.sends[:0]}
+		*q = queue{entries: q.entries, buf: q.buf[:0], sends: q.sends[:0], calls: q.calls}
 		r.spare = append(r.spare, q)
 	}
 }

@@ -24,6 +24,12 @@ type Config struct {
 	ChargerWindow int           // deliveries in flight of one charger
 	AckTimeout    time.Duration // a link with a delivery in flight for longer is hung
 	MaxAttempts   int           // a message that outlived so many owners is poison
+
+	CallTimeout    time.Duration // of a CALL that names no limit
+	MaxCallTimeout time.Duration // and the longest that one may have
+	CallQueue      int           // CALLs of one charger, with the one it is busy with
+
+	Observer Observer // who counts what happens; nil: nobody
 }
 
 // Gateway is what a relay asks of the loop around it. conn is the handle that
@@ -32,8 +38,9 @@ type Gateway interface {
 	// Send queues a message for the charger and returns the position of its
 	// end for Relay.Sent, or a status other than StatusOK.
 	Send(conn uint64, payload []byte, binary bool) (position uint64, status unixipc.Status)
-	// Close begins the close handshake on a processor's order.
-	Close(conn uint64, code int, reason string)
+	// Close begins the close handshake on an order; by is "processor" or
+	// "operator".
+	Close(conn uint64, code int, reason, by string)
 	// Pause stops reading from the charger until Resume. A message that is
 	// here already may still come.
 	Pause(conn uint64)
@@ -48,6 +55,9 @@ type Gateway interface {
 	Forward(loop int, f func(*Relay))
 	// Poison reports a message that is given up.
 	Poison(identity string, payload []byte, attempts int)
+	// Called reports the end of a CALL that was taken: StatusOK if the charger
+	// has answered it.
+	Called(identity string, status unixipc.Status, took time.Duration)
 }
 
 // Relay is the delivery logic of one loop.
@@ -68,6 +78,11 @@ type Relay struct {
 	tracking bool       // a hand-over is under way
 	changed  []*Charger // while tracking
 	unused   []*Charger // forgotten
+
+	deadlines deadlines // of all calls
+	questions []*question
+	tapped    bool // some link has taps
+	watched   bool // some link has watches
 }
 
 // Charger is one charger as the relay sees it: known while it is connected, or
@@ -95,6 +110,9 @@ type Charger struct {
 
 // New makes a relay without links or chargers.
 func New(cfg Config, g Gateway) *Relay {
+	if cfg.Observer == nil {
+		cfg.Observer = unobserved{}
+	}
 	return &Relay{cfg: cfg, gateway: g, chargers: make(map[string]*Charger)}
 }
 
@@ -147,22 +165,50 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 	c.conn, c.connected, c.paused = conn, true, false
 	c.session++
 	r.online++
-	body, _ := json.Marshal(r.gateway.Describe(conn)) // plain fields: cannot fail
+	opened := r.gateway.Describe(conn)
+	body, _ := json.Marshal(opened) // plain fields: cannot fail
 	r.enqueue(c, entry{kind: unixipc.Opened, sub: subprotocol}, body)
 	if c.owner == nil {
 		r.settle(c)
 	}
+	r.seen(c, unixipc.SeenBody{Event: unixipc.SeenOpened, OpenedBody: &opened})
 	return c
 }
 
-// Message takes a complete message of a charger; it stays the relay's until a
-// processor acknowledges it.
+// Message takes a complete message of a charger. The answer to a CALL goes to
+// whoever waits for it; anything else stays the relay's until a processor
+// acknowledges it.
 func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
 	var flags unixipc.Flags
 	if binary {
 		flags = unixipc.Binary
 	}
-	r.enqueue(c, entry{kind: unixipc.Message, flags: flags}, payload)
+	r.tap(c, flags, payload)
+	taken, late := false, false
+	if !binary {
+		taken, late = r.answered(c, payload)
+	}
+	if late {
+		flags |= unixipc.Late
+	}
+	if !taken {
+		r.enqueue(c, entry{kind: unixipc.Message, flags: flags}, payload)
+	}
+	r.dial(c)
+	r.release(c)
+}
+
+// toCharger sends a message to a charger; see Gateway.Send.
+func (r *Relay) toCharger(c *Charger, payload []byte, binary bool) (position uint64, status unixipc.Status) {
+	position, status = r.gateway.Send(c.conn, payload, binary)
+	if status == unixipc.StatusOK {
+		flags := unixipc.ToCharger
+		if binary {
+			flags |= unixipc.Binary
+		}
+		r.tap(c, flags, payload)
+	}
+	return position, status
 }
 
 // Sent tells that everything toward the charger up to position is written.
@@ -194,8 +240,10 @@ func (r *Relay) Closed(c *Charger, why unixipc.ClosedBody) {
 		}
 		q.sends = q.sends[:0]
 	}
+	r.endCalls(c, why.Reason)
 	body, _ := json.Marshal(why)
 	r.enqueue(c, entry{kind: unixipc.Closed}, body)
+	r.seen(c, unixipc.SeenBody{Event: unixipc.SeenClosed, ClosedBody: &why})
 }
 
 func (s *send) flags() unixipc.Flags {
@@ -209,7 +257,7 @@ func (s *send) flags() unixipc.Flags {
 // bounds.
 func (r *Relay) enqueue(c *Charger, e entry, payload []byte) {
 	q := r.queueOf(c)
-	e.session = c.session
+	e.session, e.came = c.session, r.now
 	q.push(e, payload)
 	r.bytes += len(payload)
 	r.offer(c)

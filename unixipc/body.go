@@ -16,8 +16,10 @@ type HelloBody struct {
 	// Window is how many deliveries may be unacknowledged on the link at once;
 	// 0: the gateway's default. The gateway lowers it to its limit.
 	Window int `json:"window,omitempty"`
-	// Authorize: the processor answers AUTHORIZE. Not sent by this version.
+	// Authorize: the processor answers AUTHORIZE.
 	Authorize bool `json:"authorize,omitempty"`
+	// AskOnly: the link takes no deliveries, so it never owns a charger.
+	AskOnly bool `json:"ask_only,omitempty"`
 }
 
 // WelcomeBody is the payload of WELCOME.
@@ -28,6 +30,10 @@ type WelcomeBody struct {
 	ChargerWindow int    `json:"charger_window"` // and of one charger at most
 	MaxMessage    int    `json:"max_message"`    // longest message, bytes, either way
 	AckTimeoutMS  int64  `json:"ack_timeout_ms"` // a delivery unacknowledged for longer closes the link
+
+	CallTimeoutMS    int64 `json:"call_timeout_ms"`     // of a CALL that names no limit
+	MaxCallTimeoutMS int64 `json:"max_call_timeout_ms"` // a longer limit is lowered to it
+	CallQueue        int   `json:"call_queue"`          // CALLs of one charger at most, with the one it works on
 }
 
 // OpenedBody is the payload of OPENED.
@@ -37,6 +43,21 @@ type OpenedBody struct {
 	Remote      string    `json:"remote"` // address:port
 	Opened      time.Time `json:"opened"`
 	Moved       bool      `json:"moved,omitempty"` // held since before; new for this processor
+
+	TLS         *TLSBody         `json:"tls,omitempty"`         // of a charger on wss
+	Certificate *CertificateBody `json:"certificate,omitempty"` // the charger's own, verified
+}
+
+// TLSBody is what a charger and the gateway agreed on.
+type TLSBody struct {
+	Version string `json:"version"` // such as "TLS 1.3"
+	Suite   string `json:"suite"`   // IANA name
+}
+
+// CertificateBody is what a charger's certificate says.
+type CertificateBody struct {
+	Subject string   `json:"subject"` // RFC 2253
+	SANs    []string `json:"sans,omitempty"`
 }
 
 // ClosedBody is the payload of CLOSED.
@@ -57,6 +78,43 @@ type CloseBody struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// AuthorizeBody is the payload of AUTHORIZE: a charger that wants to connect.
+type AuthorizeBody struct {
+	Identity    string           `json:"identity"`
+	Path        string           `json:"path"` // prefix of the request's path, before the identity
+	Subprotocol string           `json:"subprotocol"`
+	Remote      string           `json:"remote"` // address:port
+	Basic       *BasicBody       `json:"basic,omitempty"`
+	TLS         *TLSBody         `json:"tls,omitempty"`
+	Certificate *CertificateBody `json:"certificate,omitempty"` // the charger's own, verified
+}
+
+// BasicBody is what stands in Authorization: Basic. Both may be any bytes; in
+// JSON they are base64.
+type BasicBody struct {
+	Username []byte `json:"username"`
+	Password []byte `json:"password"`
+}
+
+// VerdictBody is the payload of VERDICT.
+type VerdictBody struct {
+	Accept bool `json:"accept"`
+	// Status is the HTTP status of a refusal, 400 to 599: 401 (the password is
+	// wrong; a charger may report that), 403, 404 (unknown), 503 (later). Another
+	// one, or none, is 403.
+	Status int `json:"status,omitempty"`
+	// Reason is for the gateway's log, and the text of the response.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Refusal is the HTTP status of a VERDICT that does not accept.
+func (v VerdictBody) Refusal() int {
+	if v.Status < 400 || v.Status > 599 {
+		return 403
+	}
+	return v.Status
+}
+
 // Status is the outcome in a RESULT.
 type Status string
 
@@ -67,12 +125,45 @@ const (
 	StatusFull        Status = "full"        // the charger does not read, its buffer is full
 	StatusRefused     Status = "refused"     // the order itself is at fault; see Detail
 	StatusUnsupported Status = "unsupported" // this version of the gateway cannot do it
+	StatusTimeout     Status = "timeout"     // of a CALL: no answer within its limit
 )
 
-// ResultBody is the payload of RESULT.
+// ResultBody is the payload of RESULT without the flag Answered.
 type ResultBody struct {
 	Status Status `json:"status"`
 	Detail string `json:"detail,omitempty"`
+	// Of a CALL: how long it took, and whether it was sent to the charger,
+	// which may have done what it asks for.
+	MS   int64 `json:"ms,omitempty"`
+	Sent bool  `json:"sent,omitempty"`
+}
+
+// GlobBody is the payload of TAP and WATCH.
+type GlobBody struct {
+	Glob string `json:"glob"` // over identities, in the syntax of path.Match; at most MaxGlob bytes
+}
+
+// MaxGlob is the longest glob, in bytes.
+const MaxGlob = 512
+
+// Events of a SEEN.
+const (
+	SeenBegin  = "begin"  // the list of held chargers begins, perhaps anew: forget what you have seen
+	SeenHeld   = "held"   // it holds this one
+	SeenEnd    = "end"    // it is complete; changes follow
+	SeenOpened = "opened" // a charger has connected
+	SeenClosed = "closed" // its connection has ended
+)
+
+// SeenBody is the payload of SEEN.
+type SeenBody struct {
+	Event string `json:"event"`
+	*OpenedBody
+	*ClosedBody
+	// Of a charger that is held: its owner's name, empty if it has none, and how
+	// many deliveries it has unacknowledged.
+	Processor string `json:"processor,omitempty"`
+	Queued    int    `json:"queued,omitempty"`
 }
 
 // RefusedBody is the payload of REFUSED.

@@ -18,6 +18,9 @@ const (
 	// MaxControl bounds the payload of a frame that carries JSON and not a
 	// charger's message, in bytes.
 	MaxControl = 64 << 10
+	// MaxPrefix is how much longer than a message the payload may be of a frame
+	// that carries one with something before it, in bytes.
+	MaxPrefix = 8
 )
 
 // Type says what a frame is. Types of the gateway have the high bit set.
@@ -29,10 +32,13 @@ const (
 	Ack     Type = 0x02 // ref: delivery; payload: empty, or the reply to the charger
 	Nack    Type = 0x03 // ref: delivery; payload: empty, or JSON NackBody
 	Send    Type = 0x04 // ref: token; payload: a message for the charger
-	Call    Type = 0x05 // ref: token; payload: an OCPP CALL
+	Call    Type = 0x05 // ref: token; payload: time limit, an OCPP CALL; see AppendCall
 	Close   Type = 0x06 // ref: token; payload: JSON CloseBody
-	Verdict Type = 0x07 // ref: token; payload: JSON; answers Authorize
+	Verdict Type = 0x07 // ref: token; payload: JSON VerdictBody; answers Authorize
 	Drain   Type = 0x08 // no ref, no payload
+	Tap     Type = 0x09 // ref: token; payload: JSON GlobBody; operators only
+	Watch   Type = 0x0a // ref: token; payload: JSON GlobBody
+	Stop    Type = 0x0b // ref: token of a Tap or Watch; no payload
 )
 
 // Frames the gateway sends.
@@ -41,10 +47,12 @@ const (
 	Opened    Type = 0x82 // ref: delivery; payload: JSON OpenedBody
 	Message   Type = 0x83 // ref: delivery; payload: the charger's message
 	Closed    Type = 0x84 // ref: delivery; payload: JSON ClosedBody
-	Result    Type = 0x85 // ref: token or delivery; payload: JSON ResultBody
-	Authorize Type = 0x86 // ref: token; payload: JSON
+	Result    Type = 0x85 // ref: token or delivery; payload: JSON ResultBody, or, flag Answered, see ParseAnswer
+	Authorize Type = 0x86 // ref: token; payload: JSON AuthorizeBody
 	Drained   Type = 0x87 // no ref, no payload
 	Refused   Type = 0x88 // payload: JSON RefusedBody; the link is closed after it
+	Tapped    Type = 0x89 // ref: token of a Tap; payload: see ParseTapped; without a key: how many were missed
+	Seen      Type = 0x8a // ref: token of a Watch; payload: JSON SeenBody
 )
 
 func (t Type) String() string {
@@ -57,8 +65,10 @@ func (t Type) String() string {
 var typeNames = map[Type]string{
 	Hello: "HELLO", Ack: "ACK", Nack: "NACK", Send: "SEND", Call: "CALL",
 	Close: "CLOSE", Verdict: "VERDICT", Drain: "DRAIN",
+	Tap: "TAP", Watch: "WATCH", Stop: "STOP",
 	Welcome: "WELCOME", Opened: "OPENED", Message: "MESSAGE", Closed: "CLOSED",
 	Result: "RESULT", Authorize: "AUTHORIZE", Drained: "DRAINED", Refused: "REFUSED",
+	Tapped: "TAPPED", Seen: "SEEN",
 }
 
 // Flags qualify a frame. A sender leaves the other bits zero.
@@ -72,8 +82,15 @@ const (
 	// ForDelivery marks a RESULT whose ref is a delivery and not a token: the
 	// reply that came with that delivery's ACK was not written.
 	ForDelivery
+	// Late marks a MESSAGE that is the answer to a CALL for which nobody waits
+	// any more.
+	Late
+	// Answered marks a RESULT that carries the charger's answer to a CALL.
+	Answered
+	// ToCharger marks a TAPPED message toward the charger; else it is its own.
+	ToCharger
 
-	allFlags = Binary | Redelivered | ForDelivery
+	allFlags = Binary | Redelivered | ForDelivery | Late | Answered | ToCharger
 )
 
 // Frame is one frame. Key and Payload alias the bytes they were parsed from.
@@ -141,7 +158,7 @@ func Parse(b []byte, maxPayload int) (f Frame, n int, err error) {
 		return Frame{}, 0, &SyntaxError{fmt.Sprintf("key of %d bytes is over the limit of %d", keyLen, MaxKey)}
 	case payloadLen > uint64(maxPayload):
 		return Frame{}, 0, &SyntaxError{fmt.Sprintf("payload of %d bytes is over the limit of %d", payloadLen, maxPayload)}
-	case Flags(b[5])&^allFlags != 0:
+	case Flags(b[5])&^allFlags != 0 && b[4] < 0x80: // the gateway may be newer
 		return Frame{}, 0, &SyntaxError{fmt.Sprintf("unknown flags 0x%02x", b[5])}
 	}
 	if uint64(len(b)) < lengthSize+rest {

@@ -14,13 +14,26 @@ import (
 // config is what an operator can set. options says how each is spelled.
 type config struct {
 	file       string
-	listen     []string
+	listen     []listener
+	listenTLS  []listener
 	processors string
 	pidFile    string
 	admin      string
+	adminGroup string
+	metrics    string
 	logFormat  string
 	logLevel   string
 	loops      int
+
+	tlsCerts          []string
+	tlsKeys           []string
+	tlsLegacy         bool
+	tlsClientCA       string
+	tlsClientAuth     string
+	tlsClientIdentity string
+	auth              string
+	authFile          string
+	authHex           bool
 
 	paths              []string
 	subprotocols       []string
@@ -50,6 +63,10 @@ type config struct {
 	ackTimeout    time.Duration
 	maxAttempts   int
 	maxLinks      int
+
+	callTimeout    time.Duration
+	maxCallTimeout time.Duration
+	callQueue      int
 }
 
 // option is one name that flags and the config file share.
@@ -60,13 +77,26 @@ type option struct {
 
 func options(c *config) []option {
 	return []option{
-		{"listen", "127.0.0.1:8887", "address:port for chargers over ws; may be given several times", addresses{&c.listen}},
+		{"listen", "127.0.0.1:8887", "address:port for chargers over ws, or none; may be given several times; ,auth=… behind it is for this one alone", listeners{to: &c.listen}},
+		{"listen-tls", "", "the same over wss; also ,client-auth=…", listeners{to: &c.listenTLS, tls: true}},
 		{"processors", "/run/holdfast/processors.sock", "path of the Unix socket for processors", text{&c.processors}},
 		{"admin-socket", besideProcessors, "path of the Unix socket for operators' commands (mode 0600)", text{&c.admin}},
+		{"admin-group", "", "group that may give operators' commands, too (mode 0660)", group{&c.adminGroup}},
+		{"admin", "", "address:port for /metrics, /healthz and /readyz over HTTP; there is no password, so keep it inside", address{&c.metrics}},
 		{"pid-file", "", "file to write the process id to", text{&c.pidFile}},
 		{"log-format", "text", "text or json", choice{&c.logFormat, []string{"text", "json"}}},
 		{"log-level", "info", "debug, info, warn or error", choice{&c.logLevel, []string{"debug", "info", "warn", "error"}}},
 		{"loops", "1", "event loops; a charger belongs to one of them, by its identity", number{&c.loops, 1, 64}},
+
+		{"tls-cert", "", "file of a certificate with its chain, PEM; several, such as ECDSA and RSA, are picked from by what the charger can; read again when it changes", files{&c.tlsCerts}},
+		{"tls-key", "", "file of the private key of the -tls-cert in the same place, PEM", files{&c.tlsKeys}},
+		{"tls-legacy", "false", "offer TLS_RSA suites with AES-GCM, too, which OCPP names: they have no forward secrecy", boolean{&c.tlsLegacy}},
+		{"tls-client-ca", "", "file of the authorities that sign chargers' certificates, PEM; read again when it changes", text{&c.tlsClientCA}},
+		{"tls-client-auth", "none", "certificates of chargers: none, optional or required", choice{&c.tlsClientAuth, clientAuths}},
+		{"tls-client-identity", "cn", "where a charger's certificate has its identity: cn (common name), san (an alternative name) or any of both", choice{&c.tlsClientIdentity, []string{"cn", "san", "any"}}},
+		{"auth", "none", "who says whether a charger's password is right: none, file or processor", choice{&c.auth, auths}},
+		{"auth-file", "", "file of identities and hashed passwords, made by holdfast passwd; read again when it changes", text{&c.authFile}},
+		{"auth-hex", "false", "a password and its spelling in hexadecimal are the same", boolean{&c.authHex}},
 
 		{"path", "/ocpp/", "prefix of the path that chargers connect to, followed by the identity; may be given several times", paths{&c.paths}},
 		{"subprotocols", "ocpp2.1,ocpp2.0.1,ocpp1.6", "subprotocols that chargers may choose from", list{&c.subprotocols}},
@@ -95,6 +125,10 @@ func options(c *config) []option {
 		{"ack-timeout", "60s", "a processor with a delivery unacknowledged for so long is hung; its link is closed", duration{&c.ackTimeout, 100 * time.Millisecond, 24 * time.Hour}},
 		{"max-attempts", "5", "a message that was first in line when so many processors died is poison", number{&c.maxAttempts, 1, 100}},
 		{"max-links", "256", "links of processors at the same time", number{&c.maxLinks, 1, 10_000}},
+
+		{"call-timeout", "30s", "for a charger to answer a CALL that names no time limit", duration{&c.callTimeout, 10 * time.Millisecond, 24 * time.Hour}},
+		{"max-call-timeout", "10m", "the longest time limit of a CALL; longer ones are lowered to it", duration{&c.maxCallTimeout, 10 * time.Millisecond, 24 * time.Hour}},
+		{"call-queue", "16", "CALLs to one charger at the same time: one that it is busy with, and those that wait", number{&c.callQueue, 1, 10_000}},
 	}
 }
 
@@ -184,6 +218,9 @@ func (c *config) contradictions(places map[string]string) (errs []error) {
 	if c.bufferBytes < c.queueBytes*c.loops {
 		fault("buffer-bytes", "queue-bytes", "buffer-bytes (%d) is less than queue-bytes for each of %d loops (%d)", c.bufferBytes, c.loops, c.queueBytes*c.loops)
 	}
+	if c.callTimeout > c.maxCallTimeout {
+		fault("call-timeout", "max-call-timeout", "call-timeout (%v) is longer than max-call-timeout (%v)", c.callTimeout, c.maxCallTimeout)
+	}
 	if c.defaultSubprotocol != "" && !slices.Contains(c.subprotocols, c.defaultSubprotocol) {
 		fault("default-subprotocol", "subprotocols", "default-subprotocol %q is not among subprotocols (%s)", c.defaultSubprotocol, strings.Join(c.subprotocols, ", "))
 	}
@@ -206,13 +243,18 @@ func (c *config) contradictions(places map[string]string) (errs []error) {
 		}
 		paths[path] = name
 	}
-	seen := map[string]bool{}
-	for _, a := range c.listen {
-		if seen[a] && !strings.HasSuffix(a, ":0") {
-			fault("listen", "listen", "listen %s is given twice", a)
+	seen := map[string]string{}
+	for _, l := range slices.Concat(c.listen, c.listenTLS) {
+		name := l.option()
+		if other := seen[l.address]; other != "" && !strings.HasSuffix(l.address, ":0") {
+			fault(name, other, "%s %s is given twice", name, l.address)
 		}
-		seen[a] = true
+		seen[l.address] = name
 	}
+	if other := seen[c.metrics]; other != "" && !strings.HasSuffix(c.metrics, ":0") {
+		fault("admin", other, "admin and %s are the same address %s", other, c.metrics)
+	}
+	c.admission(fault)
 	return errs
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/conn"
+	"holdfast/conn/record"
 	"holdfast/relay"
 
 	"golang.org/x/sys/unix"
@@ -36,10 +37,18 @@ type door struct {
 	keepAlive   time.Duration
 	tidy        *tidy
 	gate        *gate
+	tally       *tally
+
+	timeout        time.Duration // of a whole handshake
+	adminSocket    string
+	clientIdentity string
+	certificates   *certificates // nil: no TLS listeners
+	passwords      *passwords    // nil: none
 }
 
-func newDoor(c *config, worlds []*world, g *gate, log *slog.Logger) *door {
-	d := &door{
+// newDoor reads the files that the listeners need.
+func newDoor(c *config, worlds []*world, g *gate, n *tally, log *slog.Logger) (d *door, err error) {
+	d = &door{
 		worlds:      worlds,
 		log:         log,
 		held:        worlds[0].held,
@@ -50,6 +59,11 @@ func newDoor(c *config, worlds []*world, g *gate, log *slog.Logger) *door {
 		keepAlive:   -1, // the pings do that
 		tidy:        newTidy(),
 		gate:        g,
+		tally:       n,
+
+		timeout:        c.handshakeTimeout,
+		adminSocket:    c.admin,
+		clientIdentity: c.tlsClientIdentity,
 	}
 	if c.pingInterval == 0 {
 		d.keepAlive = time.Minute
@@ -60,9 +74,50 @@ func newDoor(c *config, worlds []*world, g *gate, log *slog.Logger) *door {
 		DefaultSubprotocol: c.defaultSubprotocol,
 		Lenient:            c.lenient,
 		Compression:        c.compression,
-		Timeout:            c.handshakeTimeout,
 	}
-	return d
+	if d.certificates, d.passwords, err = c.readFiles(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// readFiles reads what the listeners need of files; nil for what they do not.
+func (c *config) readFiles() (certs *certificates, words *passwords, err error) {
+	if len(c.listenTLS) > 0 {
+		if certs, err = newCertificates(c); err != nil {
+			return nil, nil, err
+		}
+	}
+	if c.authFile != "" {
+		if words, err = newPasswords(c.authFile, c.authHex); err != nil {
+			return nil, nil, err
+		}
+	}
+	return certs, words, nil
+}
+
+// checkFiles reports what is wrong with the files that the configuration names.
+func checkFiles(c *config) []error {
+	certs, _, err := c.readFiles()
+	if err != nil {
+		return []error{err}
+	}
+	if certs == nil {
+		return nil
+	}
+	return certs.expired(time.Now())
+}
+
+// watch notices changes of those files.
+func (d *door) watch() {
+	if c := d.certificates; c != nil {
+		c.warnExpired(d.log)
+		c.watch(d.log)
+		go c.tickets.run()
+	}
+	if d.passwords != nil {
+		d.passwords.watch(d.log)
+	}
 }
 
 func (d *door) listen(network, address string) (net.Listener, error) {
@@ -76,7 +131,7 @@ func (d *door) listen(network, address string) (net.Listener, error) {
 
 // run accepts from l until it is closed. While all slots are taken, chargers
 // wait in the backlog.
-func (d *door) run(l net.Listener) {
+func (d *door) run(l net.Listener, how listener) {
 	for {
 		d.slots <- struct{}{}
 		nc, err := l.Accept()
@@ -98,38 +153,34 @@ func (d *door) run(l net.Listener) {
 				<-d.slots
 				d.gate.leave()
 			}()
-			d.letIn(nc)
+			d.letIn(nc, how)
 		}()
 	}
 }
 
-func (d *door) letIn(nc net.Conn) {
-	remote := nc.RemoteAddr().String()
-	h, admitted := d.handshake, false
-	h.Admit = func() *conn.Refusal {
-		refusal := d.admit()
-		admitted = refusal == nil
-		return refusal
-	}
-	defer func() {
-		if admitted {
-			d.entering.Add(-1)
-		}
-	}()
-	s, early, err := h.Serve(nc)
+// letIn does the handshake of a charger, TLS and WebSocket with one deadline,
+// and passes the connection to its loop.
+func (d *door) letIn(nc net.Conn, how listener) {
+	began := time.Now()
+	a := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: began.Add(d.timeout)}
+	held, s, early, err := d.shakeHands(nc, &a)
 	if err != nil {
 		_ = nc.Close()
 		var refusal *conn.Refusal
 		if errors.As(err, &refusal) {
-			d.log.Info("refused", "charger", refusal.Identity, "remote", remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
+			d.tally.handshake("refused", refusal.Status, 0)
+			d.log.Info("refused", "charger", refusal.Identity, "remote", a.remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
 		} else {
-			d.log.Info("handshake failed", "remote", remote, "reason", err.Error())
+			d.tally.handshake("failed", 0, 0)
+			d.log.Info("handshake failed", "remote", a.remote, "reason", err.Error())
 		}
 		return
 	}
-	fd, err := conn.Take(nc)
+	defer d.entering.Add(-1)
+	d.tally.handshake("opened", http.StatusSwitchingProtocols, time.Since(began))
+	fd, err := conn.Take(held)
 	if err != nil {
-		d.log.Error("connection lost", "charger", s.Identity, "remote", remote, "err", err)
+		d.log.Error("connection lost", "charger", s.Identity, "remote", a.remote, "err", err)
 		return
 	}
 	if d.userTimeout > 0 {
@@ -142,16 +193,85 @@ func (d *door) letIn(nc net.Conn) {
 	w.loop.Post(func() { w.open(fd, s, early) })
 }
 
+// shakeHands returns the connection, its state and what the charger sent early.
+// Without an error the charger counts as entering.
+func (d *door) shakeHands(nc net.Conn, a *applicant) (held net.Conn, s conn.State, early []byte, err error) {
+	if err := nc.SetDeadline(a.deadline); err != nil {
+		return nil, s, nil, fmt.Errorf("handshake: %w", err)
+	}
+	var tc *record.Conn
+	talk := nc
+	if a.listener.tls {
+		if tc, err = d.shakeTLS(nc, a); err != nil {
+			return nil, s, nil, err
+		}
+		talk = tc
+	}
+	h, admitted := d.handshake, false
+	h.Admit = func(identity string) *conn.Refusal {
+		refusal := d.admit(identity)
+		admitted = refusal == nil
+		return refusal
+	}
+	h.Authorize = func(r conn.Request) *conn.Refusal { return d.authorize(*a, r) }
+	s, early, err = h.Serve(talk)
+	if err == nil && tc != nil {
+		var more []byte
+		if nc, s.TLS, more, err = tc.Detach(); err != nil {
+			err = fmt.Errorf("handshake: %w", err)
+		}
+		early = append(early[:len(early):len(early)], more...)
+		s.Certificate = a.certificate
+	}
+	if err != nil && admitted {
+		d.entering.Add(-1)
+	}
+	return nc, s, early, err
+}
+
+// shakeTLS does the TLS handshake.
+func (d *door) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
+	tc, state, err := record.Server(nc, d.certificates.config(a.listener.clientAuth))
+	switch {
+	case errors.Is(err, record.ErrHTTP):
+		refusal := &conn.Refusal{Status: http.StatusBadRequest, Why: "plain HTTP on a port for wss: the address begins with wss://"}
+		conn.Refuse(nc, refusal)
+		return nil, refusal
+	case err != nil:
+		return nil, err
+	}
+	a.tls, a.certificate = &state, certificateOf(state)
+	return tc, nil
+}
+
 // admit refuses chargers at the limits; one that is let in counts as entering.
-func (d *door) admit() *conn.Refusal {
+// A charger that is held already only takes its own place: after a power cut
+// all come back before their dead connections are noticed.
+func (d *door) admit(identity string) *conn.Refusal {
 	if !d.rate.allow(time.Now()) {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Why: "too many handshakes per second", RetryAfter: 5}
 	}
-	if int(d.entering.Add(1)+d.held.Load()) > d.max {
+	if int(d.entering.Add(1)+d.held.Load()) > d.max && !d.holds(identity) {
 		d.entering.Add(-1)
 		return &conn.Refusal{Status: http.StatusServiceUnavailable, Why: "all connections are taken", RetryAfter: 60}
 	}
 	return nil
+}
+
+// holds asks the loop whether the charger is connected.
+func (d *door) holds(identity string) bool {
+	w := d.worlds[relay.LoopOf(identity, len(d.worlds))]
+	answer := make(chan bool, 1)
+	w.loop.Post(func() {
+		_, held := w.relay.Connected(identity)
+		answer <- held
+	})
+	select {
+	case held := <-answer:
+		return held
+	case <-time.After(d.timeout):
+		return false
+	}
 }
 
 func closeFd(fd int) error {

@@ -18,9 +18,9 @@ type link struct {
 
 // join takes over the socket of a processor whose HELLO is done. rest are
 // bytes that came behind it.
-func (w *world) join(fd int, hello unixipc.HelloBody, peer peer, rest []byte) {
+func (w *world) join(fd int, hello unixipc.HelloBody, peer peer, operator bool, rest []byte) {
 	if w.late != nil {
-		w.late.join(w, fd, hello, peer, rest)
+		w.late.join(w, fd, hello, peer, operator, rest)
 		return
 	}
 	w.relay.SetNow(w.loop.Now())
@@ -32,10 +32,13 @@ func (w *world) join(fd int, hello unixipc.HelloBody, peer peer, rest []byte) {
 		w.joined.Add(-1)
 		return
 	}
-	l.relay = w.relay.Join(hello)
+	l.relay = w.relay.Join(hello, operator)
 	w.links[l.relay] = l
+	if !operator {
+		w.counters.joined++
+	}
 	w.log.Info("processor joined", "processor", hello.Name, "link", l.relay.ID(), "loop", w.index,
-		"pid", peer.pid, "uid", peer.uid, "chargers", l.relay.Chargers())
+		"pid", peer.pid, "uid", peer.uid, "operator", operator, "chargers", l.relay.Chargers())
 	if len(rest) > 0 {
 		w.relay.Receive(l.relay, rest)
 	}
@@ -112,6 +115,13 @@ func (l *link) close(why string) {
 	l.source = nil
 	delete(w.links, l.relay)
 	w.joined.Add(-1)
+	switch {
+	case l.relay.Operator():
+	case l.relay.Redelivered() == 0:
+		w.counters.left++
+	default:
+		w.counters.leftUnclean++
+	}
 	w.log.Info("processor left", "processor", l.relay.Name(), "link", l.relay.ID(), "loop", w.index,
 		"reason", why, "redelivered", l.relay.Redelivered())
 }

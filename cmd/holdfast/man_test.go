@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write the man pages anew (make man)")
 // table of options, around texts that are written by hand.
 func TestManPages(t *testing.T) {
 	for _, page := range []struct{ name, made string }{
-		{"holdfast.1", manUsage()},
+		{"holdfast.1", manCommands()},
 		{"holdfast.conf.5", manOptions()},
 	} {
 		path := filepath.Join("../../deploy/man", page.name)
@@ -44,10 +44,26 @@ func TestManPages(t *testing.T) {
 	}
 }
 
-// manUsage is the list of commands.
-func manUsage() string {
-	_, commands, _ := strings.Cut(usage, "usage:\n")
-	return ".nf\n" + roff(strings.TrimRight(commands, "\n")) + "\n.fi\n"
+// manCommands has a paragraph for each command, and the exit codes.
+func manCommands() string {
+	var b strings.Builder
+	for _, c := range commands() {
+		fmt.Fprintf(&b, ".TP\n.B %s\n%s.\n", roff(c.usage()), roff(upper(c.help)))
+		if c.more != "" {
+			fmt.Fprintf(&b, "%s", roff(c.more))
+		}
+		if c.options == nil || c.name == "serve" || c.name == "check" {
+			continue
+		}
+		for _, o := range c.options(&invocation{command: &c}) {
+			fmt.Fprintf(&b, ".br\n.B %s\n%s.\n", roff("-"+o.name), roff(o.help))
+		}
+	}
+	b.WriteString(".SH EXIT STATUS\n")
+	for _, e := range exitCodes {
+		fmt.Fprintf(&b, ".TP\n.B %d\n%s.\n", e.code, roff(upper(e.text)))
+	}
+	return b.String()
 }
 
 // manOptions has a paragraph for each option.

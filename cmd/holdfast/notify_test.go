@@ -116,7 +116,7 @@ func TestWatchdog(t *testing.T) {
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	worlds, err := newWorlds(c, newLogger(c, os.Stderr))
+	worlds, err := newWorlds(c, newLogger(c, newLogWriter(os.Stderr)))
 	if err != nil {
 		t.Fatal(err)
 	}

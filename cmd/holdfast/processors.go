@@ -22,7 +22,7 @@ import (
 const helloTimeout = 10 * time.Second
 
 // peer is who is at the other end of a Unix socket, by SO_PEERCRED.
-type peer struct{ pid, uid int }
+type peer struct{ pid, uid, gid int }
 
 // listenUnix listens at path with the rights that mask leaves. A socket that a live process
 // listens on is left alone; a stale one is replaced.
@@ -54,17 +54,21 @@ func listenUnix(path string, mask int) (*net.UnixListener, error) {
 }
 
 func peerOf(c *net.UnixConn) peer {
-	p := peer{-1, -1}
+	p := peer{-1, -1, -1}
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return p
 	}
-	_ = raw.Control(func(fd uintptr) {
-		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			p = peer{int(cred.Pid), int(cred.Uid)}
-		}
-	})
+	_ = raw.Control(func(fd uintptr) { p = peerOfFD(int(fd)) })
 	return p
+}
+
+func peerOfFD(fd int) peer {
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return peer{-1, -1, -1}
+	}
+	return peer{int(cred.Pid), int(cred.Uid), int(cred.Gid)}
 }
 
 // reception welcomes processors: it reads their HELLO and passes them to the
@@ -77,6 +81,7 @@ type reception struct {
 	maxMessage int
 	joined     *atomic.Int64
 	gate       *gate
+	tally      *tally
 }
 
 // run accepts until the listener is closed.
@@ -94,22 +99,28 @@ func (r *reception) run() {
 			}
 			continue
 		}
-		r.gate.enter()
-		go func() {
-			defer r.gate.leave()
-			r.welcome(c)
-		}()
+		r.receive(c, nil, false)
 	}
 }
 
+// receive welcomes a connection that was accepted, here or elsewhere; early are
+// bytes that were read from it. An operator is one by where it came in.
+func (r *reception) receive(c *net.UnixConn, early []byte, operator bool) {
+	r.gate.enter()
+	go func() {
+		defer r.gate.leave()
+		r.welcome(c, early, operator)
+	}()
+}
+
 // welcome reads a HELLO from c, and hands c over or refuses it.
-func (r *reception) welcome(c *net.UnixConn) {
+func (r *reception) welcome(c *net.UnixConn, early []byte, operator bool) {
 	who := peerOf(c)
 	if n := r.joined.Add(1); int(n) > r.maxLinks {
 		r.refuse(c, who, fmt.Errorf("there are %d links already (-max-links)", r.maxLinks), true)
 		return
 	}
-	hello, rest, err := readHello(c, r.worlds[0].relay)
+	hello, rest, err := readHello(c, early, r.worlds[0].relay)
 	if err != nil {
 		r.refuse(c, who, err, false)
 		return
@@ -121,20 +132,22 @@ func (r *reception) welcome(c *net.UnixConn) {
 		return
 	}
 	w := r.worlds[hello.Loop]
-	w.loop.Post(func() { w.join(fd, hello, who, rest) })
+	w.loop.Post(func() { w.join(fd, hello, who, operator, rest) })
 }
 
-// readHello reads the first frame of a processor; rest came with it.
-func readHello(c *net.UnixConn, check *relay.Relay) (h unixipc.HelloBody, rest []byte, err error) {
+// readHello reads the first frame of a processor, from early on; rest came with it.
+func readHello(c *net.UnixConn, early []byte, check *relay.Relay) (h unixipc.HelloBody, rest []byte, err error) {
 	if err := c.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
 		return h, nil, err
 	}
-	buf := make([]byte, 0, 4096)
-	for {
-		n, err := c.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if err != nil {
-			return h, nil, fmt.Errorf("no HELLO: %w", err)
+	buf := append(make([]byte, 0, max(4096, 2*len(early))), early...)
+	for first := true; ; first = false {
+		if !first || len(early) == 0 {
+			n, err := c.Read(buf[len(buf):cap(buf)])
+			buf = buf[:len(buf)+n]
+			if err != nil {
+				return h, nil, fmt.Errorf("no HELLO: %w", err)
+			}
 		}
 		f, used, err := unixipc.Parse(buf, unixipc.MaxControl)
 		switch {
@@ -160,6 +173,7 @@ func readHello(c *net.UnixConn, check *relay.Relay) (h unixipc.HelloBody, rest [
 
 func (r *reception) refuse(c *net.UnixConn, who peer, why error, retry bool) {
 	r.joined.Add(-1)
+	r.tally.linkRefused()
 	r.log.Warn("processor refused", "pid", who.pid, "uid", who.uid, "reason", why.Error())
 	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: []int{unixipc.Version}, Retry: retry})
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))

@@ -19,6 +19,8 @@ import (
 	"holdfast/unixipc"
 	"holdfast/unixipc/handoff"
 
+	"github.com/cloudflare/tableflip"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -55,6 +57,7 @@ type upgrade struct {
 	dead   error      // why the child is dead, once that is known
 	killed bool       // by this process
 	frozen bool
+	froze  time.Time
 	thaw   chan bool // true: go on; false: it is all handed over
 	pause  time.Duration
 }
@@ -76,7 +79,17 @@ func (g *gateway) upgrade(tell func(progress)) error {
 	if err == nil || errors.Is(err, errGone) {
 		return err
 	}
-	return u.rollBack(err)
+	why := u.rollBack(err)
+	last := upgradeReport{
+		At: u.began, Outcome: outcomeRolledBack, Reason: why.Error(),
+		TookSeconds: time.Since(u.began).Seconds(), Connections: g.worlds[0].held.Load(),
+	}
+	pause := time.Duration(0)
+	if u.frozen {
+		pause = time.Since(u.froze)
+	}
+	g.tally.upgraded(last, pause)
+	return why
 }
 
 func (u *upgrade) run() error {
@@ -94,6 +107,8 @@ func (u *upgrade) run() error {
 		return err
 	}
 	held := u.g.worlds[0].held.Load()
+	started := time.Now()
+	u.g.tally.phase("start", started.Sub(u.began))
 	u.tell(progress{Phase: "started", Text: fmt.Sprintf("the new process (%s) has started", hello.Program)})
 	note, _ := json.Marshal(beginNote{Loops: len(u.g.worlds), Connections: held, PID: os.Getpid()})
 	if err := u.old.Begin(handoff.Begin{Program: u.g.version, Version: version, Note: note}); err != nil {
@@ -103,16 +118,17 @@ func (u *upgrade) run() error {
 		return err
 	}
 	u.old.SetLimit(u.g.cfg.freezeTimeout)
-	froze := time.Now()
+	u.froze = time.Now()
+	u.g.tally.phase("precopy", u.froze.Sub(started))
 	if err := u.freeze(); err != nil {
 		return err
 	}
-	if err := u.final(froze); err != nil {
+	if err := u.final(); err != nil {
 		return err
 	}
 	u.tell(progress{Phase: "prepared"})
 	err = u.old.Commit()
-	u.pause = time.Since(froze)
+	u.pause = time.Since(u.froze)
 	if err != nil {
 		return u.inDoubt(err)
 	}
@@ -138,7 +154,7 @@ func (u *upgrade) spawn() error {
 	}
 	result := make(chan error, 1)
 	go func() {
-		err := u.g.flip.Upgrade()
+		err := startChild(u.g.flip)
 		result <- err
 		if err != nil {
 			// This process holds a duplicate of the child's end, so its death
@@ -148,6 +164,19 @@ func (u *upgrade) spawn() error {
 	}()
 	u.child = result
 	return nil
+}
+
+// startChild starts the child and returns when it is ready or has ended. The
+// goroutine inside tableflip that refuses an upgrade while the parent lives learns
+// of the parent's end a moment after WaitForParent, on which awaitParent relies.
+func startChild(flip *tableflip.Upgrader) error {
+	for tries := 0; ; tries++ {
+		err := flip.Upgrade()
+		if err == nil || err.Error() != "parent hasn't exited" || tries == 1000 {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // precopy sends the links and the connections while the loops go on, and then,
@@ -278,7 +307,7 @@ func (u *upgrade) freeze() error {
 }
 
 // final sends what changed, and has the new process verify everything.
-func (u *upgrade) final(froze time.Time) error {
+func (u *upgrade) final() error {
 	for _, w := range u.g.worlds {
 		c, err := w.exportChanges(&u.ids, true)
 		if err != nil {
@@ -288,7 +317,13 @@ func (u *upgrade) final(froze time.Time) error {
 			return err
 		}
 	}
-	if err := u.old.Put(frozenItem(froze, &u.ids)); err != nil {
+	if c := u.g.door.certificates; c != nil {
+		keys := appendItem(nil, itemTickets, 0, c.tickets.append(nil), nil)
+		if err := u.old.Put(handoff.Item{ID: uint64(u.ids.Add(1)), FD: -1, State: keys}); err != nil {
+			return err
+		}
+	}
+	if err := u.old.Put(frozenItem(u.froze, u.g.exportCounters(), &u.ids)); err != nil {
 		return err
 	}
 	return u.old.Seal()
@@ -406,6 +441,7 @@ func (u *upgrade) committed() error {
 	u.old.SetLimit(g.cfg.upgradeTimeout)
 	for _, w := range g.worlds {
 		w.late = &handOverLate{old: u.old, ids: &u.ids}
+		w.relay.MoveQuestions()
 	}
 	deadline := time.Now().Add(g.cfg.handshakeTimeout + helloTimeout)
 	for quiet := false; !quiet && time.Now().Before(deadline); {
@@ -424,6 +460,10 @@ func (u *upgrade) committed() error {
 	if err := g.watch.barrier(barrierTime); err != nil {
 		g.log.Warn("the service manager did not hear which process serves now", "err", err)
 	}
+	alarm := time.AfterFunc(g.cfg.upgradeTimeout, func() {
+		g.log.Error("the new process has taken over, but does not serve: only it can; look at it, or restart the service", "pids", children())
+	})
+	defer alarm.Stop()
 	if u.await(); u.dead != nil {
 		return fmt.Errorf("%w: %w", errGone, u.dead)
 	}

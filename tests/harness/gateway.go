@@ -17,7 +17,9 @@ import (
 // Gateway is a running `holdfast serve`.
 type Gateway struct {
 	*Process
-	Addr       string // of its listener, host:port
+	Addr       string // of its listener for ws, host:port
+	AddrTLS    string // of its listener for wss
+	TLS        *TLS   // nil: it has none
 	Processors string // path of its socket for processors
 	PidFile    string
 
@@ -25,8 +27,8 @@ type Gateway struct {
 	mark   string // in the environment of this gateway, and of what it upgrades itself to
 }
 
-// StartGateway starts a gateway with its files in dir, on a free port, and waits
-// until it listens. args are appended to its command line.
+// StartGateway starts a gateway with its files in dir, on two free ports, for ws and
+// for wss, and waits until it listens. args are appended to its command line.
 func StartGateway(ctx context.Context, binary, dir string, args ...string) (*Gateway, error) {
 	return StartGatewayEnv(ctx, nil, binary, dir, args...)
 }
@@ -34,15 +36,44 @@ func StartGateway(ctx context.Context, binary, dir string, args ...string) (*Gat
 // StartGatewayEnv is StartGateway with more in the environment.
 func StartGatewayEnv(ctx context.Context, env []string, binary, dir string, args ...string) (*Gateway, error) {
 	g := gatewayIn(dir)
-	return g, g.start(ctx, env, binary, append([]string{
-		"serve", "-listen", "127.0.0.1:0", "-processors", g.Processors, "-pid-file", g.PidFile, "-log-format", "json",
-	}, args...)...)
+	if err := g.withTLS(); err != nil {
+		return nil, err
+	}
+	return g, g.startArgs(ctx, env, binary, args)
+}
+
+// StartPlainGateway is StartGatewayEnv without wss, for binaries that have none.
+func StartPlainGateway(ctx context.Context, env []string, binary, dir string, args ...string) (*Gateway, error) {
+	g := gatewayIn(dir)
+	return g, g.startArgs(ctx, env, binary, args)
+}
+
+func (g *Gateway) startArgs(ctx context.Context, env []string, binary string, args []string) error {
+	return g.start(ctx, env, binary, append(append([]string{"serve"}, flagsOf(g.lines(), args)...), args...)...)
+}
+
+// withTLS gives the gateway what it needs for wss.
+func (g *Gateway) withTLS() (err error) {
+	g.TLS, err = writeTLS(filepath.Dir(g.config))
+	return err
+}
+
+// lines are the settings that every gateway needs.
+func (g *Gateway) lines() []string {
+	lines := []string{"listen 127.0.0.1:0", "processors " + g.Processors, "pid-file " + g.PidFile, "log-format json"}
+	if g.TLS != nil {
+		lines = append(lines, g.TLS.lines()...)
+	}
+	return lines
 }
 
 // StartGatewayConfig is StartGatewayEnv with nothing on the command line but the
 // path of a config file, which is written first: Configure changes it.
 func StartGatewayConfig(ctx context.Context, env []string, binary, dir string, lines ...string) (*Gateway, error) {
 	g := gatewayIn(dir)
+	if err := g.withTLS(); err != nil {
+		return nil, err
+	}
 	if err := g.Configure(lines...); err != nil {
 		return nil, err
 	}
@@ -61,9 +92,10 @@ func gatewayIn(dir string) *Gateway {
 // Configure writes the config file for the next upgrade. Lines for the sockets
 // are added unless there are others of their name.
 func (g *Gateway) Configure(lines ...string) error {
-	for _, line := range []string{"listen 127.0.0.1:0", "processors " + g.Processors, "pid-file " + g.PidFile, "log-format json"} {
+	given := lines
+	for _, line := range g.lines() {
 		name, _, _ := strings.Cut(line, " ")
-		if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+" ") }) {
+		if !slices.ContainsFunc(given, func(l string) bool { return strings.HasPrefix(l, name+" ") }) {
 			lines = append(lines, line)
 		}
 	}
@@ -79,16 +111,30 @@ func (g *Gateway) start(ctx context.Context, env []string, binary string, args .
 		return err
 	}
 	g.Process = p
-	line, err := p.WaitLog(ctx, "listening", func(l Line) bool { return l.Msg() == "listening" && l.String("addr") != "" })
+	if g.Addr, err = p.listening(ctx, false); err == nil && g.TLS != nil {
+		g.AddrTLS, err = p.listening(ctx, true)
+	}
 	if err != nil {
 		return errors.Join(err, p.Kill())
 	}
-	g.Addr = line.String("addr")
 	// It follows a moment later.
 	return wait(ctx, "the pid file", func() bool {
 		_, err := g.CurrentPid()
 		return err == nil
 	})
+}
+
+// listening waits until a listener is ready, and returns its address.
+func (p *Process) listening(ctx context.Context, overTLS bool) (addr string, err error) {
+	what := "listening"
+	if overTLS {
+		what = "listening for wss"
+	}
+	line, err := p.WaitLog(ctx, what, func(l Line) bool {
+		is, _ := l.Fields["tls"].(bool)
+		return l.Msg() == "listening" && l.String("addr") != "" && is == overTLS
+	})
+	return line.String("addr"), err
 }
 
 // URL for chargers, without the identity.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"holdfast/tests/sim"
+	"holdfast/tests/suites"
 )
 
 // Load is a simulation during a test.
@@ -15,11 +16,15 @@ type Load struct {
 	end context.CancelFunc
 }
 
-// Load connects chargers to the gateway, all of which send in an open loop until
-// Finish. It returns when all are connected.
+// Load connects chargers to the gateway, half of them over ws and half over wss with
+// each suite in turn, all of which send in an open loop until Finish. It returns when
+// all are connected.
 func (w *World) Load(chargers int, rate float64, adjust ...func(*sim.Config)) *Load {
 	w.t.Helper()
-	config := sim.Config{URLs: []string{w.URL()}, Chargers: chargers, Rate: rate, Deadline: Deadline}
+	config := sim.Config{URLs: w.URLs(), Chargers: chargers, Rate: rate, Deadline: Deadline}
+	if w.TLS != nil {
+		config.TLS, config.Suites = w.TLS.Client(), suites.All
+	}
 	for _, a := range adjust {
 		a(&config)
 	}

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -62,6 +63,21 @@ func (g *Log) Tail(n int) string {
 	lines = lines[max(0, len(lines)-n):]
 	var b strings.Builder
 	for _, l := range lines {
+		b.WriteString(l.Text)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// From returns n lines from the first one that contains the text.
+func (g *Log) From(text string, n int) string {
+	lines := g.Lines()
+	i := slices.IndexFunc(lines, func(l Line) bool { return strings.Contains(l.Text, text) })
+	if i < 0 {
+		return ""
+	}
+	var b strings.Builder
+	for _, l := range lines[i:min(len(lines), i+n)] {
 		b.WriteString(l.Text)
 		b.WriteByte('\n')
 	}

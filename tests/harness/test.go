@@ -38,6 +38,14 @@ func NewOf(t testing.TB, binary string, env []string, args ...string) *World {
 	return w.run(g, err)
 }
 
+// NewPlain is NewOf without wss, for binaries that have none.
+func NewPlain(t testing.TB, binary string, env []string, args ...string) *World {
+	t.Helper()
+	w := &World{t: t, dir: t.TempDir()}
+	g, err := StartPlainGateway(soon(t), env, binary, w.dir, args...)
+	return w.run(g, err)
+}
+
 // NewConfigured is NewOf with a config file of these lines; see Configure.
 func NewConfigured(t testing.TB, binary string, env []string, lines ...string) *World {
 	t.Helper()
@@ -128,9 +136,9 @@ func (w *World) Logged(p *Process, text string) Line {
 
 // inspect looks for what no process may log, and shows the log of a failed test.
 func (w *World) inspect(p *Process) {
-	for _, bad := range []string{"DATA RACE", "panic:", "fatal error:"} {
+	for _, bad := range []string{"DATA RACE", "panic:", "fatal error:", "SIGSEGV:", "SIGBUS:", "SIGABRT:"} {
 		if p.Log.Contains(bad) {
-			w.t.Errorf("%s logged %q", p.Name, bad)
+			w.t.Errorf("%s logged %q:\n%s", p.Name, bad, p.Log.From(bad, tailLines))
 		}
 	}
 	if w.t.Failed() {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"holdfast/tests/suites"
 )
 
 // Config says what to simulate. The zero value of every field but URLs is usable.
@@ -45,6 +47,9 @@ type Config struct {
 	Sources int
 	// TLS configures wss; nil: the defaults of crypto/tls.
 	TLS *tls.Config
+	// Suites of wss; chargers at the same URL take them in turn; nil: what
+	// crypto/tls chooses.
+	Suites []suites.Suite
 	// Progress receives a line of counters each ProgressEvery (0: 5 s); nil: none.
 	Progress      io.Writer
 	ProgressEvery time.Duration
@@ -125,6 +130,10 @@ func onLoopback(u *url.URL) bool {
 func (c Config) endpoint(charger int) string {
 	base := c.URLs[charger%len(c.URLs)]
 	return strings.TrimSuffix(base, "/") + "/" + url.PathEscape(c.identity(charger))
+}
+
+func (c Config) suite(charger int) suites.Suite {
+	return c.Suites[charger/len(c.URLs)%len(c.Suites)]
 }
 
 func (c Config) identity(charger int) string {

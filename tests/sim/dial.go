@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/gobwas/ws"
@@ -35,7 +36,18 @@ func (s *Sim) dial(ctx context.Context, charger int, subprotocol string) (net.Co
 	if dialer.TLSConfig == nil {
 		dialer.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	conn, early, handshake, err := dialer.Dial(ctx, s.config.endpoint(charger))
+	endpoint := s.config.endpoint(charger)
+	if rest, ok := strings.CutPrefix(endpoint, "wss:"); ok && len(s.config.Suites) > 0 {
+		endpoint = "ws:" + rest
+		dialer.NetDial = func(ctx context.Context, proto, addr string) (net.Conn, error) {
+			nc, err := network.DialContext(ctx, proto, addr)
+			if err != nil {
+				return nil, err
+			}
+			return s.config.suite(charger).Dial(ctx, nc, addr, dialer.TLSConfig)
+		}
+	}
+	conn, early, handshake, err := dialer.Dial(ctx, endpoint)
 	if err != nil {
 		return nil, nil, err
 	}

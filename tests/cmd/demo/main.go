@@ -1,5 +1,5 @@
 // Demo shows what Holdfast is for: it starts a gateway, two processors and 2,000
-// chargers, kills and replaces processors under load, and ends with a table of
+// chargers, half of them over wss, kills and replaces processors under load, and ends with a table of
 // what the chargers noticed. It exits with 1 if that is more than nothing.
 //
 //	demo -holdfast bin/holdfast -processor bin/processor
@@ -22,7 +22,7 @@ func main() {
 	var (
 		holdfast  = flag.String("holdfast", "bin/holdfast", "path of the gateway's binary")
 		processor = flag.String("processor", "bin/processor", "path of the processor's binary")
-		chargers  = flag.Int("n", 2000, "chargers, half OCPP 1.6 and half 2.0.1")
+		chargers  = flag.Int("n", 2000, "chargers, half over ws and half over wss, half OCPP 1.6 and half 2.0.1")
 		rate      = flag.Float64("rate", 2000, "messages of all chargers together, per second")
 		quiet     = flag.Bool("q", false, "no progress lines")
 	)

@@ -10,6 +10,7 @@ import (
 
 	"holdfast/tests/harness"
 	"holdfast/tests/sim"
+	"holdfast/tests/suites"
 )
 
 // stage is the running system.
@@ -46,7 +47,7 @@ func (s *stage) perform(ctx context.Context) (err error) {
 	if s.gateway, err = harness.StartGateway(ctx, s.holdfast, dir, "-config", s.config); err != nil {
 		return err
 	}
-	s.say("gateway: process %d on %s", s.gateway.Pid(), s.gateway.Addr)
+	s.say("gateway: process %d on %s for ws and %s for wss", s.gateway.Pid(), s.gateway.Addr, s.gateway.AddrTLS)
 	if s.a, err = s.join(ctx, "A"); err != nil {
 		return err
 	}
@@ -74,13 +75,15 @@ func (s *stage) simulate(ctx context.Context) (sim.Report, error) {
 	load, stop := context.WithCancel(ctx)
 	defer stop()
 	config := sim.Config{
-		URLs: []string{s.gateway.URL()}, Chargers: s.chargers, Rate: s.rate, Prefix: "DEMO-",
+		URLs: s.gateway.URLs(), Chargers: s.chargers, Rate: s.rate, Prefix: "DEMO-",
 		Subprotocols: []string{"ocpp1.6", "ocpp2.0.1"}, ProgressEvery: 2 * time.Second,
+		TLS: s.gateway.TLS.Client(), Suites: suites.All,
 	}
 	if !s.quiet {
 		config.Progress = os.Stdout
 	}
-	s.say("%d chargers connect, half OCPP 1.6 and half 2.0.1, and send %.0f messages a second", s.chargers, s.rate)
+	s.say("%d chargers connect, half over ws and half over wss (TLS 1.2 and 1.3, %d suites), half OCPP 1.6 and half 2.0.1, and send %.0f messages a second",
+		s.chargers, len(suites.All), s.rate)
 	simulation, err := sim.Start(load, config)
 	if err != nil {
 		return sim.Report{}, err

@@ -15,6 +15,7 @@ import (
 	"holdfast/tests/harness"
 	"holdfast/tests/ledger"
 	"holdfast/tests/sim"
+	"holdfast/tests/suites"
 )
 
 // Config says how much of it.
@@ -81,7 +82,10 @@ func Run(ctx context.Context, c Config) (res Result, err error) {
 
 	load, stop := context.WithCancel(ctx)
 	defer stop()
-	s, err := sim.Start(load, sim.Config{URLs: []string{g.URL()}, Chargers: c.Chargers, Rate: c.Rate, Deadline: deadline, Outstanding: 2})
+	s, err := sim.Start(load, sim.Config{
+		URLs: g.URLs(), Chargers: c.Chargers, Rate: c.Rate, Deadline: deadline, Outstanding: 2,
+		TLS: g.TLS.Client(), Suites: suites.All,
+	})
 	if err != nil {
 		return res, err
 	}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"holdfast/conn"
+	"holdfast/conn/record"
+	"holdfast/unixipc"
+)
+
+// certificates are what the TLS listeners serve with: files, read again when
+// they change.
+type certificates struct {
+	cfg     *config
+	tickets *tickets
+	current atomic.Pointer[map[string]*tls.Config] // by client-auth
+}
+
+// newCertificates reads the files; the error names the one at fault.
+func newCertificates(c *config) (*certificates, error) {
+	s := &certificates{cfg: c, tickets: newTickets()}
+	s.tickets.changed = s.setTickets
+	return s, s.load()
+}
+
+// load reads all files, and serves with them from then on if each is right.
+func (s *certificates) load() error {
+	c := s.cfg
+	base := &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		CipherSuites: record.Suites12(c.tlsLegacy),
+	}
+	for i := range c.tlsCerts {
+		pair, err := tls.LoadX509KeyPair(c.tlsCerts[i], c.tlsKeys[i])
+		if err != nil {
+			return fmt.Errorf("tls-cert %s with tls-key %s: %w", c.tlsCerts[i], c.tlsKeys[i], err)
+		}
+		base.Certificates = append(base.Certificates, pair)
+	}
+	if c.tlsClientCA != "" {
+		pem, err := os.ReadFile(c.tlsClientCA)
+		if err != nil {
+			return fmt.Errorf("tls-client-ca: %w", err)
+		}
+		base.ClientCAs = x509.NewCertPool()
+		if !base.ClientCAs.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("tls-client-ca %s: no certificate in it", c.tlsClientCA)
+		}
+	}
+	configs := make(map[string]*tls.Config, len(clientAuths))
+	for i, how := range []tls.ClientAuthType{tls.NoClientCert, tls.VerifyClientCertIfGiven, tls.RequireAndVerifyClientCert} {
+		config := base.Clone()
+		config.ClientAuth = how
+		configs[clientAuths[i]] = config
+	}
+	s.current.Store(&configs)
+	s.setTickets(s.tickets.all())
+	return nil
+}
+
+func (s *certificates) setTickets(keys [][32]byte) {
+	for _, config := range *s.current.Load() {
+		config.SetSessionTicketKeys(keys)
+	}
+}
+
+// config is what a handshake is done with now.
+func (s *certificates) config(clientAuth string) *tls.Config { return (*s.current.Load())[clientAuth] }
+
+// expired lists the certificates that chargers will refuse for their dates.
+func (s *certificates) expired(now time.Time) (errs []error) {
+	for i, pair := range s.config(clientAuths[0]).Certificates {
+		switch leaf := pair.Leaf; {
+		case now.After(leaf.NotAfter):
+			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate has expired at %s", s.cfg.tlsCerts[i], leaf.NotAfter.Format(time.RFC3339)))
+		case now.Before(leaf.NotBefore):
+			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate is not valid before %s", s.cfg.tlsCerts[i], leaf.NotBefore.Format(time.RFC3339)))
+		}
+	}
+	return errs
+}
+
+// watch reads the files again when they change; those that are wrong change
+// nothing.
+func (s *certificates) watch(log *slog.Logger) {
+	files := slices.Concat(s.cfg.tlsCerts, s.cfg.tlsKeys)
+	if s.cfg.tlsClientCA != "" {
+		files = append(files, s.cfg.tlsClientCA)
+	}
+	watchFiles(files, func() {
+		if err := s.load(); err != nil {
+			log.Error("certificates stay as they were", "err", err)
+			return
+		}
+		log.Info("certificates read again", "files", len(files))
+		s.warnExpired(log)
+	})
+}
+
+func (s *certificates) warnExpired(log *slog.Logger) {
+	for _, err := range s.expired(time.Now()) {
+		log.Error("chargers may refuse the certificate", "err", err)
+	}
+}
+
+// certificateOf is what is kept of a charger's certificate; nil if it sent none.
+func certificateOf(state tls.ConnectionState) *conn.Certificate {
+	if len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	leaf := state.PeerCertificates[0]
+	c := &conn.Certificate{Subject: leaf.Subject.String()}
+	c.Names = append(append(c.Names, leaf.DNSNames...), leaf.EmailAddresses...)
+	for _, u := range leaf.URIs {
+		c.Names = append(c.Names, u.String())
+	}
+	for _, ip := range leaf.IPAddresses {
+		c.Names = append(c.Names, ip.String())
+	}
+	return c
+}
+
+// errOtherCertificate refuses a charger that connects as another.
+var errOtherCertificate = errors.New("the certificate is not of a charger of this identity")
+
+// checkCertificate holds a charger's certificate against its identity. where is
+// cn, san or any.
+func checkCertificate(where, identity string, leaf *x509.Certificate, kept *conn.Certificate) error {
+	if where != "san" && leaf.Subject.CommonName == identity {
+		return nil
+	}
+	if where != "cn" && slices.Contains(kept.Names, identity) {
+		return nil
+	}
+	return errOtherCertificate
+}
+
+// certificateBody is c as processors are told of it.
+func certificateBody(c *conn.Certificate) *unixipc.CertificateBody {
+	if c == nil {
+		return nil
+	}
+	return &unixipc.CertificateBody{Subject: c.Subject, SANs: c.Names}
+}

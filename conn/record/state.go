@@ -1,0 +1,129 @@
+package record
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+
+	"holdfast/unixipc/tlv"
+)
+
+// The encoding of a Layer, in the terms of package tlv; its rule for new fields
+// holds. It has no version of its own: it is part of the state of a connection.
+const (
+	fieldSuite       = 1  // version (2 bytes), suite (2)
+	fieldReadSecret  = 2  // TLS 1.3: traffic secret; 1.2: key and IV
+	fieldReadSeq     = 3  // of the next record
+	fieldWriteSecret = 4  //
+	fieldWriteSeq    = 5  //
+	fieldPart        = 6  // a record cut short
+	fieldHandshake   = 7  // a handshake message cut short
+	fieldUseless     = 8  // records in a row that brought no data
+	fieldOwesUpdate  = 9  //
+	fieldReadClosed  = 10 //
+	fieldWriteClosed = 11 //
+)
+
+const stateVersion = 1
+
+// maxSeq is more records than a connection lives to see, and leaves room for
+// more.
+const maxSeq = 1 << 62
+
+var stateMagic = [2]byte{'H', 't'}
+
+// AppendState encodes the layer: with its secrets.
+func (l *Layer) AppendState(dst []byte) []byte {
+	n := l.suite.secretLen()
+	dst = tlv.AppendHeader(dst, stateMagic, stateVersion)
+	dst = tlv.AppendBytes(dst, fieldSuite, binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, l.suite.version), l.suite.id))
+	dst = tlv.AppendBytes(dst, fieldReadSecret, l.read.secret[:n])
+	dst = tlv.AppendUint(dst, fieldReadSeq, l.read.seq)
+	dst = tlv.AppendBytes(dst, fieldWriteSecret, l.write.secret[:n])
+	dst = tlv.AppendUint(dst, fieldWriteSeq, l.write.seq)
+	dst = tlv.AppendBytes(dst, fieldPart, l.part)
+	dst = tlv.AppendBytes(dst, fieldHandshake, l.handshake[:l.handshakeLen])
+	dst = tlv.AppendUint(dst, fieldUseless, uint64(l.useless))
+	dst = tlv.AppendBool(dst, fieldOwesUpdate, l.owesUpdate)
+	dst = tlv.AppendBool(dst, fieldReadClosed, l.readClosed)
+	dst = tlv.AppendBool(dst, fieldWriteClosed, l.writeClosed)
+	return tlv.AppendEnd(dst)
+}
+
+// ParseState decodes what AppendState has encoded. Nothing of b is kept.
+func ParseState(b []byte) (*Layer, error) {
+	r := tlv.NewReader("TLS state", b, stateMagic, stateVersion)
+	l := new(Layer)
+	var read, write []byte
+	for {
+		id, ok := r.Next()
+		if !ok {
+			break
+		}
+		switch id {
+		case fieldSuite:
+			if v := r.Bytes(4); len(v) == 4 {
+				l.suite = findSuite(binary.BigEndian.Uint16(v), binary.BigEndian.Uint16(v[2:]))
+			}
+			if l.suite == nil {
+				r.Invalid()
+			}
+		case fieldReadSecret:
+			read = r.Bytes(maxSecret)
+		case fieldReadSeq:
+			l.read.seq = r.Uint(maxSeq)
+		case fieldWriteSecret:
+			write = r.Bytes(maxSecret)
+		case fieldWriteSeq:
+			l.write.seq = r.Uint(maxSeq)
+		case fieldPart:
+			l.part = append(l.part, r.Bytes(headerSize+MaxPlaintext+2048)...)
+		case fieldHandshake:
+			l.handshakeLen = uint8(copy(l.handshake[:], r.Bytes(keyUpdateSize-1)))
+		case fieldUseless:
+			l.useless = uint8(r.Uint(maxUseless))
+		case fieldOwesUpdate:
+			l.owesUpdate = r.Bool()
+		case fieldReadClosed:
+			l.readClosed = r.Bool()
+		case fieldWriteClosed:
+			l.writeClosed = r.Bool()
+		default:
+			r.Unknown()
+		}
+	}
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	switch {
+	case l.suite == nil:
+		return nil, errors.New("TLS state: without a suite")
+	case len(read) != l.suite.secretLen() || len(write) != l.suite.secretLen():
+		return nil, errors.New("TLS state: with secrets of another suite's length")
+	}
+	copy(l.read.secret[:], read)
+	copy(l.write.secret[:], write)
+	if err := l.valid(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// valid tells what is wrong with a state whose fields are each right.
+func (l *Layer) valid() error {
+	fault := func(why string) error { return errors.New("TLS state: " + why) }
+	record, err := l.cut(l.part)
+	part := l.handshake[:l.handshakeLen]
+	switch {
+	case err != nil || record != nil:
+		return fault("with a record that is not one cut short")
+	case l.suite.version == tls.VersionTLS12 && (l.owesUpdate || len(part) > 0):
+		return fault("with a KeyUpdate, which TLS 1.2 has not")
+	case !bytes.HasPrefix([]byte{messageKeyUpdate, 0, 0, 1}, part):
+		return fault("inside a handshake message that is no KeyUpdate")
+	case l.readClosed && (len(l.part) > 0 || len(part) > 0 || l.useless > 0):
+		return fault("with something to read after the end")
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package relay
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	"holdfast/unixipc"
+)
+
+// A call is an OCPP CALL of a processor on its way to a charger and back. Of a
+// charger's calls only the first is with the charger (OCPP-J section 4.1.1: one
+// at a time); the others wait for their turn. The time limit of each runs from
+// the moment in which it came.
+//
+// The answer is found by the message id, which stays the asker's: it is what
+// stands in everybody's logs. So an id must be one that no other call of this
+// connection could be answered under: not one that is on its way, nor one of
+// the last that went unanswered.
+type call struct {
+	charger *Charger
+	asker   Asker // without a link: nobody waits for the answer any more
+	ref     uint64
+	id      string
+	began   time.Time
+	limit   time.Time
+	message []byte // until the charger has it
+	place   int    // in Relay.deadlines
+}
+
+// sent tells that the charger has it, and may be doing what it asks for.
+func (k *call) sent() bool { return k.message == nil }
+
+// maxUnanswered is how many ids are remembered of a connection's calls that were
+// given up: an answer that comes behind so many more is taken for a message.
+const maxUnanswered = 16
+
+// place takes a CALL. A result other than ok is its end.
+func (r *Relay) place(from Asker, f unixipc.Frame) (result unixipc.ResultBody) {
+	refused := func(why string) unixipc.ResultBody {
+		return unixipc.ResultBody{Status: unixipc.StatusRefused, Detail: why}
+	}
+	limit, message, ok := unixipc.ParseCall(f.Payload)
+	if !ok {
+		return refused("the payload of CALL is a time limit of 4 bytes, and an OCPP CALL")
+	}
+	if f.Flags&unixipc.Binary != 0 {
+		return refused("an OCPP CALL is text")
+	}
+	id, err := checkCall(message)
+	if err != nil {
+		return refused(err.Error())
+	}
+	c := r.chargers[string(f.Key)]
+	if c == nil || !c.connected {
+		return unixipc.ResultBody{Status: unixipc.StatusOffline}
+	}
+	if q := c.q; q != nil {
+		switch {
+		case slices.Contains(q.unanswered, id), slices.ContainsFunc(q.calls, func(k *call) bool { return k.id == id }):
+			return refused("the message id is that of another CALL to this charger, whose answer may still come")
+		case len(q.calls) >= r.cfg.CallQueue:
+			return unixipc.ResultBody{Status: unixipc.StatusFull, Detail: fmt.Sprintf("%d CALLs to this charger are waiting", len(q.calls))}
+		}
+	}
+	if r.bytes+len(message) > r.cfg.BufferBytes {
+		return unixipc.ResultBody{Status: unixipc.StatusFull, Detail: "the gateway's memory for messages is full"}
+	}
+	if limit == 0 {
+		limit = r.cfg.CallTimeout
+	}
+	k := &call{
+		charger: c, asker: from, ref: f.Ref, id: id,
+		began: r.now, limit: r.now.Add(min(limit, r.cfg.MaxCallTimeout)), message: bytes.Clone(message),
+	}
+	q := r.queueOf(c)
+	q.calls = append(q.calls, k)
+	r.deadlines.add(k)
+	r.bytes += len(message)
+	r.dial(c)
+	return unixipc.ResultBody{Status: unixipc.StatusOK}
+}
+
+// dial sends c's next call, if the charger is free for one.
+func (r *Relay) dial(c *Charger) {
+	for c.q != nil && len(c.q.calls) > 0 && !c.q.calls[0].sent() {
+		k := c.q.calls[0]
+		_, status := r.toCharger(c, k.message, false)
+		if status != unixipc.StatusOK {
+			r.giveUp(k, unixipc.ResultBody{Status: status})
+			continue
+		}
+		r.touch(c)
+		n := len(k.message)
+		k.message = nil
+		r.shrunk(c, n)
+	}
+}
+
+// remove takes a call from its charger's.
+func (r *Relay) remove(k *call) {
+	c := k.charger
+	r.touch(c)
+	i := slices.Index(c.q.calls, k)
+	c.q.calls = slices.Delete(c.q.calls, i, i+1)
+	r.deadlines.remove(k)
+	if k.message != nil {
+		r.shrunk(c, len(k.message))
+	}
+}
+
+// giveUp ends a call without an answer. Sending the next is the caller's.
+func (r *Relay) giveUp(k *call, why unixipc.ResultBody) {
+	r.remove(k)
+	took := r.now.Sub(k.began)
+	why.MS, why.Sent = took.Milliseconds(), k.sent()
+	r.gateway.Called(k.charger.identity, why.Status, took)
+	if k.asker.Link != 0 {
+		r.answer(k.asker, 0, k.ref, k.charger.identity, why)
+	}
+}
+
+// answered takes a message of a charger if it is the answer that somebody waits
+// for. Else it says whether somebody has waited for it before.
+func (r *Relay) answered(c *Charger, message []byte) (taken, late bool) {
+	q := c.q
+	if q == nil || len(q.calls) == 0 && len(q.unanswered) == 0 {
+		return false, false
+	}
+	kind, id, ok := scanMessage(message)
+	if !ok || kind != ocppCallResult && kind != ocppCallError {
+		return false, false
+	}
+	if i := slices.Index(q.unanswered, id); i >= 0 {
+		r.touch(c)
+		q.unanswered = slices.Delete(q.unanswered, i, i+1)
+		return false, true // the caller enqueues it, so q stays
+	}
+	if len(q.calls) == 0 || !q.calls[0].sent() || q.calls[0].id != id {
+		return false, false
+	}
+	k := q.calls[0]
+	r.remove(k)
+	took := r.now.Sub(k.began)
+	r.gateway.Called(c.identity, unixipc.StatusOK, took)
+	if k.asker.Link == 0 {
+		return false, true
+	}
+	r.result(k.asker, unixipc.Frame{
+		Type: unixipc.Result, Flags: unixipc.Answered, Ref: k.ref, Key: []byte(c.identity),
+		Payload: unixipc.AppendAnswer(nil, took, message),
+	})
+	return true, false
+}
+
+// lateAnswer is an answer whose asker had left its loop when it came there.
+func (r *Relay) lateAnswer(identity string, message []byte) {
+	if c := r.chargers[identity]; c != nil && c.connected {
+		r.enqueue(c, entry{kind: unixipc.Message, flags: unixipc.Late}, message)
+	}
+}
+
+// endCalls ends all calls of a charger whose connection has ended.
+func (r *Relay) endCalls(c *Charger, reason string) {
+	q := c.q
+	if q == nil {
+		return
+	}
+	for len(q.calls) > 0 {
+		k := q.calls[0]
+		why := unixipc.ResultBody{Status: unixipc.StatusClosed, Detail: reason}
+		if !k.sent() {
+			why.Status = unixipc.StatusOffline // no harm is done, and no doubt left
+		}
+		r.giveUp(k, why)
+	}
+	q.unanswered = nil
+}
+
+// overdue gives up the calls whose time is over.
+func (r *Relay) overdue() {
+	for len(r.deadlines) > 0 && !r.deadlines[0].limit.After(r.now) {
+		k := r.deadlines[0]
+		c := k.charger
+		why := unixipc.ResultBody{Status: unixipc.StatusTimeout}
+		if k.sent() {
+			q := c.q
+			if len(q.unanswered) == maxUnanswered {
+				q.unanswered = slices.Delete(q.unanswered, 0, 1)
+			}
+			q.unanswered = append(q.unanswered, k.id)
+		} else {
+			why.Detail = "the charger was busy with another CALL all the time"
+		}
+		r.giveUp(k, why)
+		r.dial(c)
+		r.release(c)
+	}
+}
+
+// forgetAsker lets go of the calls of a link that has ended: those that wait are
+// not sent; the answer to one that was sent goes to the charger's owner, and
+// until it has come or its time is over, the charger is busy.
+func (r *Relay) forgetAsker(gone Asker) {
+	for _, k := range slices.Clone(r.deadlines) {
+		switch {
+		case k.asker != gone:
+		case k.sent():
+			r.touch(k.charger)
+			k.asker = Asker{}
+		default:
+			r.remove(k)
+			r.release(k.charger)
+		}
+	}
+}

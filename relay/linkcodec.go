@@ -1,0 +1,183 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path"
+
+	"holdfast/unixipc"
+	"holdfast/unixipc/tlv"
+)
+
+// The fields of a link's state; see codec.go for the rules.
+const (
+	linkID          = 1
+	linkName        = 2
+	linkHash        = 3
+	linkSubprotocol = 4 // list
+	linkWindow      = 5
+	linkIn          = 6
+	linkOut         = 7
+	linkDraining    = 8
+	linkDrained     = 9
+	linkOperator    = 10
+	linkAskOnly     = 11 // such a link is draining and drained, for readers of before
+	linkAuthorizes  = 12
+	linkTap         = 13 // list
+	linkWatch       = 14 // list
+	linkTokens      = 15
+)
+
+var linkMagic = [2]byte{'H', 'l'}
+
+// AppendLink encodes the state of l.
+func (r *Relay) AppendLink(dst []byte, l *Link) []byte {
+	dst = tlv.AppendHeader(dst, linkMagic, StateVersion)
+	dst = tlv.AppendUint(dst, linkID, uint64(l.id))
+	dst = tlv.AppendBytes(dst, linkName, l.name)
+	dst = tlv.AppendUint(dst, linkHash, l.hash)
+	for _, s := range l.subprotocols {
+		dst = tlv.AppendItem(dst, linkSubprotocol, []byte(s))
+	}
+	dst = tlv.AppendUint(dst, linkWindow, uint64(l.window))
+	dst = tlv.AppendBytes(dst, linkIn, l.in)
+	dst = tlv.AppendBytes(dst, linkOut, l.Unwritten())
+	dst = tlv.AppendBool(dst, linkDraining, l.draining)
+	dst = tlv.AppendBool(dst, linkDrained, l.drained)
+	dst = tlv.AppendBool(dst, linkOperator, l.operator)
+	dst = tlv.AppendBool(dst, linkAskOnly, l.askOnly)
+	dst = tlv.AppendBool(dst, linkAuthorizes, l.authorizes)
+	for _, t := range l.taps {
+		dst = tlv.AppendItem(dst, linkTap, look{t.token, t.glob, t.missed}.append(nil))
+	}
+	for _, w := range l.watches {
+		again := uint64(0)
+		if w.unlisted || w.listing {
+			again = 1
+		}
+		dst = tlv.AppendItem(dst, linkWatch, look{w.token, w.glob, again}.append(nil))
+	}
+	return tlv.AppendEnd(tlv.AppendUint(dst, linkTokens, l.tokens))
+}
+
+func parseLink(b []byte) (*Link, error) {
+	f := tlv.NewReader("link state", b, linkMagic, StateVersions...)
+	l := new(Link)
+	for {
+		id, ok := f.Next(linkSubprotocol, linkTap, linkWatch)
+		if !ok {
+			break
+		}
+		switch id {
+		case linkID:
+			l.id = uint32(f.Uint(math.MaxUint32))
+		case linkName:
+			l.name = f.String(64)
+		case linkHash:
+			l.hash = f.Uint(math.MaxUint64)
+		case linkSubprotocol:
+			l.subprotocols = append(l.subprotocols, string(f.Item(maxSubprotocol)))
+		case linkWindow:
+			l.window = int(f.Uint(math.MaxInt32))
+		case linkIn:
+			l.in = append(l.in, f.Bytes(maxData)...)
+		case linkOut:
+			l.out = append(l.out, f.Bytes(maxData)...)
+		case linkDraining:
+			l.draining = f.Bool()
+		case linkDrained:
+			l.drained = f.Bool()
+		case linkOperator:
+			l.operator = f.Bool()
+		case linkAskOnly:
+			l.askOnly = f.Bool()
+		case linkAuthorizes:
+			l.authorizes = f.Bool()
+		case linkTokens:
+			l.tokens = f.Uint(math.MaxUint64)
+		case linkTap:
+			k, err := parseLook(f.Item(maxData), math.MaxUint64)
+			f.Fail(err)
+			l.taps = append(l.taps, tap{token: k.token, glob: k.glob, missed: k.count})
+		case linkWatch:
+			k, err := parseLook(f.Item(maxData), 1)
+			f.Fail(err)
+			l.watches = append(l.watches, watch{token: k.token, glob: k.glob, unlisted: k.count == 1})
+		default:
+			f.Unknown()
+		}
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
+	switch {
+	case l.id == 0 || l.name == "" || l.window == 0:
+		return nil, errors.New("link state: without an id, a name or a window")
+	case l.drained && !l.draining:
+		return nil, errors.New("link state: drained, but not draining")
+	case l.askOnly && !l.draining:
+		return nil, errors.New("link state: takes no deliveries, but is not draining")
+	case len(l.taps) > 0 && !l.operator:
+		return nil, errors.New("link state: taps of somebody who is no operator")
+	case len(l.taps) > maxLooks || len(l.watches) > maxLooks:
+		return nil, errors.New("link state: too many taps or watches")
+	}
+	seen := map[uint64]bool{}
+	for _, t := range l.taps {
+		seen[t.token] = true
+	}
+	for _, w := range l.watches {
+		seen[w.token] = true
+	}
+	if len(seen) != len(l.taps)+len(l.watches) {
+		return nil, errors.New("link state: two taps or watches of one token")
+	}
+	return l, nil
+}
+
+// look is what is written down of a tap or a watch.
+type look struct {
+	token uint64
+	glob  string
+	count uint64 // of a tap: missed; of a watch: 1 if the list begins anew
+}
+
+const (
+	lookToken = 1
+	lookGlob  = 2
+	lookCount = 3
+)
+
+func (k look) append(dst []byte) []byte {
+	dst = tlv.AppendUint(dst, lookToken, k.token)
+	dst = tlv.AppendBytes(dst, lookGlob, k.glob)
+	return tlv.AppendUint(dst, lookCount, k.count)
+}
+
+func parseLook(b []byte, most uint64) (k look, err error) {
+	f := tlv.NewFields("tap or watch", b)
+	for {
+		id, ok := f.Next()
+		if !ok {
+			break
+		}
+		switch id {
+		case lookToken:
+			k.token = f.Uint(math.MaxUint64)
+		case lookGlob:
+			k.glob = f.String(unixipc.MaxGlob)
+		case lookCount:
+			k.count = f.Uint(most)
+		default:
+			f.Unknown()
+		}
+	}
+	if err := f.Err(); err != nil {
+		return k, err
+	}
+	if _, err := path.Match(k.glob, ""); err != nil || k.glob == "" {
+		return k, fmt.Errorf("tap or watch: %q is no glob", k.glob)
+	}
+	return k, nil
+}

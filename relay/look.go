@@ -1,0 +1,223 @@
+package relay
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"holdfast/unixipc"
+)
+
+// maxLooks is how many taps, and how many watches, a link may have.
+const maxLooks = 16
+
+// look takes a TAP or WATCH. An error is a fault of the processor's.
+func (r *Relay) look(l *Link, f unixipc.Frame) error {
+	var body unixipc.GlobBody
+	if err := decode(f, &body); err != nil {
+		return err
+	}
+	refused := ""
+	_, malformed := path.Match(body.Glob, "")
+	switch {
+	case f.Type == unixipc.Tap && !l.operator:
+		refused = "messages are shown to operators only"
+	case len(body.Glob) == 0 || len(body.Glob) > unixipc.MaxGlob:
+		refused = fmt.Sprintf("a glob has 1 to %d bytes", unixipc.MaxGlob)
+	case malformed != nil:
+		refused = fmt.Sprintf("%q is no glob: %v", body.Glob, malformed)
+	case l.looks(f.Ref):
+		refused = "the token is that of another TAP or WATCH"
+	case f.Type == unixipc.Tap && len(l.taps) == maxLooks || f.Type == unixipc.Watch && len(l.watches) == maxLooks:
+		refused = fmt.Sprintf("%d are the most that a link may have", maxLooks)
+	}
+	result := unixipc.ResultBody{Status: unixipc.StatusOK}
+	if refused != "" {
+		result = unixipc.ResultBody{Status: unixipc.StatusRefused, Detail: refused}
+	}
+	r.answer(Asker{r.cfg.Loop, l.id}, 0, f.Ref, "", result)
+	switch {
+	case refused != "":
+	case f.Type == unixipc.Tap:
+		l.taps = append(l.taps, tap{token: f.Ref, glob: body.Glob})
+	default:
+		l.watches = append(l.watches, watch{token: f.Ref, glob: body.Glob, unlisted: true})
+	}
+	r.survey()
+	return nil
+}
+
+func (l *Link) looks(token uint64) bool {
+	return slices.ContainsFunc(l.taps, func(t tap) bool { return t.token == token }) ||
+		slices.ContainsFunc(l.watches, func(w watch) bool { return w.token == token })
+}
+
+// stop ends a TAP or WATCH, and tells when nothing of it comes any more.
+func (r *Relay) stop(l *Link, token uint64) {
+	result := unixipc.ResultBody{Status: unixipc.StatusOK}
+	if !l.looks(token) {
+		result = unixipc.ResultBody{Status: unixipc.StatusRefused, Detail: "the token is that of no TAP or WATCH"}
+	}
+	l.taps = slices.DeleteFunc(l.taps, func(t tap) bool { return t.token == token })
+	l.watches = slices.DeleteFunc(l.watches, func(w watch) bool { return w.token == token })
+	r.answer(Asker{r.cfg.Loop, l.id}, 0, token, "", result)
+	r.survey()
+}
+
+// survey finds out whether anybody looks: without, it costs nothing.
+func (r *Relay) survey() {
+	r.tapped, r.watched = false, false
+	for _, l := range r.links {
+		r.tapped = r.tapped || len(l.taps) > 0
+		r.watched = r.watched || len(l.watches) > 0
+	}
+}
+
+// matches is path.Match of a glob that is known to be one.
+func matches(glob, identity string) bool {
+	if glob == "*" && !strings.Contains(identity, "/") {
+		return true
+	}
+	ok, _ := path.Match(glob, identity)
+	return ok
+}
+
+// A tap has copies made of the messages of chargers, both ways.
+type tap struct {
+	token  uint64
+	glob   string
+	missed uint64 // copies that were not made, and not told yet
+}
+
+// tap makes the copies that are wanted of a message. It never waits: for a link
+// that does not read, copies are counted instead of made.
+func (r *Relay) tap(c *Charger, flags unixipc.Flags, message []byte) {
+	if !r.tapped {
+		return
+	}
+	for _, l := range r.links {
+		for i := range l.taps {
+			t := &l.taps[i]
+			switch {
+			case !matches(t.glob, c.identity):
+			case l.Congested() || t.missed > 0:
+				t.missed++
+			default:
+				l.out = unixipc.AppendHeader(l.out, unixipc.Tapped, flags, t.token, c.identity, unixipc.TappedPrefix+len(message))
+				l.out = append(unixipc.AppendTapped(l.out, r.now), message...)
+				r.tell(l)
+			}
+		}
+	}
+}
+
+// missed tells a link that reads again how many copies it has not got.
+func (r *Relay) missed(l *Link) {
+	for i := range l.taps {
+		if t := &l.taps[i]; t.missed > 0 {
+			r.write(l, unixipc.Frame{Type: unixipc.Tapped, Ref: t.token, Payload: unixipc.AppendMissed(nil, t.missed)})
+			t.missed = 0
+		}
+	}
+}
+
+// A watch tells which chargers are held: first those that are, then what
+// changes. If it cannot be told in time, it begins anew.
+type watch struct {
+	token    uint64
+	glob     string
+	unlisted bool     // the list is to begin
+	rest     []string // identities that the list has still to come to
+	listing  bool
+}
+
+// listSlice is how many chargers are listed in one turn of the loop.
+const listSlice = 256
+
+// listing tells whether there is something to list, for a link that reads.
+func (r *Relay) listing() bool {
+	for _, l := range r.links {
+		if slices.ContainsFunc(l.watches, func(w watch) bool { return w.unlisted || w.listing }) && !l.Congested() {
+			return true
+		}
+	}
+	return false
+}
+
+// list goes on with all lists.
+func (r *Relay) list() {
+	for _, l := range slices.Clone(r.links) {
+		for i := range l.watches {
+			if !l.Congested() {
+				r.listOn(l, &l.watches[i])
+			}
+		}
+	}
+}
+
+func (r *Relay) listOn(l *Link, w *watch) {
+	if w.unlisted {
+		w.unlisted, w.listing = false, true
+		w.rest = make([]string, 0, r.online)
+		for identity, c := range r.chargers {
+			if c.connected && matches(w.glob, identity) {
+				w.rest = append(w.rest, identity)
+			}
+		}
+		r.see(l, w, "", unixipc.SeenBody{Event: unixipc.SeenBegin})
+	}
+	if !w.listing {
+		return
+	}
+	n := min(listSlice, len(w.rest))
+	for _, identity := range w.rest[:n] {
+		if c := r.chargers[identity]; c != nil && c.connected {
+			opened := r.gateway.Describe(c.conn)
+			r.see(l, w, identity, r.held(c, unixipc.SeenBody{Event: unixipc.SeenHeld, OpenedBody: &opened}))
+		}
+	}
+	if w.rest = w.rest[n:]; len(w.rest) == 0 {
+		w.rest, w.listing = nil, false
+		r.see(l, w, "", unixipc.SeenBody{Event: unixipc.SeenEnd})
+	}
+}
+
+// held adds what the relay knows of a charger.
+func (r *Relay) held(c *Charger, body unixipc.SeenBody) unixipc.SeenBody {
+	if c.owner != nil {
+		body.Processor = c.owner.name
+	}
+	if c.q != nil {
+		body.Queued = len(c.q.entries)
+	}
+	return body
+}
+
+// seen tells whoever watches c that it came or went.
+func (r *Relay) seen(c *Charger, body unixipc.SeenBody) {
+	if !r.watched {
+		return
+	}
+	if body.Event == unixipc.SeenOpened {
+		body = r.held(c, body)
+	}
+	for _, l := range r.links {
+		for i := range l.watches {
+			w := &l.watches[i]
+			switch {
+			case w.unlisted || !matches(w.glob, c.identity):
+			case l.Congested():
+				w.unlisted, w.listing, w.rest = true, false, nil
+			default:
+				r.see(l, w, c.identity, body)
+			}
+		}
+	}
+}
+
+func (r *Relay) see(l *Link, w *watch, identity string, body unixipc.SeenBody) {
+	payload, _ := json.Marshal(body)
+	r.write(l, unixipc.Frame{Type: unixipc.Seen, Ref: w.token, Key: []byte(identity), Payload: payload})
+}
