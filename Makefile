@@ -6,7 +6,7 @@ BUILD    = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)
 FUZZTIME ?= 10s
 PORT     ?= 8887
 
-.PHONY: check lint build fmt fmt-check vet staticcheck cross test fuzz run demo compat soak bench bench-hold bench-relay bench-upgrade setup-tests setup-bench clean
+.PHONY: check lint build fmt fmt-check vet staticcheck cross test fuzz run demo compat soak bench bench-hold bench-relay bench-upgrade setup-tests setup-bench man package e2e clean
 
 check: lint test ## everything that must hold before a commit
 
@@ -79,5 +79,14 @@ bench-upgrade: build ## the pause that 15,000 and 1,500 chargers see
 setup-bench:
 	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { echo "nginx is missing: apt-get install nginx-light"; exit 1; }
 
+man: ## the man pages, of the program's usage and options
+	go test ./cmd/holdfast -run '^TestManPages$$' -update
+
+package: ## deb and rpm for amd64 and arm64 in dist/; VERSION=1.2.3 for another than git describe's
+	VERSION=$(if $(filter command line environment,$(origin VERSION)),$(VERSION)) deploy/package/build.sh
+
+e2e: ## install, upgrade and removal on a real systemd, in a container, under load
+	cd tests && HOLDFAST_E2E=$${HOLDFAST_E2E:-1} go test -count=1 -timeout 15m -v ./e2e
+
 clean:
-	rm -rf bin
+	rm -rf bin dist

@@ -3,8 +3,11 @@ package conn
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -14,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/conn/record"
 )
 
 // TestHandover does random things to connections while their loop is replaced
@@ -67,7 +72,9 @@ type handoverPeer struct {
 	*peer
 	identity string
 	deflate  bool
-	unsent   []byte // frames, or the rest of one
+	far      *farEnd // nil: ws
+	unsent   []byte  // frames, or the rest of one
+	sealed   []byte  // of these, records that were not sent yet
 	messages []string
 	pings    []string
 	closing  bool // the charger has sent, or will send, a Close frame
@@ -208,6 +215,11 @@ func (w *handoverWorld) connect() {
 	if p.deflate {
 		s.DeflateBits = 15
 	}
+	if n := w.rnd.IntN(2 * len(tlsSuites)); n < len(tlsSuites) {
+		p.far = newFarEnd(w.t, client, n, uint64(w.made))
+		p.br.Reset(p.far)
+		s.TLS = layerOf(w.t, n, uint64(w.made), false)
+	}
 	p.more(w.rnd)
 	early := p.unsent[:w.rnd.IntN(len(p.unsent))]
 	p.unsent = p.unsent[len(early):]
@@ -268,7 +280,7 @@ func (w *handoverWorld) play(n int) {
 				p.more(w.rnd)
 			}
 			k := min(len(p.unsent), 1+w.rnd.IntN(120))
-			_, _ = p.Write(p.unsent[:k]) // fails once the connection has ended
+			p.transmit(p.unsent[:k], w.rnd.IntN(100))
 			p.unsent = p.unsent[k:]
 		case n < 62:
 			size := []int{0, 10, 1000, 40_000}[w.rnd.IntN(4)]
@@ -304,6 +316,22 @@ func (w *handoverWorld) play(n int) {
 	}
 }
 
+// transmit sends b, over TLS but for so many bytes. It fails once the connection
+// has ended.
+func (p *handoverPeer) transmit(b []byte, behind int) {
+	if p.far == nil {
+		_, _ = p.Write(b)
+		return
+	}
+	if behind%5 == 0 && p.far.out.Version() == tls.VersionTLS13 {
+		p.sealed = p.far.out.AppendKeyUpdate(p.sealed)
+	}
+	p.sealed = p.far.out.Seal(p.sealed, b)
+	n := max(0, len(p.sealed)-behind)
+	_, _ = p.Write(p.sealed[:n])
+	p.sealed = p.sealed[n:]
+}
+
 // stick has the charger stop reading, or go on.
 func (p *handoverPeer) stick(stuck bool) {
 	if stuck == p.stuck {
@@ -331,7 +359,12 @@ func (p *handoverPeer) listen(w *handoverWorld) {
 			// play or finish answers, behind the frame it is in
 			if rest, err := p.br.ReadByte(); err == nil {
 				w.t.Errorf("%s: %x behind the close", p.identity, rest)
+			} else if p.far != nil && err != io.EOF {
+				w.t.Errorf("%s: %v behind the close; want close_notify", p.identity, err)
 			}
+		}
+		if violation := (*record.ViolationError)(nil); errors.As(err, &violation) {
+			w.t.Errorf("%s: %v", p.identity, err)
 		}
 		w.mu.Lock()
 		switch {
@@ -498,7 +531,7 @@ func (w *handoverWorld) finish() {
 		if !p.closing {
 			p.unsent = append(p.unsent, stream(clientFrame{op: opClose, payload: closePayload(CodeNormal, "bye")})...)
 		}
-		_, _ = p.Write(p.unsent)
+		p.transmit(p.unsent, 0)
 	}
 	deadline := time.Now().Add(patience)
 	for done := false; !done; {

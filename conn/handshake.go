@@ -28,8 +28,8 @@ type Handshake struct {
 	Compression        bool     // accept permessage-deflate
 
 	// Admit is asked once the request is read and before anything else about
-	// it; a Refusal is sent to the charger.
-	Admit func() *Refusal
+	// it; a Refusal is sent to the charger. identity is as far as it is known.
+	Admit func(identity string) *Refusal
 	// Authorize is asked, if there is one, about a request that is right in
 	// everything else.
 	Authorize func(Request) *Refusal
@@ -128,13 +128,13 @@ func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *
 	refuse := func(status int, why string) (State, string, *Refusal) {
 		return s, "", &Refusal{Identity: s.Identity, Status: status, Why: why}
 	}
+	path, identity, err := splitTarget(req.RequestURI, h.Paths)
 	if h.Admit != nil {
-		if r := h.Admit(); r != nil {
-			_, r.Identity, _ = splitTarget(req.RequestURI, h.Paths)
+		if r := h.Admit(identity); r != nil {
+			r.Identity = identity
 			return s, "", r
 		}
 	}
-	path, identity, err := splitTarget(req.RequestURI, h.Paths)
 	s.Path, s.Identity = MakeName(path), identity
 	header := req.Header
 	key := header.Get("Sec-WebSocket-Key")

@@ -253,7 +253,7 @@ func TestHandshakeWithoutSubprotocol(t *testing.T) {
 
 func TestHandshakeAsksWhetherToAdmit(t *testing.T) {
 	h := testHandshake()
-	h.Admit = func() *Refusal { return &Refusal{Status: 503, Why: "full", RetryAfter: 7} }
+	h.Admit = func(string) *Refusal { return &Refusal{Status: 503, Why: "full", RetryAfter: 7} }
 	nc := &script{in: strings.NewReader(request())}
 	_, _, err := h.Serve(nc)
 	var r *Refusal

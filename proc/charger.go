@@ -41,7 +41,7 @@ func (ch *Charger) Send(ctx context.Context, payload []byte, binary bool) error 
 	if binary {
 		flags = unixipc.Binary
 	}
-	if err := ch.order(ctx, unixipc.Send, flags, payload); err != nil {
+	if _, err := ch.order(ctx, unixipc.Send, flags, payload); err != nil {
 		return fmt.Errorf("send to %s: %w", ch.identity, err)
 	}
 	return nil
@@ -54,7 +54,7 @@ func (ch *Charger) Send(ctx context.Context, payload []byte, binary bool) error 
 func (ch *Charger) Close(ctx context.Context, code int, reason string) error {
 	body, err := json.Marshal(unixipc.CloseBody{Code: code, Reason: reason})
 	if err == nil {
-		err = ch.order(ctx, unixipc.Close, 0, body)
+		_, err = ch.order(ctx, unixipc.Close, 0, body)
 	}
 	if err != nil {
 		return fmt.Errorf("close %s: %w", ch.identity, err)
@@ -62,10 +62,26 @@ func (ch *Charger) Close(ctx context.Context, code int, reason string) error {
 	return nil
 }
 
-func (ch *Charger) order(ctx context.Context, what unixipc.Type, flags unixipc.Flags, payload []byte) error {
+// Call has the charger do something: it sends an OCPP CALL and returns the
+// payload of the CALLRESULT. A charger does one thing at a time; others wait
+// for their turn. The deadline of ctx goes with the CALL; without one the
+// gateway has a limit of its own. payload may be nil: {}.
+//
+// A handler may call the charger whose message it handles, but not every charger
+// answers a CALL while it waits for the answer to its own.
+//
+// It fails with a *CallError when the charger answers with CALLERROR, with
+// ErrTimeout when it does not answer in time, ErrBadAnswer when its answer is no
+// OCPP, and otherwise as Send does. ErrNotSent among the errors says that the
+// charger has never got it.
+func (ch *Charger) Call(ctx context.Context, action string, payload json.RawMessage) (json.RawMessage, error) {
+	return call(ctx, ch.identity, action, payload, ch.order)
+}
+
+func (ch *Charger) order(ctx context.Context, what unixipc.Type, flags unixipc.Flags, payload []byte) ([]byte, error) {
 	l := ch.loop.link.Load()
 	if l == nil {
-		return ErrNoLink
+		return nil, ErrNoLink
 	}
 	return l.order(ctx, what, flags, ch.identity, payload)
 }

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -8,15 +9,23 @@ import (
 	"holdfast/unixipc"
 )
 
-// Outcomes of an order (Charger.Send, Charger.Close) that was not carried out.
+// Outcomes of an order (Charger.Send, Call, Close; Client) that was not carried out.
 // Match them with errors.Is.
 var (
 	// ErrOffline: no such charger is connected.
 	ErrOffline = errors.New("charger is offline")
-	// ErrClosed: the connection ended before the message was written.
+	// ErrClosed: the connection ended before the message was written, or the
+	// CALL answered.
 	ErrClosed = errors.New("the charger's connection ended first")
-	// ErrFull: the charger does not read and its buffer is full.
-	ErrFull = errors.New("charger does not read, its buffer is full")
+	// ErrFull: the charger does not read and its buffer is full, or too many
+	// CALLs wait for it.
+	ErrFull = errors.New("too much waits for the charger already")
+	// ErrTimeout: the charger did not answer a CALL in time.
+	ErrTimeout = errors.New("charger did not answer in time")
+	// ErrNotSent goes with others: the charger has not got the CALL.
+	ErrNotSent = errors.New("it was not sent")
+	// ErrBadAnswer: the charger answered a CALL with something that is no OCPP.
+	ErrBadAnswer = errors.New("the charger's answer is malformed")
 	// ErrNoLink: there is no link to the gateway now. The order was not sent,
 	// so it is safe to try again.
 	ErrNoLink = errors.New("no link to the gateway")
@@ -31,17 +40,41 @@ var ErrDrainTimeout = errors.New("processor not drained in time")
 
 // RefusedError says that the gateway found fault with what it was sent.
 type RefusedError struct {
-	What string // HELLO, SEND or CLOSE; "link" for a fault in the middle of a link
+	What string // HELLO, SEND, CALL, CLOSE, TAP or WATCH; "link" for a fault in the middle of a link
 	Why  string // in the gateway's words
 }
 
 func (e *RefusedError) Error() string { return "gateway refused " + e.What + ": " + e.Why }
 
+// CallError is the CALLERROR that a charger has answered a CALL with.
+type CallError struct {
+	Code        string // such as NotSupported
+	Description string
+	Details     json.RawMessage
+}
+
+func (e *CallError) Error() string {
+	if e.Description == "" {
+		return "charger answered " + e.Code
+	}
+	return "charger answered " + e.Code + ": " + e.Description
+}
+
 // outcomeError turns the RESULT of an order into an error, nil if it was done.
 func outcomeError(what unixipc.Type, r unixipc.ResultBody) error {
+	err := statusError(what, r)
+	if err != nil && what == unixipc.Call && !r.Sent {
+		return fmt.Errorf("%w; %w", err, ErrNotSent)
+	}
+	return err
+}
+
+func statusError(what unixipc.Type, r unixipc.ResultBody) error {
 	switch r.Status {
 	case unixipc.StatusOK:
 		return nil
+	case unixipc.StatusTimeout:
+		return ErrTimeout
 	case unixipc.StatusOffline:
 		return ErrOffline
 	case unixipc.StatusClosed:

@@ -42,8 +42,15 @@ type link struct {
 	writing  bool   // somebody is in conn.Write, and writes what is added meanwhile
 	lost     bool   // no frames any more
 	progress sync.Cond
-	token    uint64                             // of the last order
-	orders   map[uint64]chan unixipc.ResultBody // by token; closed when the link is lost
+	token    uint64                  // of the last order
+	orders   map[uint64]chan outcome // by token; closed when the link is lost
+	feeds    map[uint64]*feed        // by token of a TAP or WATCH
+}
+
+// outcome is what a RESULT says.
+type outcome struct {
+	unixipc.ResultBody
+	answer []byte // the charger's, to a CALL
 }
 
 // join sends HELLO on conn and waits for WELCOME. conn stays the caller's to
@@ -52,7 +59,8 @@ func join(conn net.Conn, hello unixipc.HelloBody) (*link, error) {
 	l := &link{
 		conn:   conn,
 		in:     frameReader{src: conn, maxPayload: unixipc.MaxControl},
-		orders: make(map[uint64]chan unixipc.ResultBody),
+		orders: make(map[uint64]chan outcome),
+		feeds:  make(map[uint64]*feed),
 	}
 	l.progress.L = &l.mu
 	body, err := json.Marshal(hello)
@@ -77,7 +85,7 @@ func join(conn net.Conn, hello unixipc.HelloBody) (*link, error) {
 			if err := json.Unmarshal(f.Payload, &l.welcome); err != nil {
 				return nil, fmt.Errorf("read WELCOME: %w", err)
 			}
-			l.in.maxPayload = max(l.welcome.MaxMessage, unixipc.MaxControl)
+			l.in.maxPayload = max(l.welcome.MaxMessage, unixipc.MaxControl) + unixipc.MaxPrefix
 			return l, nil
 		default:
 			return nil, fmt.Errorf("%v instead of WELCOME", f.Type)
@@ -85,9 +93,9 @@ func join(conn net.Conn, hello unixipc.HelloBody) (*link, error) {
 	}
 }
 
-// read hands over what the gateway delivers, batch by batch, until the link
-// ends, and returns why: errDrained, or a fault.
-func (l *link) read(log *slog.Logger, deliver func([]arrival)) error {
+// read hands over what the gateway delivers, batch by batch, and what it asks,
+// until the link ends, and returns why: errDrained, or a fault.
+func (l *link) read(log *slog.Logger, deliver func([]arrival), authorize func(l *link, token uint64, payload []byte)) error {
 	var batch []arrival
 	for {
 		f, ok, err := l.in.next()
@@ -109,8 +117,8 @@ func (l *link) read(log *slog.Logger, deliver func([]arrival)) error {
 				link: l, ref: f.Ref, kind: f.Type, flags: f.Flags, payload: bytes.Clone(f.Payload),
 			}})
 		case unixipc.Result:
-			var r unixipc.ResultBody
-			if err := json.Unmarshal(f.Payload, &r); err != nil {
+			r, err := parseOutcome(f)
+			if err != nil {
 				return fmt.Errorf("read RESULT: %w", err)
 			}
 			if f.Flags&unixipc.ForDelivery != 0 {
@@ -118,12 +126,33 @@ func (l *link) read(log *slog.Logger, deliver func([]arrival)) error {
 			} else {
 				l.resolve(f.Ref, r)
 			}
+		case unixipc.Authorize:
+			authorize(l, f.Ref, bytes.Clone(f.Payload))
+		case unixipc.Tapped, unixipc.Seen:
+			l.mu.Lock()
+			fd := l.feeds[f.Ref]
+			l.mu.Unlock()
+			if fd != nil {
+				fd.put(l, f)
+			}
 		case unixipc.Drained:
 			return errDrained
 		case unixipc.Refused:
 			return refusal("link", f)
 		}
 	}
+}
+
+func parseOutcome(f unixipc.Frame) (o outcome, err error) {
+	if f.Flags&unixipc.Answered == 0 {
+		return o, json.Unmarshal(f.Payload, &o.ResultBody)
+	}
+	_, message, ok := unixipc.ParseAnswer(f.Payload)
+	if !ok {
+		return o, errors.New("answer of a charger without its time")
+	}
+	o.Status, o.answer = unixipc.StatusOK, bytes.Clone(message)
+	return o, nil
 }
 
 func refusal(what string, f unixipc.Frame) error {
@@ -191,48 +220,55 @@ func (l *link) write() {
 	}
 }
 
-// order sends an order to the gateway and waits for its outcome.
-func (l *link) order(ctx context.Context, what unixipc.Type, flags unixipc.Flags, key string, payload []byte) error {
+// order sends an order to the gateway and waits for its outcome; the answer is
+// the charger's to a CALL.
+func (l *link) order(ctx context.Context, what unixipc.Type, flags unixipc.Flags, key string, payload []byte) (answer []byte, err error) {
 	if limit := l.welcome.MaxMessage; limit > 0 && len(payload) > limit {
-		return &RefusedError{What: what.String(), Why: fmt.Sprintf("%d bytes are over the gateway's limit of %d", len(payload), limit)}
+		return nil, &RefusedError{What: what.String(), Why: fmt.Sprintf("%d bytes are over the gateway's limit of %d", len(payload), limit)}
+	}
+	if len(key) > unixipc.MaxKey {
+		return nil, &RefusedError{What: what.String(), Why: fmt.Sprintf("an identity of %d bytes; at most %d", len(key), unixipc.MaxKey)}
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
-	outcome := make(chan unixipc.ResultBody, 1)
+	result := make(chan outcome, 1)
 	l.mu.Lock()
 	l.token++
 	token := l.token
 	sent := l.append(what, flags, token, key, payload)
 	if sent {
-		l.orders[token] = outcome
+		l.orders[token] = result
 	}
 	l.mu.Unlock()
 	if !sent {
-		return ErrNoLink
+		return nil, ErrNoLink
 	}
 	l.flush()
 	select {
-	case r, ok := <-outcome:
+	case r, ok := <-result:
 		if !ok {
-			return ErrLinkLost
+			return nil, ErrLinkLost
 		}
-		return outcomeError(what, r)
+		return r.answer, outcomeError(what, r.ResultBody)
 	case <-ctx.Done():
 		l.mu.Lock()
 		delete(l.orders, token)
 		l.mu.Unlock()
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
 // resolve gives an order its outcome.
-func (l *link) resolve(token uint64, r unixipc.ResultBody) {
+func (l *link) resolve(token uint64, r outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if outcome := l.orders[token]; outcome != nil {
+	if result := l.orders[token]; result != nil {
 		delete(l.orders, token)
-		outcome <- r
+		result <- r
+	}
+	if fd := l.feeds[token]; fd != nil && r.Status != unixipc.StatusOK {
+		fd.fail(outcomeError(fd.kind, r.ResultBody))
 	}
 }
 
@@ -243,9 +279,10 @@ func (l *link) end() {
 	defer l.mu.Unlock()
 	l.lost = true
 	l.out, l.spare = nil, nil
-	for token, outcome := range l.orders {
+	for token, result := range l.orders {
 		delete(l.orders, token)
-		close(outcome)
+		close(result)
 	}
+	clear(l.feeds)
 	l.progress.Broadcast()
 }

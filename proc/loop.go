@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -50,9 +49,11 @@ func (lp *loop) run(ctx context.Context) error {
 		case joined:
 			log.Warn("link lost, joining again", "err", err)
 		case !silent:
-			log.Warn("cannot join the gateway, trying on", "socket", lp.r.socket, "err", err)
+			log.Warn("cannot join the gateway, trying on", "err", err)
 		}
-		silent = !joined
+		if silent = !joined; silent {
+			lp.r.failed(err)
+		}
 		if time.Since(begun) > maxPause {
 			pause = firstPause // it was a good link
 		}
@@ -68,7 +69,7 @@ func (lp *loop) run(ctx context.Context) error {
 // serve is one link from dial to end. joined says whether the gateway welcomed
 // it, err why it ended.
 func (lp *loop) serve(ctx context.Context) (joined bool, err error) {
-	conn, err := (&net.Dialer{Timeout: helloTimeout}).DialContext(ctx, "unix", lp.r.socket)
+	conn, err := lp.r.dial(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -80,6 +81,7 @@ func (lp *loop) serve(ctx context.Context) (joined bool, err error) {
 	hurry := context.AfterFunc(ctx, func() { conn.Close() }) // nothing is ours yet
 	l, err := join(conn, unixipc.HelloBody{
 		Name: lp.r.Name, Loop: lp.index, Subprotocols: lp.r.Subprotocols, Window: lp.r.Window,
+		AskOnly: lp.r.askOnly, Authorize: lp.r.Authorize != nil,
 	})
 	if !hurry() || err != nil {
 		return false, err
@@ -91,12 +93,13 @@ func (lp *loop) serve(ctx context.Context) (joined bool, err error) {
 	if lp.index == 0 {
 		lp.r.grow(ctx, l.welcome.Loops)
 	}
+	lp.r.joined(lp, l)
 	drain := context.AfterFunc(ctx, func() {
 		l.put(unixipc.Drain, 0, 0, "", nil)
 		l.flush()
 	})
 	defer drain()
-	err = l.read(lp.r.Logger, func(batch []arrival) { lp.r.dispatcher.enqueue(lp, batch) })
+	err = l.read(lp.r.Logger, func(batch []arrival) { lp.r.dispatcher.enqueue(lp, batch) }, lp.r.authorize)
 
 	lp.link.Store(nil)
 	l.end()

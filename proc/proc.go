@@ -67,6 +67,10 @@ type Config struct {
 	// Closed, if set, is called when the connection of a charger has ended,
 	// after its last message.
 	Closed func(ctx context.Context, ch *Charger, c unixipc.ClosedBody)
+	// Authorize, if set, says whether a charger may connect, for gateways that
+	// ask processors. Several calls run at once. It must not take longer than
+	// the gateway's -handshake-timeout; ctx is that of handlers.
+	Authorize func(ctx context.Context, a unixipc.AuthorizeBody) unixipc.VerdictBody
 	// DrainTimeout is how long handlers may take to finish once the context of
 	// Run has ended. After it their context is cancelled.
 	DrainTimeout time.Duration

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -18,7 +19,10 @@ const abortGrace = time.Second
 // runner is one call of Run: the loops, and the dispatcher that they share.
 type runner struct {
 	Config
-	socket     string
+	dial       func(context.Context) (net.Conn, error)
+	askOnly    bool
+	joined     func(*loop, *link) // from the goroutine that reads the link next
+	failed     func(error)        // to join
 	handler    Handler
 	dispatcher *dispatcher
 	handlers   context.Context // of handlers; outlives the context of Run
@@ -32,7 +36,12 @@ type runner struct {
 }
 
 func newRunner(c Config, socket string, h Handler) *runner {
-	r := &runner{Config: c, socket: socket, handler: h, loops: make(map[int]*loop)}
+	r := &runner{Config: c, handler: h, loops: make(map[int]*loop)}
+	r.dial = func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{Timeout: helloTimeout}).DialContext(ctx, "unix", socket)
+	}
+	r.joined = func(*loop, *link) {}
+	r.failed = func(error) {}
 	r.dispatcher = newDispatcher(c.Concurrency, r.handle)
 	return r
 }
@@ -111,9 +120,9 @@ func (r *runner) handle(ch *Charger, d delivery) {
 	var reply []byte
 	switch d.kind {
 	case unixipc.Opened:
-		call(r, r.Opened, ch, d)
+		tell(r, r.Opened, ch, d)
 	case unixipc.Closed:
-		call(r, r.Closed, ch, d)
+		tell(r, r.Closed, ch, d)
 	case unixipc.Message:
 		var err error
 		reply, err = r.handler(r.handlers, ch, Message{
@@ -138,6 +147,26 @@ func (r *runner) handle(ch *Charger, d delivery) {
 	d.link.put(unixipc.Ack, flags, d.ref, ch.identity, reply)
 }
 
+// authorize answers an AUTHORIZE. The gateway bounds how many there are at once,
+// and says DRAINED when they are answered.
+func (r *runner) authorize(l *link, token uint64, payload []byte) {
+	if r.Authorize == nil {
+		return // never asked for
+	}
+	go func() {
+		var a unixipc.AuthorizeBody
+		v := unixipc.VerdictBody{Status: 503, Reason: "AUTHORIZE does not parse"}
+		if err := json.Unmarshal(payload, &a); err != nil {
+			r.Logger.Error("AUTHORIZE does not parse", "err", err)
+		} else {
+			v = r.Authorize(r.handlers, a)
+		}
+		if body, err := json.Marshal(v); err == nil && l.put(unixipc.Verdict, 0, token, "", body) {
+			l.flush()
+		}
+	}()
+}
+
 // giveBack sends the NACK of a delivery that its handler could not do.
 func (r *runner) giveBack(ch *Charger, d delivery, err error) {
 	after := retryAfter(err)
@@ -146,8 +175,8 @@ func (r *runner) giveBack(ch *Charger, d delivery, err error) {
 	d.link.put(unixipc.Nack, 0, d.ref, ch.identity, fmt.Appendf(nil, `{"retry_after_ms":%d}`, ms))
 }
 
-// call is the callback for an OPENED or CLOSED with body B, if there is one.
-func call[B any](r *runner, callback func(context.Context, *Charger, B), ch *Charger, d delivery) {
+// tell calls the callback for an OPENED or CLOSED with body B, if there is one.
+func tell[B any](r *runner, callback func(context.Context, *Charger, B), ch *Charger, d delivery) {
 	if callback == nil {
 		return
 	}

@@ -101,15 +101,12 @@ func (c *stageCharger) heard() []string { return c.s.sent[c.conn] }
 // stageLink is a link whose frames are read at once.
 type stageLink struct {
 	*Link
-	s  *stage
-	r  *Relay
-	in []byte
+	s *stage
+	r *Relay
 }
 
 func (s *stage) join(loop int, h unixipc.HelloBody, operator bool) *stageLink {
-	l := &stageLink{Link: s.relays[loop].Join(h, operator), s: s, r: s.relays[loop]}
-	l.frames()
-	return l
+	return &stageLink{Link: s.relays[loop].Join(h, operator), s: s, r: s.relays[loop]}
 }
 
 func (l *stageLink) order(f unixipc.Frame) {
@@ -194,6 +191,7 @@ func TestCallsOneAfterTheOther(t *testing.T) {
 		s := newStage(t, loops)
 		c := s.open(0)
 		owner := s.join(0, unixipc.HelloBody{Name: "owner"}, false)
+		owner.frames()
 		asker := s.join(loops-1, askOnly, false)
 		if asker.Chargers() != 0 {
 			t.Fatal("a link that only asks owns a charger")

@@ -47,6 +47,7 @@ const (
 	entrySubprotcol = 8
 	entryPayload    = 9
 	entryLate       = 10 // a flag, but one that a reader of before may ignore
+	entryWaited     = 11 // since it was queued
 
 	sendPosition = 1
 	sendLoop     = 2
@@ -69,6 +70,7 @@ const (
 	maxData        = 1 << 30 // bytes
 	maxSubprotocol = 8 << 10
 	maxDelay       = 24 * time.Hour
+	maxWaited      = 10 * 365 * 24 * time.Hour
 	maxNumber      = 1 << 62 // deliveries of one charger
 )
 
@@ -130,7 +132,11 @@ func (q *queue) appendEntry(dst []byte, e *entry, now time.Time) []byte {
 	}
 	dst = tlv.AppendBytes(dst, entrySubprotcol, e.sub)
 	dst = tlv.AppendBytes(dst, entryPayload, q.payload(e))
-	return tlv.AppendBool(dst, entryLate, e.flags&unixipc.Late != 0)
+	dst = tlv.AppendBool(dst, entryLate, e.flags&unixipc.Late != 0)
+	if !e.came.IsZero() {
+		dst = tlv.AppendUint(dst, entryWaited, uint64(min(max(0, now.Sub(e.came)), maxWaited).Milliseconds()))
+	}
+	return dst
 }
 
 func (s *send) append(dst []byte) []byte {
@@ -304,6 +310,8 @@ func (q *queue) parseEntry(b []byte, now time.Time) error {
 			e.sub = f.String(maxSubprotocol)
 		case entryPayload:
 			payload = f.Bytes(maxData)
+		case entryWaited:
+			e.came = now.Add(-time.Duration(f.Uint(uint64(maxWaited.Milliseconds()))) * time.Millisecond)
 		case entryLate:
 			if f.Bool() {
 				e.flags |= unixipc.Late
@@ -328,6 +336,9 @@ func (q *queue) parseEntry(b []byte, now time.Time) error {
 		return fmt.Errorf("delivery: %v as only OPENED can be", e.kind)
 	case e.moved && (e.sub != "" || len(payload) > 0):
 		return errors.New("delivery: an announcement that says something")
+	}
+	if e.came.IsZero() {
+		e.came = now
 	}
 	if e.number != 0 && e.at.IsZero() {
 		e.at = now

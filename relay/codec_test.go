@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,6 +94,19 @@ var chargerSamples = []struct {
 		q.held, q.avoid, q.notBefore = true, 2, codecNow.Add(time.Millisecond)
 		q.sends = []send{{position: 1, asker: Asker{0, 3}, ref: 1<<64 - 1}}
 	}, entry{session: 8}, entry{acked: true, session: 9}, entry{number: 1 << 40, session: 9, at: ago(time.Hour)})}},
+	{"called", Charger{owner: &Link{id: 3}, number: 4, session: 1, connected: true, q: entries(func(q *queue) {
+		q.calls = []*call{{asker: Asker{0, 3}, ref: 1<<64 - 1, id: "a1", began: ago(1500 * time.Millisecond), limit: codecNow.Add(28500 * time.Millisecond)}}
+	})}},
+	{"calls-waiting", Charger{session: 1, connected: true, q: entries(func(q *queue) {
+		q.calls = []*call{
+			{id: "nobody waits", began: ago(time.Hour), limit: codecNow},
+			{asker: Asker{0, 9}, id: "ü\"", began: codecNow, limit: codecNow.Add(time.Second), message: []byte(`[2,"ü\"","Reset",{}]`)},
+			{asker: Asker{0, 3}, ref: 5, id: "c", began: ago(time.Second), limit: codecNow.Add(time.Millisecond), message: []byte(`[2,"c","Reset",{}]`)},
+		}
+		q.unanswered = []string{"x", "y"}
+	}, entry{session: 1})}},
+	{"unanswered", Charger{owner: &Link{id: 3}, session: 1, connected: true, q: entries(func(q *queue) { q.unanswered = []string{"a"} })}},
+	{"late", Charger{owner: &Link{id: 3}, number: 1, session: 1, connected: true, q: entries(nil, entry{session: 1, flags: unixipc.Late, number: 1}, entry{session: 1, flags: unixipc.Late | unixipc.Redelivered})}},
 }
 
 func chargerSample(i int) *Charger {
@@ -123,6 +137,10 @@ func show(c *Charger) string {
 	}
 	if q := c.q; q != nil {
 		s += fmt.Sprint(" held ", q.held, q.notBefore.Sub(codecNow).Milliseconds(), q.avoid, q.sends)
+		for _, k := range q.calls {
+			s += fmt.Sprintf("\n%v %d %q %d %d %q", k.asker, k.ref, k.id, codecNow.Sub(k.began).Milliseconds(), k.limit.Sub(codecNow).Milliseconds(), k.message)
+		}
+		s += fmt.Sprint(q.unanswered)
 		for i := range q.entries {
 			e := q.entries[i]
 			age := int64(0)
@@ -144,10 +162,18 @@ var linkSamples = []struct {
 	{"busy", Link{id: 1<<32 - 1, name: "p", hash: 1, window: 10, in: []byte("\x00\x00\x00\x11ha"), out: []byte("written|unwritten"), off: 8}},
 	{"draining", Link{id: 2, name: "p", hash: 1, window: 10, draining: true}},
 	{"drained", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true}},
+	{"asks-only", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true, askOnly: true}},
+	{"authorizes", Link{id: 2, name: "p", hash: 1, window: 10, authorizes: true, tokens: 1 << 40}},
+	{"operator", Link{
+		id: 2, name: "p", hash: 1, window: 10, operator: true,
+		taps:    []tap{{token: 1, glob: "*"}, {token: 1<<64 - 1, glob: "CP-ü[a-z]", missed: 1 << 40}},
+		watches: []watch{{glob: "*"}, {token: 7, glob: "x", unlisted: true}},
+	}},
 }
 
 func showLink(l *Link) string {
-	return fmt.Sprintf("%d %q %x %q %v %d %q %q %v %v", l.id, l.name, l.hash, l.subprotocols, l.subprotocols == nil, l.window, l.in, l.Unwritten(), l.draining, l.drained)
+	return fmt.Sprintf("%d %q %x %q %v %d %q %q %v %v", l.id, l.name, l.hash, l.subprotocols, l.subprotocols == nil, l.window, l.in, l.Unwritten(), l.draining, l.drained) +
+		fmt.Sprint(l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches)
 }
 
 func TestChargerRoundTrip(t *testing.T) {
@@ -264,9 +290,16 @@ type raw []struct {
 	v  []byte
 }
 
+// must marks the number of a field as required, for raw.
+const must = 1 << 31
+
 func (f raw) append(dst []byte) []byte {
 	for _, f := range f {
-		dst = tlv.AppendItem(dst, f.id, f.v)
+		if f.id&must != 0 {
+			dst = tlv.AppendRequired(dst, f.id&^must, f.v)
+		} else {
+			dst = tlv.AppendItem(dst, f.id, f.v)
+		}
 	}
 	return dst
 }
@@ -308,6 +341,16 @@ func sending(position, loop, link uint64) []byte {
 	return tlv.AppendUint(tlv.AppendUint(tlv.AppendUint(nil, sendPosition, position), sendLoop, loop), sendLink, link)
 }
 
+// calling is a call of a link of this loop, if it is not 0; with so many bytes
+// of a message.
+func calling(id string, link uint64, n int) []byte {
+	return tlv.AppendBytes(tlv.AppendBytes(tlv.AppendUint(nil, callLink, link), callID, id), callMessage, make([]byte, n))
+}
+
+func looking(token uint64, glob string) []byte {
+	return tlv.AppendBytes(tlv.AppendUint(nil, lookToken, token), lookGlob, glob)
+}
+
 func TestChargerHostile(t *testing.T) {
 	on := func(id uint32) raw { return raw{{id, num(1)}} }
 	online := on(chargerConnected)
@@ -322,6 +365,12 @@ func TestChargerHostile(t *testing.T) {
 	sends := func(items ...[]byte) (f raw) {
 		for _, v := range items {
 			f = append(f, raw{{chargerSend, v}}...)
+		}
+		return f
+	}
+	calls := func(items ...[]byte) (f raw) {
+		for _, v := range items {
+			f = append(f, raw{{chargerCall | must, v}}...)
 		}
 		return f
 	}
@@ -377,6 +426,27 @@ func TestChargerHostile(t *testing.T) {
 		{"message with a subprotocol", false, least(owned, list(queued(raw{{entrySubprotcol, []byte("x")}})))},
 		{"announcement with a payload", false, least(owned, list(item(raw{{entryKind, num(opened)}, {entryMoved, num(1)}, {entryPayload, []byte("x")}})))},
 		{"announcement that is not first", false, least(owned, list(queued(), item(raw{{entryKind, num(opened)}, {entryMoved, num(1)}})))},
+		{"a call", true, least(owned, calls(calling("a", 1, 0)))},
+		{"a call, and one that waits", true, least(owned, calls(calling("a", 0, 0), calling("b", 1, 5)))},
+		{"two calls with the charger", false, least(owned, calls(calling("a", 1, 0), calling("b", 1, 0)))},
+		{"a call that waits for none", false, least(owned, calls(calling("b", 1, 5)))},
+		{"a call that nobody made", false, least(owned, calls(calling("a", 1, 0), calling("b", 0, 5)))},
+		{"two calls of one id", false, least(owned, calls(calling("a", 1, 0), calling("a", 1, 5)))},
+		{"a call of an id that is unanswered", false, least(owned, calls(calling("a", 1, 0)), raw{{chargerUnanswered, []byte("a")}})},
+		{"a call without an id", false, least(owned, calls(calling("", 1, 0)))},
+		{"a call whose id is too long", false, least(owned, calls(calling(strings.Repeat("x", 37), 1, 0)))},
+		{"a call whose id is not UTF-8", false, least(owned, calls(calling("\xff", 1, 0)))},
+		{"a call, not connected", false, least(list(queued()), calls(calling("a", 1, 0)))},
+		{"a call that is not required", false, least(owned, raw{{chargerCall, calling("a", 1, 0)}})},
+		{"a call cut short", false, least(owned, calls(calling("a", 1, 0)[:2]))},
+		{"a call of a loop that is not", false, least(owned, calls(append(tlv.AppendUint(nil, callLoop, 1), calling("a", 1, 0)...)))},
+		{"17 unanswered", false, least(owned, func() (f raw) {
+			for i := range 17 {
+				f = append(f, raw{{chargerUnanswered, []byte{'a' + byte(i)}}}...)
+			}
+			return f
+		}())},
+		{"a late OPENED", false, least(list(item(raw{{entryKind, num(opened)}, {entryLate, num(1)}})))},
 		{"delivery cut short", false, least(owned, list(flying(9)[:5]))},
 		{"delivery longer than it is", false, least(owned, list([]byte{entryKind << 1, 9, 1}))},
 		{"delivery with a field of zero", false, least(owned, list(append([]byte{0, 0}, queued()...)))},
@@ -407,6 +477,12 @@ func TestLinkHostile(t *testing.T) {
 		{"window over 31 bits", false, append(slices.Clone(least[:3]), raw{{linkWindow, num(1 << 31)}}...)},
 		{"name too long", false, append(raw{{linkID, num(1)}, {linkName, make([]byte, 65)}}, least[2:]...)},
 		{"drained, not draining", false, append(slices.Clone(least), raw{{linkDrained, num(1)}}...)},
+		{"asks only, not draining", false, append(slices.Clone(least), raw{{linkAskOnly, num(1)}}...)},
+		{"taps, no operator", false, append(slices.Clone(least), raw{{linkTap, looking(1, "*")}}...)},
+		{"a tap", true, append(slices.Clone(least), raw{{linkOperator, num(1)}, {linkTap, looking(1, "*")}}...)},
+		{"a tap and a watch of one token", false, append(slices.Clone(least), raw{{linkOperator, num(1)}, {linkTap, looking(1, "*")}, {linkWatch, looking(1, "*")}}...)},
+		{"a glob that is none", false, append(slices.Clone(least), raw{{linkWatch, looking(1, "[")}}...)},
+		{"no glob", false, append(slices.Clone(least), raw{{linkWatch, looking(1, "")}}...)},
 	} {
 		b := tlv.AppendEnd(tt.f.append(tlv.AppendHeader(nil, linkMagic, 1)))
 		if _, err := parseLink(b); (err == nil) != tt.ok {
@@ -421,19 +497,19 @@ func TestUnknownFields(t *testing.T) {
 	if _, _, err := r.parseCharger(least(raw{{chargerEntry, queued(later)}}, later)); err != nil {
 		t.Errorf("with optional fields of a later version: %v", err)
 	}
-	must := tlv.AppendRequired(nil, 91, []byte("new"))
+	known := tlv.AppendRequired(nil, 91, []byte("new"))
 	b := least(raw{{chargerConnected, num(1)}})
-	if _, _, err := r.parseCharger(tlv.AppendEnd(append(b[:len(b)-1], must...))); err == nil {
+	if _, _, err := r.parseCharger(tlv.AppendEnd(append(b[:len(b)-1], known...))); err == nil {
 		t.Error("a required field of a later version is passed over")
 	}
-	if _, _, err := r.parseCharger(least(raw{{chargerEntry, append(queued(), must...)}})); err == nil {
+	if _, _, err := r.parseCharger(least(raw{{chargerEntry, append(queued(), known...)}})); err == nil {
 		t.Error("a required field of a later version is passed over in a delivery")
 	}
-	if _, _, err := r.parseCharger(least(raw{{chargerConnected, num(1)}, {chargerSend, append(sending(1, 0, 1), must...)}})); err == nil {
+	if _, _, err := r.parseCharger(least(raw{{chargerConnected, num(1)}, {chargerSend, append(sending(1, 0, 1), known...)}})); err == nil {
 		t.Error("a required field of a later version is passed over in a send")
 	}
 	b = r.AppendLink(nil, &linkSamples[0].l)
-	if _, err := parseLink(tlv.AppendEnd(append(b[:len(b)-1], must...))); err == nil {
+	if _, err := parseLink(tlv.AppendEnd(append(b[:len(b)-1], known...))); err == nil {
 		t.Error("a required field of a later version is passed over in a link")
 	}
 }
@@ -574,22 +650,26 @@ func FuzzLink(f *testing.F) {
 
 // hasUnknown tells whether a state has fields of a later version.
 func hasUnknown(b []byte) bool {
-	magic, last := chargerMagic, uint32(chargerSend)
+	magic, last := chargerMagic, uint32(chargerUnanswered)
 	if b[1] == linkMagic[1] {
-		magic, last = linkMagic, linkDrained
+		magic, last = linkMagic, linkTokens
+	}
+	lists := map[uint32]uint32{chargerEntry: entryLate, chargerSend: sendReply, chargerCall: callMessage, chargerUnanswered: 0}
+	if magic == linkMagic {
+		lists = map[uint32]uint32{linkSubprotocol: 0, linkTap: lookCount, linkWatch: lookCount}
 	}
 	r := tlv.NewReader("", b, magic, StateVersions...)
-	for id, ok := r.Next(chargerEntry, chargerSend, linkSubprotocol); ok; id, ok = r.Next(chargerEntry, chargerSend, linkSubprotocol) {
-		inner := uint32(0)
-		switch {
-		case id > last:
+	names := slices.Collect(maps.Keys(lists))
+	for id, ok := r.Next(names...); ok; id, ok = r.Next(names...) {
+		inner := lists[id]
+		if id > last {
 			return true
-		case magic == chargerMagic && id == chargerEntry:
-			inner = entryPayload
-		case magic == chargerMagic && id == chargerSend:
-			inner = sendReply
-		default:
+		}
+		if inner == 0 {
 			continue
+		}
+		if id == chargerCall && magic == chargerMagic {
+			r.Required()
 		}
 		fields := tlv.NewFields("", r.Item(maxData))
 		for id, ok := fields.Next(); ok; id, ok = fields.Next() {

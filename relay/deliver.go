@@ -67,7 +67,7 @@ func (r *Relay) deliver(c *Charger) bool {
 	var e *entry
 	if c.announce {
 		c.announce = false
-		q.pushFront(entry{kind: unixipc.Opened, moved: true, session: c.session})
+		q.pushFront(entry{kind: unixipc.Opened, moved: true, session: c.session, came: r.now})
 		e = &q.entries[0]
 	} else {
 		e = q.next(r.cfg.ChargerWindow)
@@ -87,6 +87,7 @@ func (r *Relay) deliver(c *Charger) bool {
 		l.checkAt = r.now.Add(r.cfg.AckTimeout)
 	}
 	e.number, e.at = c.number, r.now
+	r.cfg.Observer.Delivered(e.flags&unixipc.Redelivered != 0)
 	payload := q.payload(e)
 	if e.moved {
 		payload = r.describe(c)
@@ -123,6 +124,7 @@ func (r *Relay) ack(l *Link, f unixipc.Frame) {
 	if len(f.Payload) > 0 {
 		r.reply(l, c, e, f)
 	}
+	r.cfg.Observer.Acknowledged(r.now.Sub(e.at))
 	r.landed(c, e)
 	e.acked = true
 	r.settled(c)
@@ -187,6 +189,7 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 	if e == nil {
 		return
 	}
+	r.cfg.Observer.GivenBack()
 	r.landed(c, e)
 	q := c.q
 	if e.moved { // of no use to another owner, who gets one of his own
@@ -287,6 +290,9 @@ func (r *Relay) Deadline() (t time.Time) {
 			earlier(c.q.notBefore)
 		}
 	}
+	for _, q := range r.questions {
+		earlier(q.deadline)
+	}
 	if len(r.deadlines) > 0 {
 		earlier(r.deadlines[0].limit)
 	}
@@ -300,6 +306,7 @@ func (r *Relay) Deadline() (t time.Time) {
 // whose delay is over, and goes on with lists.
 func (r *Relay) Tick() {
 	r.overdue()
+	r.endQuestions()
 	if r.watched {
 		r.list()
 	}

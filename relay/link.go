@@ -30,6 +30,7 @@ type Link struct {
 	operator   bool // by the gateway's own word: it came in through the admin socket
 	askOnly    bool
 	authorizes bool
+	tokens     uint64 // of the last AUTHORIZE
 	taps       []tap
 	watches    []watch
 
@@ -151,6 +152,7 @@ func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 			r.settle(c)
 		}
 	}
+	r.askAgain(nil)
 	return l
 }
 
@@ -213,9 +215,11 @@ func (r *Relay) frame(l *Link, f unixipc.Frame) error {
 		return r.look(l, f)
 	case unixipc.Stop:
 		r.stop(l, f.Ref)
+	case unixipc.Verdict:
+		return r.verdict(l, f)
 	case unixipc.Drain:
 		r.drain(l)
-		l.drained = false
+		l.drained, l.authorizes = false, false
 	case unixipc.Hello:
 		return fmt.Errorf("HELLO comes once, first")
 	default:
@@ -265,6 +269,7 @@ func (r *Relay) end(l *Link, why string) {
 	i := slices.Index(r.links, l)
 	r.links = slices.Delete(r.links, i, i+1)
 	r.survey()
+	r.askAgain(l)
 	r.forgetAsker(Asker{r.cfg.Loop, l.id})
 	for loop := range r.cfg.Loops {
 		if gone := (Asker{r.cfg.Loop, l.id}); loop != r.cfg.Loop {
@@ -290,7 +295,7 @@ func (r *Relay) end(l *Link, why string) {
 // not told, for it would only come back.
 func (r *Relay) Drain(l *Link) {
 	if !l.draining && l.ended == "" {
-		l.drained = true
+		l.drained, l.authorizes = true, false
 		r.drain(l)
 	}
 }
@@ -305,7 +310,7 @@ func (r *Relay) drain(l *Link) {
 
 // checkDrained tells a draining link when nothing is its own any more.
 func (r *Relay) checkDrained(l *Link) {
-	if l.draining && !l.drained && l.inFlight == 0 && l.ended == "" {
+	if l.draining && !l.drained && l.inFlight == 0 && l.ended == "" && !r.asked(l) {
 		l.drained = true
 		r.write(l, unixipc.Frame{Type: unixipc.Drained})
 	}

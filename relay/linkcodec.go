@@ -26,6 +26,7 @@ const (
 	linkAuthorizes  = 12
 	linkTap         = 13 // list
 	linkWatch       = 14 // list
+	linkTokens      = 15
 )
 
 var linkMagic = [2]byte{'H', 'l'}
@@ -57,7 +58,7 @@ func (r *Relay) AppendLink(dst []byte, l *Link) []byte {
 		}
 		dst = tlv.AppendItem(dst, linkWatch, look{w.token, w.glob, again}.append(nil))
 	}
-	return tlv.AppendEnd(dst)
+	return tlv.AppendEnd(tlv.AppendUint(dst, linkTokens, l.tokens))
 }
 
 func parseLink(b []byte) (*Link, error) {
@@ -93,6 +94,8 @@ func parseLink(b []byte) (*Link, error) {
 			l.askOnly = f.Bool()
 		case linkAuthorizes:
 			l.authorizes = f.Bool()
+		case linkTokens:
+			l.tokens = f.Uint(math.MaxUint64)
 		case linkTap:
 			k, err := parseLook(f.Item(maxData), math.MaxUint64)
 			f.Fail(err)

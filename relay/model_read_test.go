@@ -114,7 +114,7 @@ func (m *model) delivered(l *modelLink, f unixipc.Frame) {
 // check holds the relay's own books against each other.
 func (m *model) check() {
 	bytes := 0
-	online := 0
+	online, calls := 0, 0
 	inFlight := map[*Link]int{}
 	owned := map[*Link]int{}
 	for _, c := range m.r.chargers {
@@ -129,6 +129,13 @@ func (m *model) check() {
 				n++
 			}
 		}
+		for i, k := range c.q.callsOrNil() {
+			bytes += len(k.message)
+			calls++
+			if k.sent() != (i == 0) || k.charger != c || m.r.deadlines[k.place] != k {
+				m.fail("%s: call %q at %d, sent %v", c.identity, k.id, i, k.sent())
+			}
+		}
 		if n != int(c.inFlight) {
 			m.fail("%s counts %d in flight; there are %d", c.identity, c.inFlight, n)
 		}
@@ -140,6 +147,9 @@ func (m *model) check() {
 	}
 	if online != m.r.online {
 		m.fail("%d chargers are counted as connected; there are %d", m.r.online, online)
+	}
+	if calls != len(m.r.deadlines) {
+		m.fail("%d calls have a deadline; there are %d", len(m.r.deadlines), calls)
 	}
 	if bytes != m.r.bytes {
 		m.fail("%d bytes are accounted for; there are %d", m.r.bytes, bytes)

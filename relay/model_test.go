@@ -262,6 +262,13 @@ func (q *queue) entriesOrNil() []entry {
 	return q.entries
 }
 
+func (q *queue) callsOrNil() []*call {
+	if q == nil {
+		return nil
+	}
+	return q.calls
+}
+
 func (m *model) written(c *modelCharger) {
 	m.r.Sent(c.c, c.position)
 }

@@ -37,6 +37,7 @@ type entry struct {
 	off     uint64 // of the payload
 	size    int
 	at      time.Time // when it was delivered
+	came    time.Time // when it was queued
 	sub     string    // Opened: the subprotocol from here on
 }
 

@@ -28,6 +28,8 @@ type Config struct {
 	CallTimeout    time.Duration // of a CALL that names no limit
 	MaxCallTimeout time.Duration // and the longest that one may have
 	CallQueue      int           // CALLs of one charger, with the one it is busy with
+
+	Observer Observer // who counts what happens; nil: nobody
 }
 
 // Gateway is what a relay asks of the loop around it. conn is the handle that
@@ -78,8 +80,9 @@ type Relay struct {
 	unused   []*Charger // forgotten
 
 	deadlines deadlines // of all calls
-	tapped    bool      // some link has taps
-	watched   bool      // some link has watches
+	questions []*question
+	tapped    bool // some link has taps
+	watched   bool // some link has watches
 }
 
 // Charger is one charger as the relay sees it: known while it is connected, or
@@ -107,6 +110,9 @@ type Charger struct {
 
 // New makes a relay without links or chargers.
 func New(cfg Config, g Gateway) *Relay {
+	if cfg.Observer == nil {
+		cfg.Observer = unobserved{}
+	}
 	return &Relay{cfg: cfg, gateway: g, chargers: make(map[string]*Charger)}
 }
 
@@ -251,7 +257,7 @@ func (s *send) flags() unixipc.Flags {
 // bounds.
 func (r *Relay) enqueue(c *Charger, e entry, payload []byte) {
 	q := r.queueOf(c)
-	e.session = c.session
+	e.session, e.came = c.session, r.now
 	q.push(e, payload)
 	r.bytes += len(payload)
 	r.offer(c)

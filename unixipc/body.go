@@ -78,6 +78,43 @@ type CloseBody struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// AuthorizeBody is the payload of AUTHORIZE: a charger that wants to connect.
+type AuthorizeBody struct {
+	Identity    string           `json:"identity"`
+	Path        string           `json:"path"` // prefix of the request's path, before the identity
+	Subprotocol string           `json:"subprotocol"`
+	Remote      string           `json:"remote"` // address:port
+	Basic       *BasicBody       `json:"basic,omitempty"`
+	TLS         *TLSBody         `json:"tls,omitempty"`
+	Certificate *CertificateBody `json:"certificate,omitempty"` // the charger's own, verified
+}
+
+// BasicBody is what stands in Authorization: Basic. Both may be any bytes; in
+// JSON they are base64.
+type BasicBody struct {
+	Username []byte `json:"username"`
+	Password []byte `json:"password"`
+}
+
+// VerdictBody is the payload of VERDICT.
+type VerdictBody struct {
+	Accept bool `json:"accept"`
+	// Status is the HTTP status of a refusal, 400 to 599: 401 (the password is
+	// wrong; a charger may report that), 403, 404 (unknown), 503 (later). Another
+	// one, or none, is 403.
+	Status int `json:"status,omitempty"`
+	// Reason is for the gateway's log, and the text of the response.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Refusal is the HTTP status of a VERDICT that does not accept.
+func (v VerdictBody) Refusal() int {
+	if v.Status < 400 || v.Status > 599 {
+		return 403
+	}
+	return v.Status
+}
+
 // Status is the outcome in a RESULT.
 type Status string
 

@@ -1,17 +1,18 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"time"
+	"os"
 )
 
 // admin serves operators' commands: HTTP over a Unix socket.
 type admin struct {
+	g        *gateway
 	listener net.Listener
 	server   *http.Server
 	log      *slog.Logger
@@ -46,37 +47,36 @@ func (r *upgradeRequest) finish(err error) {
 	close(r.lines)
 }
 
-func newAdmin(l net.Listener, log *slog.Logger) *admin {
-	a := &admin{listener: l, log: log, upgrades: make(chan *upgradeRequest), over: make(chan struct{})}
+func newAdmin(g *gateway, l net.Listener) *admin {
+	a := &admin{g: g, listener: g.gate.listener(l), log: g.log, upgrades: make(chan *upgradeRequest), over: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /upgrade", a.upgrade)
-	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)}
+	mux.HandleFunc("GET /status", a.status)
+	mux.HandleFunc("GET /chargers", a.chargers)
+	mux.HandleFunc("POST /drain", a.drain)
+	mux.HandleFunc("POST /authorize", a.authorize)
+	a.server = newHTTPServer(mux, g.log)
 	return a
 }
 
-func (a *admin) run() {
-	if err := a.server.Serve(a.listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		a.log.Error("admin socket", "err", err)
-	}
-}
+func (a *admin) run() { serveHTTP(a.server, a.listener, a.log) }
 
 // shutDown takes no more commands, and waits for those in progress.
 func (a *admin) shutDown() {
 	close(a.over)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = a.server.Shutdown(ctx)
+	shutDownHTTP(a.server)
 }
 
 // upgrade answers with one progress in JSON a line; the last tells the outcome.
 func (a *admin) upgrade(w http.ResponseWriter, r *http.Request) {
+	c := connOf(r)
+	c.passed() // an upgrade does not wait for itself
+	a.note(c, "upgrade")
 	request := &upgradeRequest{lines: make(chan progress, 4096)}
 	select {
 	case a.upgrades <- request:
 	case <-a.over:
-		// By now the socket leads to another process, if there is one.
-		w.Header().Set("Connection", "close")
-		http.Error(w, "this process has been replaced, or ends", http.StatusServiceUnavailable)
+		replacedHere(w)
 		return
 	case <-r.Context().Done():
 		return
@@ -86,4 +86,92 @@ func (a *admin) upgrade(w http.ResponseWriter, r *http.Request) {
 		_ = out.Encode(p) // a watcher who leaves does not stop the upgrade
 		_ = http.NewResponseController(w).Flush()
 	}
+}
+
+// errReplaced says that another process has taken over, or is about to.
+var errReplaced = errors.New("this process has been replaced, or ends")
+
+// replacedHere has whoever asked ask again: by now the socket leads to another
+// process, if there is one.
+func replacedHere(w http.ResponseWriter) {
+	http.Error(w, errReplaced.Error(), http.StatusServiceUnavailable)
+}
+
+// answer tells the error of a command, or its result in JSON.
+func answer(w http.ResponseWriter, result any, err error) {
+	switch {
+	case errors.Is(err, errReplaced), errors.Is(err, errNoTurn):
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusNotFound)
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(result) // to somebody who has left
+	}
+}
+
+// note logs who asked for something that changes something.
+func (a *admin) note(c *gatedConn, order string, about ...any) {
+	who := peerOf(c.Conn.(*net.UnixConn))
+	a.log.Info("operator", append([]any{"order", order, "pid", who.pid, "uid", who.uid, "gid", who.gid}, about...)...)
+}
+
+// drain has a processor's links get no more deliveries.
+func (a *admin) drain(w http.ResponseWriter, r *http.Request) {
+	name := r.FormValue("processor")
+	a.note(connOf(r), "drain", "processor", name)
+	found := 0
+	for _, world := range a.g.worlds {
+		n, err := ask(r.Context(), world, func() int { return world.drain(name) })
+		switch {
+		case err != nil:
+			answer(w, nil, err)
+			return
+		case n < 0:
+			replacedHere(w)
+			return
+		}
+		found += n
+	}
+	if found == 0 {
+		answer(w, nil, fmt.Errorf("no processor of the name %q has joined", name))
+		return
+	}
+	answer(w, map[string]int{"links": found}, nil)
+}
+
+// drain drains the links of a processor, and returns how many there are; -1
+// when they are another process's now.
+func (w *world) drain(processor string) (n int) {
+	if w.late != nil {
+		return -1
+	}
+	w.relay.SetNow(w.loop.Now())
+	for l := range w.links {
+		if l.Name() == processor {
+			w.relay.Drain(l)
+			n++
+		}
+	}
+	return n
+}
+
+// setRights gives the admin socket to a group, or to nobody but the gateway's
+// own user.
+func setRights(path, group string) error {
+	mode, gid := os.FileMode(0o600), -1
+	if group != "" {
+		var err error
+		if gid, err = lookupGroup(group); err != nil {
+			return err
+		}
+		mode = 0o660
+	}
+	if err := os.Chown(path, -1, gid); err != nil {
+		return fmt.Errorf("admin socket for group %s: %w", group, err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		return fmt.Errorf("admin socket: %w", err)
+	}
+	return nil
 }

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"net/http"
 	"time"
 
 	"holdfast/conn"
+	"holdfast/relay"
+	"holdfast/unixipc"
 )
 
 // An applicant is a charger at the door, its TLS handshake done.
@@ -55,5 +58,32 @@ func (d *door) authorizeByFile(r conn.Request) *conn.Refusal {
 }
 
 func (d *door) authorizeByProcessor(a applicant, r conn.Request) *conn.Refusal {
-	return &conn.Refusal{Status: http.StatusServiceUnavailable, Why: "no processor can say whether this charger may come in", RetryAfter: 30}
+	if r.Subprotocol == "" {
+		return nil // it is told so, and nothing else
+	}
+	body := unixipc.AuthorizeBody{
+		Identity: r.Identity, Path: r.Path, Subprotocol: r.Subprotocol, Remote: a.remote,
+		Certificate: certificateBody(a.certificate),
+	}
+	if r.HasBasic {
+		body.Basic = &unixipc.BasicBody{Username: []byte(r.Username), Password: r.Password}
+	}
+	if a.tls != nil {
+		body.TLS = &unixipc.TLSBody{Version: tls.VersionName(a.tls.Version), Suite: tls.CipherSuiteName(a.tls.CipherSuite)}
+	}
+	// A little before the handshake's own deadline: there is still to be told.
+	ctx, cancel := context.WithDeadline(context.Background(), a.deadline.Add(-min(time.Second, d.timeout/10)))
+	defer cancel()
+	v, err := d.worlds[relay.LoopOf(r.Identity, len(d.worlds))].verdict(ctx, body, d.adminSocket)
+	switch {
+	case err != nil:
+		return &conn.Refusal{Status: http.StatusServiceUnavailable, Why: "no processor can say whether this charger may come in: " + err.Error(), RetryAfter: 30}
+	case v.Accept:
+		return nil
+	}
+	refusal := &conn.Refusal{Status: v.Refusal(), Why: "a processor refuses this charger", Challenge: v.Status == http.StatusUnauthorized}
+	if v.Reason != "" {
+		refusal.Why += ": " + v.Reason
+	}
+	return refusal
 }

@@ -13,6 +13,7 @@ import (
 
 	"holdfast/conn"
 	"holdfast/conn/record"
+	"holdfast/unixipc"
 )
 
 // certificates are what the TLS listeners serve with: files, read again when
@@ -140,4 +141,12 @@ func checkCertificate(where, identity string, leaf *x509.Certificate, kept *conn
 		return nil
 	}
 	return errOtherCertificate
+}
+
+// certificateBody is c as processors are told of it.
+func certificateBody(c *conn.Certificate) *unixipc.CertificateBody {
+	if c == nil {
+		return nil
+	}
+	return &unixipc.CertificateBody{Subject: c.Subject, SANs: c.Names}
 }

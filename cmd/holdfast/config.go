@@ -19,6 +19,8 @@ type config struct {
 	processors string
 	pidFile    string
 	admin      string
+	adminGroup string
+	metrics    string
 	logFormat  string
 	logLevel   string
 	loops      int
@@ -79,6 +81,8 @@ func options(c *config) []option {
 		{"listen-tls", "", "the same over wss; also ,client-auth=…", listeners{to: &c.listenTLS, tls: true}},
 		{"processors", "/run/holdfast/processors.sock", "path of the Unix socket for processors", text{&c.processors}},
 		{"admin-socket", besideProcessors, "path of the Unix socket for operators' commands (mode 0600)", text{&c.admin}},
+		{"admin-group", "", "group that may give operators' commands, too (mode 0660)", group{&c.adminGroup}},
+		{"admin", "", "address:port for /metrics, /healthz and /readyz over HTTP; there is no password, so keep it inside", address{&c.metrics}},
 		{"pid-file", "", "file to write the process id to", text{&c.pidFile}},
 		{"log-format", "text", "text or json", choice{&c.logFormat, []string{"text", "json"}}},
 		{"log-level", "info", "debug, info, warn or error", choice{&c.logLevel, []string{"debug", "info", "warn", "error"}}},
@@ -246,6 +250,9 @@ func (c *config) contradictions(places map[string]string) (errs []error) {
 			fault(name, other, "%s %s is given twice", name, l.address)
 		}
 		seen[l.address] = name
+	}
+	if other := seen[c.metrics]; other != "" && !strings.HasSuffix(c.metrics, ":0") {
+		fault("admin", other, "admin and %s are the same address %s", other, c.metrics)
 	}
 	c.admission(fault)
 	return errs

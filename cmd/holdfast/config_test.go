@@ -115,6 +115,19 @@ func TestFaults(t *testing.T) {
 		{[]string{"-processors", ""}, "1 to 107 bytes"},
 		{[]string{"-processors", "/" + strings.Repeat("x", 107)}, "1 to 107 bytes"},
 		{[]string{"-path", "/a b/"}, "want a path"},
+		{[]string{"-listen", "none"}, "no charger could connect"},
+		{[]string{"-listen-tls", ":2"}, "-listen-tls: listen-tls needs a certificate"},
+		{[]string{"-tls-cert", "a"}, "-tls-cert: each tls-cert has its tls-key, in the same order: there are 1 of tls-cert and 0 of tls-key"},
+		{[]string{"-tls-key", "a"}, "-tls-key: each tls-cert has its tls-key, in the same order: there are 1 of tls-key and 0 of tls-cert"},
+		{[]string{"-listen", ":1", "-listen-tls", ":1", "-tls-cert", "/no/cert", "-tls-key", "/no/key"}, "listen-tls :1 is given twice"},
+		{[]string{"-listen-tls", ":2", "-tls-cert", "/no/cert", "-tls-key", "/no/key"}, "tls-cert /no/cert with tls-key /no/key: "},
+		{[]string{"-listen", ":1,auth=maybe"}, "auth: want one of none, file, processor"},
+		{[]string{"-listen", ":1,client-auth=required"}, `"client-auth" cannot be set for one listener`},
+		{[]string{"-listen", ":1,auth=file"}, "listen :1: auth is file, but there is no auth-file"},
+		{[]string{"-auth", "file", "-auth-file", "/no/file"}, "auth-file: open /no/file"},
+		{[]string{"-auth", "file"}, "auth is file, but there is no auth-file"},
+		{[]string{"-auth", "file", "-listen", ":1,auth=none", "-listen", ":2,auth=processor"}, ""},
+		{[]string{"-listen-tls", ":2,client-auth=optional", "-tls-cert", "a", "-tls-key", "b"}, "listen-tls :2: client-auth is optional, but there is no tls-client-ca"},
 	} {
 		code, faults := check(t, tt.args...)
 		if tt.want == "" && code != 0 || tt.want != "" && (len(faults) != 1 || !strings.Contains(faults[0], tt.want)) {

@@ -37,15 +37,17 @@ type door struct {
 	keepAlive   time.Duration
 	tidy        *tidy
 	gate        *gate
+	tally       *tally
 
 	timeout        time.Duration // of a whole handshake
+	adminSocket    string
 	clientIdentity string
 	certificates   *certificates // nil: no TLS listeners
 	passwords      *passwords    // nil: none
 }
 
 // newDoor reads the files that the listeners need.
-func newDoor(c *config, worlds []*world, g *gate, log *slog.Logger) (d *door, err error) {
+func newDoor(c *config, worlds []*world, g *gate, n *tally, log *slog.Logger) (d *door, err error) {
 	d = &door{
 		worlds:      worlds,
 		log:         log,
@@ -57,8 +59,10 @@ func newDoor(c *config, worlds []*world, g *gate, log *slog.Logger) (d *door, er
 		keepAlive:   -1, // the pings do that
 		tidy:        newTidy(),
 		gate:        g,
+		tally:       n,
 
 		timeout:        c.handshakeTimeout,
+		adminSocket:    c.admin,
 		clientIdentity: c.tlsClientIdentity,
 	}
 	if c.pingInterval == 0 {
@@ -157,19 +161,23 @@ func (d *door) run(l net.Listener, how listener) {
 // letIn does the handshake of a charger, TLS and WebSocket with one deadline,
 // and passes the connection to its loop.
 func (d *door) letIn(nc net.Conn, how listener) {
-	a := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: time.Now().Add(d.timeout)}
+	began := time.Now()
+	a := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: began.Add(d.timeout)}
 	held, s, early, err := d.shakeHands(nc, &a)
 	if err != nil {
 		_ = nc.Close()
 		var refusal *conn.Refusal
 		if errors.As(err, &refusal) {
+			d.tally.handshake("refused", refusal.Status, 0)
 			d.log.Info("refused", "charger", refusal.Identity, "remote", a.remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
 		} else {
+			d.tally.handshake("failed", 0, 0)
 			d.log.Info("handshake failed", "remote", a.remote, "reason", err.Error())
 		}
 		return
 	}
 	defer d.entering.Add(-1)
+	d.tally.handshake("opened", http.StatusSwitchingProtocols, time.Since(began))
 	fd, err := conn.Take(held)
 	if err != nil {
 		d.log.Error("connection lost", "charger", s.Identity, "remote", a.remote, "err", err)
@@ -200,8 +208,8 @@ func (d *door) shakeHands(nc net.Conn, a *applicant) (held net.Conn, s conn.Stat
 		talk = tc
 	}
 	h, admitted := d.handshake, false
-	h.Admit = func() *conn.Refusal {
-		refusal := d.admit()
+	h.Admit = func(identity string) *conn.Refusal {
+		refusal := d.admit(identity)
 		admitted = refusal == nil
 		return refusal
 	}
@@ -237,15 +245,33 @@ func (d *door) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
 }
 
 // admit refuses chargers at the limits; one that is let in counts as entering.
-func (d *door) admit() *conn.Refusal {
+// A charger that is held already only takes its own place: after a power cut
+// all come back before their dead connections are noticed.
+func (d *door) admit(identity string) *conn.Refusal {
 	if !d.rate.allow(time.Now()) {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Why: "too many handshakes per second", RetryAfter: 5}
 	}
-	if int(d.entering.Add(1)+d.held.Load()) > d.max {
+	if int(d.entering.Add(1)+d.held.Load()) > d.max && !d.holds(identity) {
 		d.entering.Add(-1)
 		return &conn.Refusal{Status: http.StatusServiceUnavailable, Why: "all connections are taken", RetryAfter: 60}
 	}
 	return nil
+}
+
+// holds asks the loop whether the charger is connected.
+func (d *door) holds(identity string) bool {
+	w := d.worlds[relay.LoopOf(identity, len(d.worlds))]
+	answer := make(chan bool, 1)
+	w.loop.Post(func() {
+		_, held := w.relay.Connected(identity)
+		answer <- held
+	})
+	select {
+	case held := <-answer:
+		return held
+	case <-time.After(d.timeout):
+		return false
+	}
 }
 
 func closeFd(fd int) error {

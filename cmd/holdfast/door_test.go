@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -49,16 +50,23 @@ func TestRate(t *testing.T) {
 
 // Chargers that are let in at the same moment count, before any of them is held.
 func TestAdmitCountsThoseEntering(t *testing.T) {
-	d := &door{held: new(atomic.Int64), max: 2}
+	c, _ := parseConfig(nil)
+	worlds, err := newWorlds(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = worlds[0].run() }()
+	defer worlds[0].loop.Post(worlds[0].loop.Stop)
+	d := &door{held: new(atomic.Int64), max: 2, worlds: worlds, timeout: time.Minute}
 	d.held.Add(1)
-	if r := d.admit(); r != nil {
+	if r := d.admit("CP-1"); r != nil {
 		t.Fatal(r)
 	}
-	if r := d.admit(); r == nil || r.Status != 503 || r.RetryAfter == 0 {
+	if r := d.admit("CP-1"); r == nil || r.Status != 503 || r.RetryAfter == 0 {
 		t.Errorf("two of two are in, and the third got %+v", r)
 	}
 	d.entering.Add(-1) // its handshake failed
-	if r := d.admit(); r != nil {
+	if r := d.admit("CP-1"); r != nil {
 		t.Errorf("there is room again, and it got %+v", r)
 	}
 }

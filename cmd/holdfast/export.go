@@ -205,9 +205,10 @@ func (w *world) endExport() {
 	w.export = nil
 }
 
-// frozenItem tells when the loops stopped.
-func frozenItem(at time.Time, ids *atomic.Uint32) handoff.Item {
-	return handoff.Item{ID: uint64(ids.Add(1)), FD: -1, State: appendItem(nil, itemFrozen, 0, binary.BigEndian.AppendUint64(nil, uint64(at.UnixNano())), nil)}
+// frozenItem tells when the loops stopped, and what had been counted by then. A
+// release that counts nothing passes over that.
+func frozenItem(at time.Time, counters []byte, ids *atomic.Uint32) handoff.Item {
+	return handoff.Item{ID: uint64(ids.Add(1)), FD: -1, State: appendItem(nil, itemFrozen, 0, binary.BigEndian.AppendUint64(nil, uint64(at.UnixNano())), counters)}
 }
 
 // lateHello is the first part of itemLateJoin.
@@ -215,6 +216,7 @@ type lateHello struct {
 	Hello unixipc.HelloBody
 	PID   int
 	UID   int
+	GID   int
 
 	Operator bool
 }
@@ -230,7 +232,7 @@ func (h *handOverLate) open(w *world, fd int, s conn.State, early []byte) {
 }
 
 func (h *handOverLate) join(w *world, fd int, hello unixipc.HelloBody, p peer, operator bool, rest []byte) {
-	first, _ := json.Marshal(lateHello{hello, p.pid, p.uid, operator})
+	first, _ := json.Marshal(lateHello{hello, p.pid, p.uid, p.gid, operator})
 	h.send(w, fd, appendItem(nil, itemLateJoin, w.index, first, rest), hello.Name)
 }
 

@@ -60,18 +60,29 @@ func (g *gate) set(shut bool, deadline time.Time) {
 
 // stopped tells, of an error of Accept, whether accepting is over. If the gate
 // was only shut, it waits until it is open again, and tells so: that is no error.
-func (g *gate) stopped(err error) (over, again bool) {
+func (g *gate) stopped(err error) (over, again bool) { return g.stoppedOr(err, new(bool)) }
+
+// stoppedOr is stopped for one who may also have to return because of closed,
+// which g.mu guards.
+func (g *gate) stoppedOr(err error, closed *bool) (over, again bool) {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.Is(err, net.ErrClosed), false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.parked++
-	for g.shut && !g.ended {
+	for g.shut && !g.ended && !*closed {
 		g.open.Wait()
 	}
 	g.parked--
-	return g.ended, !g.ended
+	return g.ended || *closed, !g.ended && !*closed
+}
+
+// over tells that nobody is let in any more, ever.
+func (g *gate) over() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ended
 }
 
 func (g *gate) enter() { g.count(1) }

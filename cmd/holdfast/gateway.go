@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"holdfast/conn"
+	"holdfast/relay"
 	"holdfast/unixipc/handoff"
 
 	"github.com/cloudflare/tableflip"
@@ -33,6 +34,13 @@ type gateway struct {
 	chargers   []entrance
 	processors *net.UnixListener
 	admin      *admin
+	metrics    *metricsServer // nil: not asked for
+	watch      *watch
+
+	tally     *tally
+	inherited samples   // what the processes before this one have counted
+	since     time.Time // when the first of them started
+	began     time.Time // when this one did
 
 	running sync.WaitGroup
 	failed  chan error
@@ -47,22 +55,31 @@ type entrance struct {
 // newGateway sets everything up, with the listeners of the old process if there
 // is one, but serves nothing yet.
 func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway, error) {
-	g := &gateway{cfg: c, version: version, log: log, flip: flip, gate: newGate()}
+	now := time.Now()
+	g := &gateway{cfg: c, version: version, log: log, flip: flip, gate: newGate(), tally: newTally(), since: now, began: now}
 	var err error
 	if g.worlds, err = newWorlds(c, log); err != nil {
 		return nil, err
 	}
 	g.failed = make(chan error, len(g.worlds))
-	if g.door, err = newDoor(c, g.worlds, g.gate, log); err != nil {
+	if g.door, err = newDoor(c, g.worlds, g.gate, g.tally, log); err != nil {
+		return nil, err
+	}
+	g.watch = newWatch(g.worlds, log)
+	sockets, err := takePassed()
+	if err != nil {
 		return nil, err
 	}
 	for _, how := range slices.Concat(c.listen, c.listenTLS) {
-		l, err := flip.ListenWithCallback("tcp", how.address, g.door.listen)
+		l, err := flip.ListenWithCallback("tcp", how.address, sockets.or(how.option(), g.door.listen))
 		if err != nil {
 			return nil, fmt.Errorf("charger socket %s: %w", how.address, err)
 		}
 		g.chargers = append(g.chargers, entrance{l, how})
 		g.gate.guard(l)
+	}
+	if err := sockets.unused(); err != nil {
+		return nil, err
 	}
 	if g.processors, err = g.listenUnix(c.processors, 0o117); err != nil {
 		return nil, err
@@ -72,7 +89,15 @@ func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway
 	if err != nil {
 		return nil, err
 	}
-	g.admin = newAdmin(l, log)
+	if err := setRights(c.admin, c.adminGroup); err != nil {
+		return nil, err
+	}
+	g.admin = newAdmin(g, l)
+	if c.metrics != "" {
+		if g.metrics, err = newMetricsServer(g, c.metrics); err != nil {
+			return nil, err
+		}
+	}
 	return g, nil
 }
 
@@ -99,7 +124,7 @@ func (g *gateway) takeOver(channel *net.UnixConn) (*takeover, *handoff.New, erro
 	if note.Loops != len(g.worlds) {
 		return nil, nil, n.Refuse(fmt.Errorf("loops is %d, and was %d: that can only change with a restart", len(g.worlds), note.Loops))
 	}
-	t := newTakeover(g.worlds)
+	t := newTakeover(g.worlds, g.tally)
 	t.door = g.door
 	if err := n.Receive(t); err != nil {
 		return nil, nil, err
@@ -122,7 +147,7 @@ func (g *gateway) start() {
 func (g *gateway) accept() {
 	r := &reception{
 		listener: g.processors, worlds: g.worlds, log: g.log, gate: g.gate,
-		maxLinks: g.cfg.maxLinks, maxMessage: g.cfg.maxMessage, joined: g.worlds[0].joined,
+		maxLinks: g.cfg.maxLinks, maxMessage: g.cfg.maxMessage, joined: g.worlds[0].joined, tally: g.tally,
 	}
 	go r.run()
 	g.door.watch()
@@ -130,6 +155,9 @@ func (g *gateway) accept() {
 		go g.door.run(e.Listener, e.how)
 	}
 	go g.admin.run()
+	if g.metrics != nil {
+		go g.metrics.run()
+	}
 	for _, e := range g.chargers {
 		g.log.Info("listening", "addr", e.Addr().String(), "tls", e.how.tls, "processors", g.cfg.processors, "pid", os.Getpid(), "version", version)
 	}
@@ -155,6 +183,7 @@ func (g *gateway) serve(signals <-chan os.Signal) error {
 				request.finish(err)
 				g.passOn(signals)
 				g.admin.shutDown()
+				g.metrics.shutDown()
 				return err
 			} else {
 				request.finish(err)
@@ -166,6 +195,7 @@ func (g *gateway) serve(signals <-chan os.Signal) error {
 			if done, err := g.replace(func(progress) {}); done {
 				g.passOn(signals)
 				g.admin.shutDown()
+				g.metrics.shutDown()
 				return err
 			}
 		}
@@ -179,6 +209,7 @@ func (g *gateway) replace(tell func(progress)) (done bool, err error) {
 	if err := g.awaitParent(); err != nil {
 		return false, err
 	}
+	g.watch.reloading()
 	err = g.upgrade(tell)
 	switch {
 	case err == nil:
@@ -189,6 +220,7 @@ func (g *gateway) replace(tell func(progress)) (done bool, err error) {
 		return true, err
 	}
 	g.log.Error("upgrade rolled back", "reason", err.Error())
+	g.watch.rolledBack(err)
 	return false, err
 }
 
@@ -200,6 +232,7 @@ func (g *gateway) awaitParent() error {
 	if err := g.flip.WaitForParent(ctx); err != nil {
 		return fmt.Errorf("the upgrade before is not over: %w", err)
 	}
+	<-g.watch.announced // what is told next comes behind it
 	return nil
 }
 
@@ -222,6 +255,7 @@ func (g *gateway) passOn(signals <-chan os.Signal) {
 func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	held := g.worlds[0].held
 	g.log.Info("shutting down", "signal", s.String(), "connections", held.Load(), "grace", g.cfg.shutdownGrace.String())
+	g.watch.stopping(g.cfg.shutdownGrace)
 	g.gate.end()
 	shutDown(g.cfg, g.worlds, signals)
 	for _, w := range g.worlds {
@@ -229,15 +263,25 @@ func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	}
 	g.running.Wait()
 	g.admin.shutDown()
+	g.metrics.shutDown()
 	g.flip.Stop()
 	<-g.flip.Exit()
+	lost := 0
+	for _, w := range g.worlds { // they turn no more
+		w.relay.Survey(func(_ *relay.Charger, waiting relay.Waiting) { lost += waiting.Messages })
+	}
+	if lost > 0 {
+		g.log.Warn("deliveries are lost: no processor has acknowledged them", "deliveries", lost)
+	}
 	g.log.Info("ended", "closed_by_force", held.Load())
 	return nil
 }
 
 // report tells what an upgrade has brought, in the new process.
-func (g *gateway) report(t *takeover, connections, links int, began time.Time) {
+func (g *gateway) report(t *takeover, connections, links int) {
+	pause, took := time.Since(t.frozen), time.Since(g.began)
+	g.tally.upgraded(upgradeReport{At: t.frozen, Outcome: outcomeDone, TookSeconds: took.Seconds(), Connections: int64(connections)}, pause)
 	g.log.Info("upgraded", "connections", connections, "links", links,
-		"pause", time.Since(t.frozen).Round(time.Microsecond).String(),
-		"took", time.Since(began).Round(time.Millisecond).String(), "pid", os.Getpid(), "version", version)
+		"pause", pause.Round(time.Microsecond).String(),
+		"took", took.Round(time.Millisecond).String(), "pid", os.Getpid(), "version", version)
 }

@@ -19,7 +19,7 @@ var allowed = map[string][]string{
 	"holdfast/proc/proctest":   {"holdfast/unixipc"},
 	"holdfast/cmd/processor":   {"holdfast/proc", "holdfast/unixipc"},
 	"holdfast/cmd/holdfast": {
-		"holdfast/conn", "holdfast/conn/record", "holdfast/relay", "holdfast/unixipc", "holdfast/unixipc/handoff", "golang.org/x/sys",
+		"holdfast/conn", "holdfast/conn/record", "holdfast/relay", "holdfast/proc", "holdfast/unixipc", "holdfast/unixipc/handoff", "holdfast/unixipc/tlv", "golang.org/x/sys",
 		"github.com/cloudflare/tableflip", "github.com/prometheus/client_golang",
 	},
 }

@@ -15,7 +15,7 @@ const (
 	itemLink     itemKind = 'l' // link state; with fd
 	itemCharger  itemKind = 'c' // connection state, charger state (empty while only being ended); with fd
 	itemOffline  itemKind = 'o' // –, charger state
-	itemFrozen   itemKind = 'f' // Unix time of the freeze, nanoseconds
+	itemFrozen   itemKind = 'f' // Unix time of the freeze, nanoseconds; counters, see appendCounters
 	itemLateOpen itemKind = 'C' // state of a connection whose handshake is just done; with fd
 	itemLateJoin itemKind = 'L' // HELLO as JSON with its peer, bytes that followed it; with fd
 

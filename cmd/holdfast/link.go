@@ -34,6 +34,9 @@ func (w *world) join(fd int, hello unixipc.HelloBody, peer peer, operator bool, 
 	}
 	l.relay = w.relay.Join(hello, operator)
 	w.links[l.relay] = l
+	if !operator {
+		w.counters.joined++
+	}
 	w.log.Info("processor joined", "processor", hello.Name, "link", l.relay.ID(), "loop", w.index,
 		"pid", peer.pid, "uid", peer.uid, "operator", operator, "chargers", l.relay.Chargers())
 	if len(rest) > 0 {
@@ -112,6 +115,13 @@ func (l *link) close(why string) {
 	l.source = nil
 	delete(w.links, l.relay)
 	w.joined.Add(-1)
+	switch {
+	case l.relay.Operator():
+	case l.relay.Redelivered() == 0:
+		w.counters.left++
+	default:
+		w.counters.leftUnclean++
+	}
 	w.log.Info("processor left", "processor", l.relay.Name(), "link", l.relay.ID(), "loop", w.index,
 		"reason", why, "redelivered", l.relay.Redelivered())
 }

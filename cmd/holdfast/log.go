@@ -7,11 +7,12 @@ import (
 	"sync"
 )
 
-func newLogger(c *config, w io.Writer) *slog.Logger {
+func newLogger(c *config, w *logWriter) *slog.Logger {
+	w.json = c.logFormat == "json"
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.logLevel)) // one of the choices
 	opts := &slog.HandlerOptions{Level: level}
-	if c.logFormat == "json" {
+	if w.json {
 		return slog.New(slog.NewJSONHandler(w, opts))
 	}
 	return slog.New(slog.NewTextHandler(w, opts))
@@ -28,6 +29,7 @@ type logWriter struct {
 	waiting []byte
 	dropped int
 	closed  bool
+	json    bool // not changed once anything is written
 	done    chan struct{}
 }
 
@@ -68,13 +70,21 @@ func (l *logWriter) run(w io.Writer) {
 		l.dropped = 0
 		l.mu.Unlock()
 		if dropped > 0 {
-			batch = fmt.Appendf(batch, "msg=\"log lines dropped: nobody read them in time\" lines=%d\n", dropped)
+			batch = fmt.Appendf(batch, l.lost(), dropped)
 		}
 		_, _ = w.Write(batch) // there is nowhere to report it
 		if cap(batch) > 64<<10 {
 			batch = nil
 		}
 	}
+}
+
+// lost is the line that tells how many are missing.
+func (l *logWriter) lost() string {
+	if l.json {
+		return "{\"level\":\"WARN\",\"msg\":\"log lines dropped: nobody read them in time\",\"lines\":%d}\n"
+	}
+	return "level=WARN msg=\"log lines dropped: nobody read them in time\" lines=%d\n"
 }
 
 // close waits until everything is written.

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -18,72 +17,68 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const passwdUsage = `usage: holdfast passwd [-file FILE] [-hex | -generate] [-delete] IDENTITY
+// passwd is what its options say.
+type passwd struct {
+	file                  string
+	hex, generate, remove bool
+}
 
-Reads a charger's password from standard input, one line, and prints its entry
-for the -auth-file of the gateway; with -file it puts the entry there, which a
-running gateway notices by itself.
-
-`
+func passwdOptions(i *invocation) []option {
+	p := &i.passwd
+	return []option{
+		{"file", "", "auth-file to change", text{&p.file}},
+		{"hex", "false", "the password is given in hexadecimal, and may be any bytes", boolean{&p.hex}},
+		{"generate", "false", "make a new password of 32 hexadecimal digits, and print it", boolean{&p.generate}},
+		{"delete", "false", "take the charger out of -file", boolean{&p.remove}},
+	}
+}
 
 // longestPassword in bytes: OCPP has at most 40.
 const longestPassword = 256
 
 // runPasswd makes an entry of an auth-file.
-func runPasswd(args []string, stdin *os.File, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("passwd", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {
-		fmt.Fprint(stderr, passwdUsage)
-		flags.PrintDefaults()
+func runPasswd(i *invocation) error {
+	if err := i.parse(); err != nil {
+		return err
 	}
-	file := flags.String("file", "", "auth-file to change")
-	isHex := flags.Bool("hex", false, "the password is given in hexadecimal, and may be any bytes")
-	generate := flags.Bool("generate", false, "make a new password of 32 hexadecimal digits, and print it")
-	remove := flags.Bool("delete", false, "take the charger out of -file")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil
-		}
-		return configError{err}
-	}
-	identity := flags.Arg(0)
-	switch {
-	case flags.NArg() != 1:
-		return configError{errors.New("passwd: want one identity; -h tells more")}
-	case conn.CheckIdentity(identity) != nil:
-		return configError{fmt.Errorf("passwd: %w", conn.CheckIdentity(identity))}
-	case *remove && *file == "":
-		return configError{errors.New("passwd: -delete needs -file")}
-	case *generate && (*isHex || *remove):
-		return configError{errors.New("passwd: -generate goes with neither -hex nor -delete")}
-	case *remove:
-		return changeAuthFile(*file, identity, "")
+	identity, p := i.args[0], i.passwd
+	switch err := conn.CheckIdentity(identity); {
+	case err != nil:
+		return exit(exitUsage, "passwd: %w", err)
+	case p.remove && p.file == "":
+		return exit(exitUsage, "passwd: -delete needs -file")
+	case p.generate && (p.hex || p.remove):
+		return exit(exitUsage, "passwd: -generate goes with neither -hex nor -delete")
+	case p.remove:
+		return changeAuthFile(p.file, identity, "")
 	}
 	var password []byte
 	var err error
-	if *generate {
+	if p.generate {
 		random := make([]byte, 16)
 		_, _ = rand.Read(random) // never fails
 		password = hex.AppendEncode(nil, random)
-	} else if password, err = readPassword(stdin, stderr, *isHex); err != nil {
+	} else if password, err = readPassword(os.Stdin, i.stderr, p.hex); err != nil {
 		return fmt.Errorf("passwd: %w", err)
 	}
 	var salt [16]byte
 	_, _ = rand.Read(salt[:])
 	entry := identity + ":" + newCredential(salt, password).String()
-	if *file == "" {
-		fmt.Fprintln(stdout, entry)
-	} else if err := changeAuthFile(*file, identity, entry); err != nil {
-		return err
-	}
-	if *generate {
-		fmt.Fprintf(stderr, "password of %s: ", identity)
-		if *file == "" {
-			fmt.Fprintf(stderr, "%s\n", password)
-		} else {
-			fmt.Fprintf(stdout, "%s\n", password)
+	switch {
+	case p.file == "":
+		fmt.Fprintln(i.stdout, entry)
+	default:
+		if err := changeAuthFile(p.file, identity, entry); err != nil {
+			return err
 		}
+	}
+	if p.generate {
+		// Where the entry does not go.
+		to := i.stdout
+		if p.file == "" {
+			to = i.stderr
+		}
+		fmt.Fprintf(to, "%s\n", password)
 	}
 	return nil
 }

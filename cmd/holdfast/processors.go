@@ -22,7 +22,7 @@ import (
 const helloTimeout = 10 * time.Second
 
 // peer is who is at the other end of a Unix socket, by SO_PEERCRED.
-type peer struct{ pid, uid int }
+type peer struct{ pid, uid, gid int }
 
 // listenUnix listens at path with the rights that mask leaves. A socket that a live process
 // listens on is left alone; a stale one is replaced.
@@ -54,17 +54,21 @@ func listenUnix(path string, mask int) (*net.UnixListener, error) {
 }
 
 func peerOf(c *net.UnixConn) peer {
-	p := peer{-1, -1}
+	p := peer{-1, -1, -1}
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return p
 	}
-	_ = raw.Control(func(fd uintptr) {
-		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			p = peer{int(cred.Pid), int(cred.Uid)}
-		}
-	})
+	_ = raw.Control(func(fd uintptr) { p = peerOfFD(int(fd)) })
 	return p
+}
+
+func peerOfFD(fd int) peer {
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return peer{-1, -1, -1}
+	}
+	return peer{int(cred.Pid), int(cred.Uid), int(cred.Gid)}
 }
 
 // reception welcomes processors: it reads their HELLO and passes them to the
@@ -77,6 +81,7 @@ type reception struct {
 	maxMessage int
 	joined     *atomic.Int64
 	gate       *gate
+	tally      *tally
 }
 
 // run accepts until the listener is closed.
@@ -168,6 +173,7 @@ func readHello(c *net.UnixConn, early []byte, check *relay.Relay) (h unixipc.Hel
 
 func (r *reception) refuse(c *net.UnixConn, who peer, why error, retry bool) {
 	r.joined.Add(-1)
+	r.tally.linkRefused()
 	r.log.Warn("processor refused", "pid", who.pid, "uid", who.uid, "reason", why.Error())
 	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: []int{unixipc.Version}, Retry: retry})
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))

@@ -21,7 +21,6 @@ import (
 // run serves with a configuration, or with its faults, which an old process
 // that started us is to hear of.
 func runServe(c *config, faults []error, stderr io.Writer) error {
-	began := time.Now()
 	signals := takeSignals()
 	if os.Getenv("GOGC") == "" {
 		// Nearly all of the heap is connections that stay; collecting more
@@ -64,9 +63,10 @@ func runServe(c *config, faults []error, stderr io.Writer) error {
 		}
 		connections, links := t.activate()
 		g.start()
+		g.inherit(t.counters)
 		debug.SetGCPercent(usual)
 		g.door.tidy.soon()
-		g.report(t, connections, links, began)
+		g.report(t, connections, links)
 		go func() {
 			if err := n.Late(t.late); err != nil {
 				log.Warn("late items of the old process", "err", err)
@@ -82,6 +82,9 @@ func runServe(c *config, faults []error, stderr io.Writer) error {
 	if err := flip.Ready(); err != nil {
 		log.Warn("the old process did not hear that this one is ready", "err", err)
 	}
+	takeHang(g.worlds)
+	go g.watch.announce(flip.WaitForParent)
+	go g.watch.run()
 	return g.serve(signals)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"holdfast/conn"
@@ -24,6 +25,8 @@ type takeover struct {
 	frozen   time.Time
 	door     *door
 	tickets  []ticketKey
+	counters []byte // see gateway.inherit
+	tally    *tally
 }
 
 // staged is one item.
@@ -35,8 +38,8 @@ type staged struct {
 	link    *link
 }
 
-func newTakeover(worlds []*world) *takeover {
-	return &takeover{worlds: worlds, staged: map[uint64]*staged{}, chargers: map[*relay.Charger]*staged{}, unfit: map[*staged]bool{}}
+func newTakeover(worlds []*world, n *tally) *takeover {
+	return &takeover{worlds: worlds, tally: n, staged: map[uint64]*staged{}, chargers: map[*relay.Charger]*staged{}, unfit: map[*staged]bool{}}
 }
 
 // Put implements handoff.Stager.
@@ -64,6 +67,7 @@ func (t *takeover) Put(it handoff.Item) (err error) {
 			return errors.New("time of the freeze is malformed")
 		}
 		t.frozen = time.Unix(0, int64(binary.BigEndian.Uint64(first)))
+		t.counters = append([]byte(nil), second...)
 		return nil
 	case itemTickets:
 		t.tickets, err = parseTickets(first)
@@ -133,6 +137,7 @@ func (t *takeover) adoptCharger(s *staged, state []byte) (err error) {
 	}
 	s.conn.User = s.charger
 	t.chargers[s.charger] = s
+	s.world.counters.kind(s.conn).held++
 	return nil
 }
 
@@ -142,6 +147,7 @@ func (t *takeover) release(s *staged) {
 		return
 	}
 	delete(t.chargers, s.charger)
+	s.world.counters.kind(s.conn).held--
 	s.world.relay.UnadoptCharger(s.charger)
 	s.charger = nil
 	s.conn.User = nil
@@ -243,6 +249,7 @@ func (t *takeover) late(it handoff.Item) {
 			t.lost(it, err)
 			return
 		}
+		t.tally.handshake("opened", http.StatusSwitchingProtocols, 0)
 		w.held.Add(1)
 		w.loop.Post(func() { w.open(it.FD, s, early) })
 	case itemLateJoin:
@@ -253,7 +260,7 @@ func (t *takeover) late(it handoff.Item) {
 		}
 		rest := append([]byte(nil), second...)
 		w.joined.Add(1)
-		w.loop.Post(func() { w.join(it.FD, h.Hello, peer{h.PID, h.UID}, h.Operator, rest) })
+		w.loop.Post(func() { w.join(it.FD, h.Hello, peer{h.PID, h.UID, h.GID}, h.Operator, rest) })
 	default:
 		t.lost(it, fmt.Errorf("late item of kind %q", byte(kind)))
 	}

@@ -57,6 +57,7 @@ type upgrade struct {
 	dead   error      // why the child is dead, once that is known
 	killed bool       // by this process
 	frozen bool
+	froze  time.Time
 	thaw   chan bool // true: go on; false: it is all handed over
 	pause  time.Duration
 }
@@ -78,7 +79,17 @@ func (g *gateway) upgrade(tell func(progress)) error {
 	if err == nil || errors.Is(err, errGone) {
 		return err
 	}
-	return u.rollBack(err)
+	why := u.rollBack(err)
+	last := upgradeReport{
+		At: u.began, Outcome: outcomeRolledBack, Reason: why.Error(),
+		TookSeconds: time.Since(u.began).Seconds(), Connections: g.worlds[0].held.Load(),
+	}
+	pause := time.Duration(0)
+	if u.frozen {
+		pause = time.Since(u.froze)
+	}
+	g.tally.upgraded(last, pause)
+	return why
 }
 
 func (u *upgrade) run() error {
@@ -96,6 +107,8 @@ func (u *upgrade) run() error {
 		return err
 	}
 	held := u.g.worlds[0].held.Load()
+	started := time.Now()
+	u.g.tally.phase("start", started.Sub(u.began))
 	u.tell(progress{Phase: "started", Text: fmt.Sprintf("the new process (%s) has started", hello.Program)})
 	note, _ := json.Marshal(beginNote{Loops: len(u.g.worlds), Connections: held, PID: os.Getpid()})
 	if err := u.old.Begin(handoff.Begin{Program: u.g.version, Version: version, Note: note}); err != nil {
@@ -105,16 +118,17 @@ func (u *upgrade) run() error {
 		return err
 	}
 	u.old.SetLimit(u.g.cfg.freezeTimeout)
-	froze := time.Now()
+	u.froze = time.Now()
+	u.g.tally.phase("precopy", u.froze.Sub(started))
 	if err := u.freeze(); err != nil {
 		return err
 	}
-	if err := u.final(froze); err != nil {
+	if err := u.final(); err != nil {
 		return err
 	}
 	u.tell(progress{Phase: "prepared"})
 	err = u.old.Commit()
-	u.pause = time.Since(froze)
+	u.pause = time.Since(u.froze)
 	if err != nil {
 		return u.inDoubt(err)
 	}
@@ -293,7 +307,7 @@ func (u *upgrade) freeze() error {
 }
 
 // final sends what changed, and has the new process verify everything.
-func (u *upgrade) final(froze time.Time) error {
+func (u *upgrade) final() error {
 	for _, w := range u.g.worlds {
 		c, err := w.exportChanges(&u.ids, true)
 		if err != nil {
@@ -309,7 +323,7 @@ func (u *upgrade) final(froze time.Time) error {
 			return err
 		}
 	}
-	if err := u.old.Put(frozenItem(froze, &u.ids)); err != nil {
+	if err := u.old.Put(frozenItem(u.froze, u.g.exportCounters(), &u.ids)); err != nil {
 		return err
 	}
 	return u.old.Seal()
@@ -419,9 +433,15 @@ func (u *upgrade) rollBack(why error) error {
 func (u *upgrade) committed() error {
 	g := u.g
 	u.tell(progress{Phase: "active", Text: fmt.Sprintf("the new process has taken over; pause %.1f ms", float64(u.pause.Microseconds())/1000)})
+	for _, pid := range children() {
+		if err := g.watch.handedOver(pid); err != nil {
+			g.log.Warn("the service manager did not hear which process serves now", "err", err)
+		}
+	}
 	u.old.SetLimit(g.cfg.upgradeTimeout)
 	for _, w := range g.worlds {
 		w.late = &handOverLate{old: u.old, ids: &u.ids}
+		w.relay.MoveQuestions()
 	}
 	deadline := time.Now().Add(g.cfg.handshakeTimeout + helloTimeout)
 	for quiet := false; !quiet && time.Now().Before(deadline); {
@@ -436,6 +456,14 @@ func (u *upgrade) committed() error {
 		g.log.Warn("end of the hand-over", "err", err)
 	}
 	defer u.old.Close()
+	// The end of a main process would be the end of the service.
+	if err := g.watch.barrier(barrierTime); err != nil {
+		g.log.Warn("the service manager did not hear which process serves now", "err", err)
+	}
+	alarm := time.AfterFunc(g.cfg.upgradeTimeout, func() {
+		g.log.Error("the new process has taken over, but does not serve: only it can; look at it, or restart the service", "pids", children())
+	})
+	defer alarm.Stop()
 	if u.await(); u.dead != nil {
 		return fmt.Errorf("%w: %w", errGone, u.dead)
 	}

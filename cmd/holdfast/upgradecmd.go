@@ -1,63 +1,32 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strings"
-	"syscall"
-	"time"
 )
 
 // runUpgrade has the running gateway replace itself, and shows how it goes: a
-// progress bar on a terminal, lines otherwise. It reads the same configuration
-// as serve does, for the path of the admin socket.
-func runUpgrade(args []string, stdout io.Writer) error {
-	c, faults := parseConfig(args)
-	if c.admin == "" {
-		return configError(faults)
+// progress bar on a terminal, lines otherwise.
+func runUpgrade(i *invocation) error {
+	if err := i.parse(); err != nil {
+		return err
 	}
-	// Other faults of the configuration are for the new process to report: it
-	// is the one that refuses them.
-	client := http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", c.admin)
-		},
-	}}
-	resp, err := client.Post("http://gateway/upgrade", "", nil)
-	for until := time.Now().Add(askAgain); replaced(resp, err) && time.Now().Before(until); {
-		if err == nil {
-			_ = resp.Body.Close()
-		}
-		time.Sleep(10 * time.Millisecond)
-		resp, err = client.Post("http://gateway/upgrade", "", nil)
-	}
+	c, err := i.client()
 	if err != nil {
-		return fmt.Errorf("no gateway answers at %s: %w", c.admin, err)
+		return err
+	}
+	resp, err := c.do(http.MethodPost, "/upgrade", nil)
+	if err != nil {
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("the gateway answered %s", resp.Status)
-	}
-	return show(resp.Body, stdout, isTerminal(stdout))
+	return show(resp.Body, i.stdout, i.terminal)
 }
-
-// replaced tells that another upgrade has just replaced the process that was
-// asked: it says so, or has ended without a word.
-func replaced(resp *http.Response, err error) bool {
-	if err != nil {
-		return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
-	}
-	return resp.StatusCode == http.StatusServiceUnavailable
-}
-
-// askAgain is how long a process that has been replaced may take to end.
-const askAgain = 2 * time.Second
 
 // show prints progress until the outcome is known.
 func show(lines io.Reader, stdout io.Writer, terminal bool) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os/user"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,7 +38,9 @@ type (
 		min, max time.Duration
 	}
 	autoDuration struct{ to *time.Duration } // a default that depends on others
+	address      struct{ to *string }
 	files        struct{ to *[]string }
+	group        struct{ to *string }
 	paths        struct{ to *[]string }
 )
 
@@ -52,6 +55,8 @@ func (number) single() bool       { return true }
 func (size) single() bool         { return true }
 func (duration) single() bool     { return true }
 func (autoDuration) single() bool { return true }
+func (address) single() bool      { return true }
+func (group) single() bool        { return true }
 
 func (v text) set(s string) error {
 	*v.to = s
@@ -131,6 +136,29 @@ func (v autoDuration) set(s string) error {
 		return nil
 	}
 	return duration{v.to, 0, 24 * time.Hour}.set(s)
+}
+
+func (v address) set(s string) error {
+	*v.to = s
+	return checkAddress(s)
+}
+
+func (v group) set(s string) error {
+	*v.to = s
+	_, err := lookupGroup(s)
+	return err
+}
+
+// lookupGroup is the id of a group, which is named or a number.
+func lookupGroup(s string) (int, error) {
+	if g, err := user.LookupGroup(s); err == nil {
+		s = g.Gid
+	}
+	gid, err := strconv.Atoi(s)
+	if err != nil || gid < 0 {
+		return -1, errors.New("there is no such group")
+	}
+	return gid, nil
 }
 
 func (v files) set(s string) error {

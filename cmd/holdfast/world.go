@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,8 @@ type world struct {
 	maxUnwritten int
 	writable     []*relay.Link // to be written at the end of the turn
 
+	counters counters
+
 	export *export       // while being handed over
 	late   *handOverLate // since it was handed over: for what comes after
 }
@@ -36,7 +39,7 @@ func newWorlds(c *config, log *slog.Logger) ([]*world, error) {
 	worlds := make([]*world, c.loops)
 	held, joined := new(atomic.Int64), new(atomic.Int64)
 	for i := range worlds {
-		w := &world{index: i, worlds: worlds, log: log, held: held, joined: joined, links: map[*relay.Link]*link{}, maxUnwritten: 2<<20 + c.maxMessage}
+		w := &world{index: i, worlds: worlds, log: log, held: held, joined: joined, links: map[*relay.Link]*link{}, maxUnwritten: 2<<20 + c.maxMessage, counters: newCounters()}
 		var err error
 		w.loop, err = conn.NewLoop(conn.Config{
 			MaxMessage:   c.maxMessage,
@@ -67,6 +70,8 @@ func newWorlds(c *config, log *slog.Logger) ([]*world, error) {
 			CallTimeout:    c.callTimeout,
 			MaxCallTimeout: c.maxCallTimeout,
 			CallQueue:      c.callQueue,
+
+			Observer: &w.counters,
 		}, toChargers{w})
 		w.relay.SetNow(time.Now())
 		worlds[i] = w
@@ -105,12 +110,17 @@ func (w *world) open(fd int, s conn.State, early []byte) {
 		attrs = append(attrs, "certificate", s.Certificate.Subject)
 	}
 	w.log.Info("opened", attrs...)
+	k := w.counters.kind(c)
+	k.held++
+	k.opened++
 	c.User = w.relay.Opened(s.Identity, s.Subprotocol.String(), c.Handle())
 }
 
 // Message implements conn.Handler.
 func (w *world) Message(c *conn.Conn, payload []byte, binary bool) {
 	w.relay.SetNow(w.loop.Now())
+	w.counters.messagesIn++
+	w.counters.bytesIn += uint64(len(payload))
 	w.relay.Message(c.User.(*relay.Charger), payload, binary)
 }
 
@@ -127,6 +137,8 @@ func (w *world) Closed(c *conn.Conn, why conn.Close) {
 	w.relay.Closed(c.User.(*relay.Charger), unixipc.ClosedBody{Code: why.Code, Reason: why.Reason, By: string(why.By)})
 	c.User = nil
 	w.held.Add(-1)
+	w.counters.kind(c).held--
+	w.counters.countClosed(why)
 }
 
 // Alarm implements conn.Handler.
@@ -145,6 +157,7 @@ func (w *world) EndTurn() {
 	clear(w.writable)
 	w.writable = w.writable[:0]
 	w.loop.SetAlarm(w.relay.Deadline())
+	w.counters.endTurn(w.loop.Now())
 }
 
 // toChargers implements relay.Gateway.
@@ -154,6 +167,8 @@ func (w toChargers) Send(handle uint64, payload []byte, binary bool) (uint64, un
 	position, err := w.loop.Lookup(handle).Send(payload, binary)
 	switch err {
 	case nil:
+		w.counters.messagesOut++
+		w.counters.bytesOut += uint64(len(payload))
 		return position, unixipc.StatusOK
 	case conn.ErrFull:
 		return 0, unixipc.StatusFull
@@ -165,17 +180,26 @@ func (w toChargers) Close(handle uint64, code int, reason, by string) {
 	w.loop.Lookup(handle).Close(conn.Close{Code: code, Reason: reason, By: conn.By(by)})
 }
 
-func (w toChargers) Pause(handle uint64)  { w.loop.Lookup(handle).Pause() }
+func (w toChargers) Pause(handle uint64) {
+	w.counters.pauses++
+	w.loop.Lookup(handle).Pause()
+}
+
 func (w toChargers) Resume(handle uint64) { w.loop.Lookup(handle).Resume() }
 
 func (w toChargers) Describe(handle uint64) unixipc.OpenedBody {
 	c := w.loop.Lookup(handle)
-	return unixipc.OpenedBody{
+	body := unixipc.OpenedBody{
 		Subprotocol: c.Subprotocol.String(),
 		Path:        c.Path.String(),
 		Remote:      c.Remote.String(),
 		Opened:      time.UnixMilli(c.Opened).UTC(),
+		Certificate: certificateBody(c.Certificate),
 	}
+	if c.TLS != nil {
+		body.TLS = &unixipc.TLSBody{Version: tls.VersionName(c.TLS.Version()), Suite: tls.CipherSuiteName(c.TLS.CipherSuite())}
+	}
+	return body
 }
 
 func (w toChargers) LinkReady(l *relay.Link) { w.writable = append(w.writable, l) }
@@ -189,10 +213,12 @@ func (w toChargers) Forward(loop int, f func(*relay.Relay)) {
 }
 
 func (w toChargers) Called(identity string, status unixipc.Status, took time.Duration) {
+	w.counters.called(status, took)
 	w.log.Debug("call ended", "charger", identity, "status", string(status), "took", took.String())
 }
 
 func (w toChargers) Poison(identity string, payload []byte, attempts int) {
+	w.counters.poison++
 	w.log.Error("message given up: processors died of it", "charger", identity, "attempts", attempts,
 		"bytes", len(payload), "message", string(payload[:min(len(payload), 200)]))
 }

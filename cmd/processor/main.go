@@ -47,6 +47,7 @@ type options struct {
 	state     string
 	interval  time.Duration
 	off       []string
+	allowed   passwords
 	logFormat string
 	logLevel  slog.Level
 }
@@ -76,7 +77,7 @@ func main() {
 // w, also when a flag is at fault.
 func parseOptions(args []string, w io.Writer) (options, error) {
 	var o options
-	var off string
+	var off, allowed string
 	fs := flag.NewFlagSet("processor", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // faults are returned; flag would print them as well
 	fs.Usage = func() {
@@ -89,6 +90,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	fs.StringVar(&o.state, "state", "", "`directory` of the transaction counter, the same for all processors of a gateway\n(default the directory of the socket; better one that survives a reboot)")
 	fs.DurationVar(&o.interval, "interval", 5*time.Minute, "heartbeat `interval` given to chargers, in whole seconds")
 	fs.StringVar(&off, "off", "", "`actions` to answer with NotSupported, as Action,Action")
+	fs.StringVar(&allowed, "authorize", "", "`file` of the chargers that may connect: lines of an identity, a space and its password\n(without the flag the processor is not asked)")
 	fs.StringVar(&o.logFormat, "log-format", "text", "`format` of the log: text or json")
 	fs.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "lowest `level` that is logged: debug, info, warn or error")
 	if err := fs.Parse(args); err != nil {
@@ -96,6 +98,12 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	}
 	if off != "" {
 		o.off = strings.Split(off, ",")
+	}
+	if allowed != "" {
+		var err error
+		if o.allowed, err = readPasswords(allowed); err != nil {
+			return o, fmt.Errorf("-authorize: %w", err)
+		}
 	}
 	if o.state == "" {
 		o.state = filepath.Dir(o.socket)
@@ -148,6 +156,9 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 		Closed: func(_ context.Context, ch *proc.Charger, _ unixipc.ClosedBody) {
 			cs.closed(ch.Identity())
 		},
+	}
+	if o.allowed != nil {
+		cfg.Authorize = func(_ context.Context, a unixipc.AuthorizeBody) unixipc.VerdictBody { return o.allowed.verdict(a) }
 	}
 	return cfg.Run(ctx, o.socket, func(_ context.Context, ch *proc.Charger, m proc.Message) ([]byte, error) {
 		return cs.serve(delivery{

@@ -92,7 +92,7 @@ func (l *Layer) Open(b []byte) (data []byte, err error) {
 	for {
 		record, err := l.cut(rest)
 		if err != nil {
-			l.readClosed = true
+			l.closeRead()
 			return data, err
 		}
 		if record == nil {
@@ -101,7 +101,7 @@ func (l *Layer) Open(b []byte) (data []byte, err error) {
 		rest = rest[len(record):]
 		plain, err := l.record(record)
 		if err != nil {
-			l.readClosed = true
+			l.closeRead()
 			return data, err
 		}
 		data = append(data, plain...)
@@ -114,6 +114,13 @@ func (l *Layer) Open(b []byte) (data []byte, err error) {
 		l.part = bytes.Clone(rest)
 	}
 	return data, nil
+}
+
+// closeRead ends the reading, and forgets where it was: a state that had run
+// into a limit would be refused by the process that it is handed to.
+func (l *Layer) closeRead() {
+	l.readClosed = true
+	l.handshakeLen, l.useless = 0, 0
 }
 
 // cut returns the first record of b with its header; nil if it is not all
@@ -190,13 +197,13 @@ func (l *Layer) decrypt(b []byte) (typ uint8, plain []byte, err error) {
 	l.read.seq++
 	typ = header[0]
 	if s.version == tls.VersionTLS13 { // RFC 8446 section 5.4: data, type, zeros
+		// The limit counts the padding, too.
+		if len(plain) > MaxPlaintext+1 {
+			return 0, nil, violation(alertRecordOverflow, "record of %d bytes in the clear", len(plain)-1)
+		}
 		inner := len(bytes.TrimRight(plain, "\x00"))
 		if inner == 0 {
 			return 0, nil, violation(alertUnexpectedMessage, "record of nothing but padding")
-		}
-		// Section 5.4 counts the padding, too.
-		if len(plain) > MaxPlaintext+1 {
-			return 0, nil, violation(alertRecordOverflow, "record of %d bytes in the clear", len(plain)-1)
 		}
 		typ, plain = plain[inner-1], plain[:inner-1]
 	}
@@ -207,14 +214,16 @@ func (l *Layer) decrypt(b []byte) (typ uint8, plain []byte, err error) {
 }
 
 func (l *Layer) alert(b []byte) error {
-	switch {
+	switch tls13 := l.suite.version == tls.VersionTLS13; {
+	case len(b) == 0 && tls13: // RFC 8446 section 5.4
+		return violation(alertUnexpectedMessage, "empty alert record")
 	case len(b) != 2:
 		return violation(alertDecodeError, "alert of %d bytes", len(b))
 	case b[1] == alertCloseNotify:
 		return ErrCloseNotify
-	case b[1] == alertUserCanceled: // RFC 8446 section 6.1: close_notify follows
+	case tls13 && b[1] == alertUserCanceled: // section 6.1: close_notify follows
 		return nil
-	case b[0] == levelWarning && l.suite.version == tls.VersionTLS12:
+	case !tls13 && b[0] == levelWarning:
 		return nil
 	}
 	return AlertError(b[1]) // section 6: in TLS 1.3 all others are fatal

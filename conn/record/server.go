@@ -25,6 +25,8 @@ func Server(nc net.Conn, config *tls.Config) (*Conn, tls.ConnectionState, error)
 	defer logged.wipe()
 	config = config.Clone()
 	config.KeyLogWriter = logged
+	tickets := &session{config: config, logged: logged}
+	config.WrapSession, config.UnwrapSession = tickets.wrap, tickets.unwrap
 	tc := tls.Server(w, config)
 	if err := tc.Handshake(); err != nil {
 		for _, plain := range []error{ErrHTTP, ErrNotTLS} {
@@ -35,6 +37,9 @@ func Server(nc net.Conn, config *tls.Config) (*Conn, tls.ConnectionState, error)
 		return nil, tls.ConnectionState{}, fmt.Errorf("TLS handshake: %w", err)
 	}
 	state := tc.ConnectionState()
+	if state.DidResume && state.Version == tls.VersionTLS12 {
+		tickets.resumed(w.clientRandom())
+	}
 	layer, err := takeOver(state.Version, state.CipherSuite, logged, w)
 	if err != nil {
 		return nil, state, err
@@ -65,9 +70,9 @@ func takeOver(version, id uint16, logged secrets, w *wire) (*Layer, error) {
 		// its record, and crypto/tls has read no further.
 		return l, nil
 	}
-	master := logged["CLIENT_RANDOM"]
+	master := logged[labelMaster]
 	random := w.serverRandom()
-	if len(master.secret) == 0 || random == nil {
+	if len(master.secret) == 0 || len(master.random) == 0 || random == nil {
 		return nil, errors.New("TLS handshake: no master secret")
 	}
 	client, server := keyBlock(s, master.secret, master.random, random)

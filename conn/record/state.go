@@ -1,6 +1,8 @@
 package record
 
 import (
+	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 
@@ -102,8 +104,26 @@ func ParseState(b []byte) (*Layer, error) {
 	}
 	copy(l.read.secret[:], read)
 	copy(l.write.secret[:], write)
-	if rest, err := l.cut(l.part); err != nil || rest != nil {
-		return nil, errors.New("TLS state: with a record that is not one cut short")
+	if err := l.valid(); err != nil {
+		return nil, err
 	}
 	return l, nil
+}
+
+// valid tells what is wrong with a state whose fields are each right.
+func (l *Layer) valid() error {
+	fault := func(why string) error { return errors.New("TLS state: " + why) }
+	record, err := l.cut(l.part)
+	part := l.handshake[:l.handshakeLen]
+	switch {
+	case err != nil || record != nil:
+		return fault("with a record that is not one cut short")
+	case l.suite.version == tls.VersionTLS12 && (l.owesUpdate || len(part) > 0):
+		return fault("with a KeyUpdate, which TLS 1.2 has not")
+	case !bytes.HasPrefix([]byte{messageKeyUpdate, 0, 0, 1}, part):
+		return fault("inside a handshake message that is no KeyUpdate")
+	case l.readClosed && (len(l.part) > 0 || len(part) > 0 || l.useless > 0):
+		return fault("with something to read after the end")
+	}
+	return nil
 }

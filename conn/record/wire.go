@@ -17,8 +17,14 @@ type wire struct {
 	received bool   // anything was handed up
 	protects bool   // TLS 1.2: the peer's ChangeCipherSpec has come
 	read     uint64 // TLS 1.2: and so many records after it
+	head     int    // of the current record's header, the bytes not handed up yet
+	hello    []byte // the beginning of the ClientHello
 	sent     []byte // everything
 }
+
+// helloSize is a ClientHello up to the end of its random: type, length (3),
+// version (2), random (32).
+const helloSize = 4 + 2 + 32
 
 // wireBuffer holds a ClientHello of today at once.
 const wireBuffer = 4 << 10
@@ -35,6 +41,7 @@ func (w *wire) Read(b []byte) (int, error) {
 			}
 		}
 		w.received = true
+		w.head = headerSize
 		w.left = headerSize + int(binary.BigEndian.Uint16(w.buf[3:]))
 		if w.protects {
 			w.read++
@@ -47,6 +54,9 @@ func (w *wire) Read(b []byte) (int, error) {
 		}
 	}
 	n := copy(b, w.buf[:min(w.left, len(w.buf))])
+	header := min(n, w.head)
+	w.head -= header
+	w.hello = append(w.hello, b[header:min(n, header+helloSize-len(w.hello))]...)
 	w.buf = w.buf[n:]
 	w.left -= n
 	return n, nil
@@ -89,6 +99,14 @@ func (w *wire) records(f func(record []byte)) {
 		f(b[:n])
 		b = b[n:]
 	}
+}
+
+// clientRandom is that of the ClientHello, with which the client begins.
+func (w *wire) clientRandom() []byte {
+	if len(w.hello) < helloSize {
+		return nil
+	}
+	return w.hello[helloSize-32:]
 }
 
 // serverRandom is that of the ServerHello, with which the first record of a

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"holdfast/unixipc"
@@ -81,6 +82,7 @@ type charger struct {
 
 	orders []Order
 	answer unixipc.Status // to orders; "" follows from open
+	busy   sync.Mutex     // one CALL at a time; taken before gw.mu
 }
 
 func (gw *Gateway) charger(identity string) *charger {
@@ -110,7 +112,9 @@ func (gw *Gateway) Open(identity, subprotocol string) *Delivery {
 	}
 	ch.open, ch.subprotocol, ch.opened = true, subprotocol, time.Now()
 	ch.connections++
-	return ch.add(unixipc.Opened, 0, ch.openedBody(false))
+	d := ch.add(unixipc.Opened, 0, mustJSON(ch.openedBody(false)))
+	ch.seen(unixipc.SeenOpened, nil)
+	return d
 }
 
 // Message lets a charger send a text message. Like BinaryMessage, Call and
@@ -164,15 +168,17 @@ func (gw *Gateway) Answer(identity string, status unixipc.Status) {
 
 // The rest is called with gw.mu held.
 
-func (ch *charger) openedBody(moved bool) []byte {
-	return mustJSON(unixipc.OpenedBody{
+func (ch *charger) openedBody(moved bool) unixipc.OpenedBody {
+	return unixipc.OpenedBody{
 		Subprotocol: ch.subprotocol, Path: "/ocpp/", Remote: "192.0.2.7:40112", Opened: ch.opened, Moved: moved,
-	})
+	}
 }
 
 func (ch *charger) close(code int, reason, by string) *Delivery {
 	ch.open = false
-	return ch.add(unixipc.Closed, 0, mustJSON(unixipc.ClosedBody{Code: code, Reason: reason, By: by}))
+	body := unixipc.ClosedBody{Code: code, Reason: reason, By: by}
+	ch.seen(unixipc.SeenClosed, &body)
+	return ch.add(unixipc.Closed, 0, mustJSON(body))
 }
 
 func (ch *charger) add(kind unixipc.Type, flags unixipc.Flags, payload []byte) *Delivery {
@@ -193,7 +199,7 @@ func (ch *charger) pump() {
 			return
 		}
 		if ch.line[0].kind != unixipc.Opened {
-			moved := &Delivery{gw: ch.gw, kind: unixipc.Opened, payload: ch.openedBody(true)}
+			moved := &Delivery{gw: ch.gw, kind: unixipc.Opened, payload: mustJSON(ch.openedBody(true))}
 			ch.line = slices.Insert(ch.line, 0, moved)
 		}
 	}

@@ -2,6 +2,7 @@ package proctest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"net"
@@ -36,6 +37,10 @@ type Gateway struct {
 	chargers map[string]*charger
 	refuse   string
 	stopped  bool
+	onCall   func(identity, action string, payload json.RawMessage) (json.RawMessage, error)
+	calls    sync.WaitGroup
+
+	questions uint64 // token of the last AUTHORIZE
 }
 
 // New starts a Gateway that stops with the test.
@@ -90,6 +95,7 @@ func (gw *Gateway) Stop() {
 	gw.closeConns()
 	gw.mu.Unlock()
 	gw.serving.Wait()
+	gw.calls.Wait()
 	os.RemoveAll(gw.dir)
 }
 
@@ -202,14 +208,19 @@ func (gw *Gateway) leave(l *link) {
 	gw.change()
 }
 
-// choose is the link for a charger, or nil. gw.mu is held.
-func (gw *Gateway) choose(ch *charger) *link {
+// loop is the charger's.
+func (ch *charger) loop() int {
 	hash := fnv.New32a()
 	hash.Write([]byte(ch.identity))
-	loop := int(hash.Sum32() % uint32(gw.Loops))
+	return int(hash.Sum32() % uint32(ch.gw.Loops))
+}
+
+// choose is the link for a charger, or nil. gw.mu is held.
+func (gw *Gateway) choose(ch *charger) *link {
+	loop := ch.loop()
 	for _, l := range gw.links {
 		takes := len(l.hello.Subprotocols) == 0 || slices.Contains(l.hello.Subprotocols, ch.subprotocol)
-		if l.hello.Loop == loop && takes && !l.draining {
+		if l.hello.Loop == loop && takes && !l.draining && !l.hello.AskOnly {
 			return l
 		}
 	}

@@ -21,6 +21,8 @@ type link struct {
 	joined   bool
 	draining bool
 	drained  bool // DRAINED is on its way
+	watches  map[uint64]string
+	asked    map[uint64]chan unixipc.VerdictBody
 	out      []byte
 	more     sync.Cond // out has grown, or last is set
 	last     bool      // close when out is written
@@ -108,6 +110,29 @@ func (l *link) take(f unixipc.Frame) error {
 	switch f.Type {
 	case unixipc.Hello:
 		return l.welcome(f)
+	case unixipc.Verdict:
+		if !l.hello.Authorize {
+			return errors.New("VERDICT of a processor that was never asked")
+		}
+		var v unixipc.VerdictBody
+		if err := unmarshal(f, &v); err != nil {
+			return err
+		}
+		if said := l.asked[f.Ref]; said != nil {
+			delete(l.asked, f.Ref)
+			said <- v
+		}
+		l.checkDrained()
+		return nil
+	case unixipc.Watch:
+		return l.watch(f)
+	case unixipc.Stop:
+		delete(l.watches, f.Ref)
+		l.result(0, f, unixipc.StatusOK, "")
+		return nil
+	case unixipc.Tap:
+		l.result(0, f, unixipc.StatusRefused, "messages are shown to operators only")
+		return nil
 	case unixipc.Drain:
 		l.draining = true
 		for _, ch := range l.gw.chargers {
@@ -166,7 +191,7 @@ func (l *link) take(f unixipc.Frame) error {
 		return nil
 
 	case unixipc.Call:
-		l.result(0, f, unixipc.StatusUnsupported, "")
+		ch.call(l, f)
 		return nil
 	}
 	return fmt.Errorf("unexpected %v", f.Type)
@@ -195,6 +220,7 @@ func (l *link) welcome(f unixipc.Frame) error {
 	l.put(unixipc.Welcome, 0, unixipc.Version, "", mustJSON(unixipc.WelcomeBody{
 		Gateway: "proctest", Loops: l.gw.Loops, Window: window, ChargerWindow: l.gw.ChargerWindow,
 		MaxMessage: l.gw.MaxMessage, AckTimeoutMS: 60_000,
+		CallTimeoutMS: 30_000, MaxCallTimeoutMS: 600_000, CallQueue: 16,
 	}))
 	l.gw.join(l)
 	return nil
@@ -202,7 +228,7 @@ func (l *link) welcome(f unixipc.Frame) error {
 
 // checkDrained says DRAINED when a link that drains has nothing any more.
 func (l *link) checkDrained() {
-	if !l.draining || l.drained {
+	if !l.draining || l.drained || len(l.asked) > 0 {
 		return
 	}
 	for _, ch := range l.gw.chargers {

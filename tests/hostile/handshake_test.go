@@ -219,6 +219,19 @@ func TestTooManyConnections(t *testing.T) {
 		c.send(request("next"))
 		return c.response().StatusCode == http.StatusSwitchingProtocols
 	})
+	for i := 0; ; i++ {
+		c := connect(t, w)
+		c.send(request(fmt.Sprint("full-", i)))
+		if c.response().StatusCode == http.StatusServiceUnavailable {
+			break
+		}
+	}
+	c := connect(t, w)
+	c.send(request("next"))
+	if resp := c.response(); resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Errorf("who is held and comes back is refused: %s", resp.Status)
+	}
+	logged(t, w, "closed", "next", "replaced")
 }
 
 // 429 beyond -max-handshakes-per-second.

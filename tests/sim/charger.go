@@ -259,7 +259,8 @@ func closedError(payload []byte) error {
 		return errors.New("close frame without a code")
 	}
 	code, reason := ws.ParseCloseFrameData(payload)
-	if err := ws.CheckCloseFrameData(code, reason); err != nil {
+	// 1012 to 1014 are younger than RFC 6455, and in IANA's registry.
+	if err := ws.CheckCloseFrameData(code, reason); err != nil && (code < 1012 || code > 1014) {
 		return fmt.Errorf("protocol violation in a close frame: %w", err)
 	}
 	return errors.New(strings.TrimSpace(fmt.Sprintf("close frame %d %s", code, reason)))

@@ -1,0 +1,319 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// A command is what follows `holdfast` on a command line. main, the help and the
+// completion of shells know commands and their options from the table alone.
+type command struct {
+	name    string
+	args    []argument
+	help    string // one line
+	more    string // for its own help
+	options func(*invocation) []option
+	run     func(*invocation) error
+}
+
+// argument is one that has no dash.
+type argument struct {
+	name     string
+	kind     argumentKind
+	optional bool
+}
+
+type argumentKind uint8
+
+const (
+	anything argumentKind = iota
+	aCharger
+	aProcessor
+	aShell
+)
+
+// invocation is one command with what was given to it.
+type invocation struct {
+	command  *command
+	raw      []string // everything behind the command's name
+	args     []string
+	stdout   io.Writer
+	stderr   io.Writer
+	terminal bool // stdout is one
+
+	config  string
+	socket  string
+	json    bool
+	names   bool
+	timeout time.Duration
+	code    int
+	reason  string
+	passwd  passwd
+}
+
+// commands are all there are.
+func commands() []command {
+	return []command{
+		{name: "serve", help: "hold connections and relay", options: serveOptions, run: runServeCommand},
+		{name: "check", help: "report every fault of the configuration", options: serveOptions, run: runCheck},
+		{
+			name: "upgrade", help: "replace the running gateway by the binary at its path, closing no connection",
+			more:    "Shows what it does. If the upgrade is rolled back, nothing has changed; the reason is\nprinted, and the exit code is 1.\n",
+			options: adminOptions, run: runUpgrade,
+		},
+		{
+			name: "status", help: "how the gateway is: connections, processors, queues, the last upgrade",
+			options: func(i *invocation) []option {
+				return append([]option{{"names", "false", "nothing but the names of the processors", boolean{&i.names}}}, jsonOptions(i)...)
+			},
+			run: runStatus,
+		},
+		{
+			name: "list", args: []argument{{"GLOB", aCharger, true}}, help: "the chargers that are connected",
+			more: "GLOB chooses among their identities: * stands for anything, ? for one character,\n[a-z] for one of these.\n",
+			options: func(i *invocation) []option {
+				return append([]option{{"names", "false", "nothing but the identities", boolean{&i.names}}}, jsonOptions(i)...)
+			},
+			run: runList,
+		},
+		{
+			name: "drain", args: []argument{{"PROCESSOR", aProcessor, false}}, help: "move the chargers of a processor to the others, and wait until it has nothing left",
+			more: "Nothing new is delivered to PROCESSOR; what it has it may finish. It is not told and not\nstopped: do that when the command has returned. One that joins again takes part again.\n",
+			options: func(i *invocation) []option {
+				return append([]option{{"timeout", "60s", "for the processor to finish what it has", duration{&i.timeout, time.Millisecond, 24 * time.Hour}}}, adminOptions(i)...)
+			},
+			run: runDrain,
+		},
+		{
+			name: "completion", args: []argument{{"bash|zsh", aShell, false}}, help: "print the completion for a shell",
+			more: "For bash: holdfast completion bash > /usr/share/bash-completion/completions/holdfast\nFor zsh:  holdfast completion zsh > /usr/share/zsh/vendor-completions/_holdfast\n",
+			run:  runCompletion,
+		},
+		{
+			name: "passwd", args: []argument{{"IDENTITY", anything, false}}, help: "make a charger's entry of the -auth-file",
+			more:    "Reads the charger's password from standard input, one line, and prints the entry. With\n-file it puts the entry there; a running gateway notices that by itself.\n",
+			options: passwdOptions, run: runPasswd,
+		},
+		{name: "version", help: "print the version", run: runVersion},
+		{name: "help", help: "print this and the options of serve", run: runHelp},
+	}
+}
+
+func adminOptions(i *invocation) []option {
+	return []option{
+		{"admin-socket", "", "path of the gateway's socket for operators; without it the one of -config, or " + defaultAdminSocket, text{&i.socket}},
+		{"config", "", "configuration of the gateway", text{&i.config}},
+	}
+}
+
+func jsonOptions(i *invocation) []option {
+	return append([]option{{"json", "false", "JSON for scripts", boolean{&i.json}}}, adminOptions(i)...)
+}
+
+func serveOptions(*invocation) []option {
+	return append([]option{{"config", "", "file of these options, without the dash, one `name value` a line; a flag wins over it", text{new(string)}}}, options(new(config))...)
+}
+
+// Exit codes are part of the interface: scripts go by them.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitUnreachable = 3
+	exitOffline     = 4
+	exitCallError   = 5
+	exitTimeout     = 6
+	exitClosed      = 7
+	exitNotTaken    = 8
+)
+
+// exitCodes are what the help says of them.
+var exitCodes = []struct {
+	code int
+	text string
+}{
+	{0, "done"},
+	{exitFailed, "failed for any other reason; an upgrade was rolled back"},
+	{exitUsage, "the command line, the configuration or the JSON is at fault; nothing was sent"},
+	{exitUnreachable, "no gateway answers, or it does not let this user in"},
+	{exitOffline, "the charger, or the processor, is not connected"},
+	{exitCallError, "the charger answered with a CALLERROR"},
+	{exitTimeout, "the time is over; the charger may have done what it was asked for"},
+	{exitClosed, "the connection ended first; the charger may have done what it was asked for"},
+	{exitNotTaken, "the gateway did not take the order: the charger does not read, or too many wait"},
+}
+
+// exitError is an error that has an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func exit(code int, format string, args ...any) error {
+	return &exitError{code, fmt.Errorf(format, args...)}
+}
+
+// exitCode tells of an error, each fault of a configuration on its own line.
+func exitCode(err error, stderr io.Writer) int {
+	var faults configError
+	var own *exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &faults):
+		for _, f := range faults {
+			fmt.Fprintln(stderr, "holdfast:", f)
+		}
+		return exitUsage
+	}
+	fmt.Fprintln(stderr, "holdfast:", err)
+	if errors.As(err, &own) {
+		return own.code
+	}
+	return exitFailed
+}
+
+// parse reads what was given to the command: options and arguments, in any
+// order; behind -- there are only arguments.
+func (i *invocation) parse() error {
+	var opts []option
+	if i.command.options != nil {
+		opts = i.command.options(i)
+	}
+	var errs configError
+	var flags []string
+	for n := 0; n < len(i.raw); n++ {
+		arg := i.raw[n]
+		switch {
+		case arg == "--":
+			i.args = append(i.args, i.raw[n+1:]...)
+			n = len(i.raw)
+		case len(arg) < 2 || arg[0] != '-':
+			i.args = append(i.args, arg)
+		default:
+			name, _, whole := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+			o := find(opts, name)
+			if _, isBool := valueOf(o).(boolean); isBool && !whole {
+				arg += "=true" // an argument may follow
+			}
+			if flags = append(flags, arg); o != nil && !whole && !strings.Contains(arg, "=") && n+1 < len(i.raw) {
+				n++
+				flags = append(flags, i.raw[n])
+			}
+		}
+	}
+	given, faults := parseArgs(flags, opts)
+	errs = append(errs, faults...)
+	for _, o := range opts {
+		value := o.def
+		for _, s := range ofName(given, o.name) {
+			value = s.value
+		}
+		if value == "" {
+			continue
+		}
+		if err := o.value.set(value); err != nil {
+			errs = append(errs, fmt.Errorf("-%s %q: %w", o.name, value, err))
+		}
+	}
+	least := 0
+	for _, a := range i.command.args {
+		if !a.optional {
+			least++
+		}
+	}
+	if len(i.args) < least || len(i.args) > len(i.command.args) {
+		errs = append(errs, fmt.Errorf("usage: %s", i.command.usage()))
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	return nil
+}
+
+// usage is the command on one line.
+func (c *command) usage() string {
+	line := "holdfast " + c.name
+	if c.options != nil {
+		line += " [options]"
+	}
+	for _, a := range c.args {
+		if a.optional {
+			line += " [" + a.name + "]"
+		} else {
+			line += " " + a.name
+		}
+	}
+	return line
+}
+
+// printHelp is the help of one command.
+func (c *command) printHelp(w io.Writer) {
+	fmt.Fprintf(w, "usage: %s\n\n%s.\n", c.usage(), sentence(c.help))
+	if c.more != "" {
+		fmt.Fprintf(w, "\n%s", c.more)
+	}
+	if c.options != nil {
+		fmt.Fprint(w, "\noptions:\n")
+		printOptions(w, c.options(new(invocation)))
+	}
+	printExitCodes(w)
+}
+
+func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+func printExitCodes(w io.Writer) {
+	fmt.Fprint(w, "\nexit codes:\n")
+	for _, e := range exitCodes {
+		fmt.Fprintf(w, "  %d  %s\n", e.code, e.text)
+	}
+}
+
+func printOptions(w io.Writer, opts []option) {
+	for _, o := range opts {
+		def := o.def
+		if def == "" {
+			def = "none"
+		}
+		fmt.Fprintf(w, "  -%s\n        %s (default: %s)\n", o.name, o.help, def)
+	}
+}
+
+// printUsage lists the commands.
+func printUsage(w io.Writer) {
+	fmt.Fprint(w, "Holdfast holds the WebSocket of every EV charger in one small process and relays\neach message to local processors over a Unix socket.\n\nusage:\n")
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	for _, c := range commands() {
+		fmt.Fprintf(t, "  %s\t%s\n", strings.Replace(c.usage(), " [options]", "", 1), c.help)
+	}
+	_ = t.Flush()
+	fmt.Fprint(w, "\n`holdfast COMMAND -help` tells more of each.\n")
+}
+
+func runVersion(i *invocation) error {
+	printVersion(i.stdout)
+	return nil
+}
+
+func runHelp(i *invocation) error {
+	printUsage(i.stdout)
+	fmt.Fprint(i.stdout, "\nOptions of serve and check. The same names, without the dash, stand in the -config\nfile, one `name value` a line; a flag given wins over the file.\n\n")
+	printOptions(i.stdout, options(new(config)))
+	printExitCodes(i.stdout)
+	return nil
+}
+
+func commandOf(name string) *command {
+	all := commands()
+	if n := slices.IndexFunc(all, func(c command) bool { return c.name == name }); n >= 0 {
+		return &all[n]
+	}
+	return nil
+}

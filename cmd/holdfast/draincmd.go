@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// drainInterval is how often the gateway is asked whether it is done.
+const drainInterval = 100 * time.Millisecond
+
+func runDrain(i *invocation) error {
+	if err := i.parse(); err != nil {
+		return err
+	}
+	c, err := i.client()
+	if err != nil {
+		return err
+	}
+	name := i.args[0]
+	resp, err := c.do(http.MethodPost, "/drain", url.Values{"processor": {name}})
+	var status *statusError
+	if errors.As(err, &status) && status.status == http.StatusNotFound {
+		return exit(exitOffline, "%w", err)
+	}
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	for began := time.Now(); ; time.Sleep(drainInterval) {
+		var s gatewayStatus
+		if err := c.get("/status", nil, &s); err != nil {
+			return err
+		}
+		inFlight := 0
+		for _, l := range s.Links {
+			if l.Processor == name && l.Draining {
+				inFlight += l.InFlight
+			}
+		}
+		switch {
+		case inFlight == 0:
+			fmt.Fprintf(i.stdout, "%s is drained: it may be stopped\n", name)
+			return nil
+		case time.Since(began) > i.timeout:
+			return exit(exitTimeout, "%s still has %d deliveries unacknowledged after %v; no new ones are made", name, inFlight, i.timeout)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// A gatedListener accepts for an http.Server only while the gate is open, and
+// counts its connections as under way until they are closed: the old process of
+// an upgrade answers what it has accepted before it ends.
+type gatedListener struct {
+	net.Listener
+	gate   *gate
+	closed bool // guarded by gate.mu
+}
+
+type gatedConn struct {
+	net.Conn
+	gate *gate
+	once sync.Once
+}
+
+type gatedConnKey struct{}
+
+func (g *gate) listener(l net.Listener) *gatedListener {
+	g.guard(l)
+	return &gatedListener{Listener: l, gate: g}
+}
+
+// Close has Accept return, even from behind a gate that stays shut.
+func (l *gatedListener) Close() error {
+	l.gate.mu.Lock()
+	l.closed = true
+	l.gate.mu.Unlock()
+	l.gate.open.Broadcast()
+	return l.Listener.Close()
+}
+
+func (l *gatedListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err == nil {
+			l.gate.enter()
+			return &gatedConn{Conn: c, gate: l.gate}, nil
+		}
+		over, again := l.gate.stoppedOr(err, &l.closed)
+		switch {
+		case over && l.isClosed(), errors.Is(err, net.ErrClosed):
+			return nil, net.ErrClosed
+		case over:
+			// Nothing else is let in any more, but operators may still ask.
+			_ = l.Listener.(deadliner).SetDeadline(time.Time{})
+		case !again:
+			return nil, err // the server waits if it is worth it
+		}
+	}
+}
+
+func (l *gatedListener) isClosed() bool {
+	l.gate.mu.Lock()
+	defer l.gate.mu.Unlock()
+	return l.closed
+}
+
+// passed says that the connection is nothing that an upgrade must wait for any
+// more.
+func (c *gatedConn) passed() { c.once.Do(c.gate.leave) }
+
+func (c *gatedConn) Close() error {
+	c.passed()
+	return c.Conn.Close()
+}
+
+// connOf is the connection that a request came by.
+func connOf(r *http.Request) *gatedConn {
+	c, _ := r.Context().Value(gatedConnKey{}).(*gatedConn)
+	return c
+}
+
+// newHTTPServer answers one request a connection. Connections that stayed would
+// belong to this process for as long as it lives, and questions on them would be
+// lost with it in an upgrade; a new one waits in the backlog for whoever serves.
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, gatedConnKey{}, c)
+		},
+	}
+	s.SetKeepAlivesEnabled(false)
+	return s
+}
+
+func serveHTTP(s *http.Server, l net.Listener, log *slog.Logger) {
+	if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		log.Error("cannot accept operators", "addr", l.Addr().String(), "err", err)
+	}
+}
+
+// shutDownHTTP waits a moment for requests in progress.
+func shutDownHTTP(s *http.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.Shutdown(ctx)
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+	"time"
+)
+
+// Keys rotate by the age of the newest, are kept for a week, and survive being
+// handed over.
+func TestTickets(t *testing.T) {
+	k := new(tickets)
+	var current [][32]byte
+	k.changed = func(keys [][32]byte) { current = keys }
+	at := time.Unix(1_800_000_000, 0)
+	for day := range 10 {
+		k.rotate(at)
+		k.rotate(at.Add(ticketRotation - time.Second))
+		if want := min(day+1, ticketKeys); len(current) != want {
+			t.Fatalf("day %d: %d keys, want %d", day, len(current), want)
+		}
+		at = at.Add(ticketRotation)
+	}
+	b := k.append(nil)
+	keys, err := parseTickets(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := &tickets{keys: keys}
+	if !bytes.Equal(next.append(nil), b) || next.all()[0] != current[0] {
+		t.Error("the keys changed on their way")
+	}
+	for n := range len(b) {
+		if _, err := parseTickets(b[:n]); err == nil && n%40 != 0 {
+			t.Errorf("%d bytes of %d were taken", n, len(b))
+		}
+	}
+	if _, err := parseTickets(append(b, b...)); err == nil {
+		t.Error("too many keys were taken")
+	}
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"crypto/subtle"
+	"fmt"
+	"os"
+
+	"holdfast/unixipc"
+)
+
+// passwords of the chargers that may connect, by identity. A real back end has
+// them hashed in its database.
+type passwords map[string][]byte
+
+func readPasswords(path string) (passwords, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	p := passwords{}
+	for i, line := range bytes.Split(b, []byte("\n")) {
+		if line = bytes.TrimRight(line, "\r"); len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		identity, password, ok := bytes.Cut(line, []byte(" "))
+		if !ok || len(identity) == 0 || len(password) == 0 {
+			return nil, fmt.Errorf("%s:%d: want an identity, a space and a password", path, i+1)
+		}
+		if _, twice := p[string(identity)]; twice {
+			return nil, fmt.Errorf("%s:%d: %s stands there twice", path, i+1, identity)
+		}
+		p[string(identity)] = password
+	}
+	return p, nil
+}
+
+// verdict says whether a charger may connect: with its password, or with a
+// certificate, which the gateway has verified.
+func (p passwords) verdict(a unixipc.AuthorizeBody) unixipc.VerdictBody {
+	password, known := p[a.Identity]
+	switch {
+	case !known:
+		return unixipc.VerdictBody{Status: 404, Reason: "unknown charger"}
+	case a.Basic == nil && a.Certificate != nil:
+		return unixipc.VerdictBody{Accept: true}
+	case a.Basic == nil:
+		return unixipc.VerdictBody{Status: 401, Reason: "a password is needed"}
+	case string(a.Basic.Username) != a.Identity:
+		return unixipc.VerdictBody{Status: 401, Reason: "the user name is not the identity"}
+	case subtle.ConstantTimeCompare(a.Basic.Password, password) == 0:
+		return unixipc.VerdictBody{Status: 401, Reason: "wrong password"}
+	}
+	return unixipc.VerdictBody{Accept: true}
+}

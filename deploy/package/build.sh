@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Builds the packages into dist/: deb and rpm, amd64 and arm64. The same commit
+# makes the same bytes. VERSION=1.2.3 names another version than git describe
+# does, MAINTAINER="Name <address>" whom to ask; ARCHS and FORMATS make fewer.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+export LC_ALL=C TZ=UTC
+umask 022
+
+# 1.2.3 at the tag v1.2.3, 1.2.3+4.gabcdef four commits later.
+describe() {
+  local d
+  if ! d=$(git describe --tags --match 'v[0-9]*' 2>/dev/null); then
+    d=0.0.0-$(git rev-list --count HEAD)-g$(git rev-parse --short HEAD)
+  fi
+  d=$(sed -E 's/^v//; s/-([0-9]+)-(g[0-9a-f]+)$/+\1.\2/; s/-/~/g' <<<"$d")
+  git diff --quiet HEAD || d+=+dirty
+  echo "$d"
+}
+
+VERSION=${VERSION:-$(describe)}
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+out=${OUT:-dist}
+MAINTAINER=${MAINTAINER:-Holdfast <holdfast@localhost.localdomain>}
+export SOURCE_DATE_EPOCH
+
+# In the order of dpkg: ~ comes before everything.
+[[ $VERSION =~ ^[0-9][0-9A-Za-z.+~]*$ ]] || { echo "VERSION $VERSION: want digits first, then letters, digits, . + ~" >&2; exit 1; }
+mkdir -p "$out"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+go build -o "$work/native" ./cmd/holdfast
+for arch in ${ARCHS:-amd64 arm64}; do
+  stage=$work/$arch
+  mkdir -p "$stage"
+  for p in holdfast processor; do
+    CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -buildvcs=true ${TAGS:+-tags "$TAGS"} \
+      -ldflags "-s -w -buildid= -X main.version=$VERSION" -o "$stage/$p" "./cmd/$p"
+  done
+  for page in holdfast.1 holdfast.conf.5; do
+    gzip -9n <"deploy/man/$page" >"$stage/$page.gz"
+  done
+  gzip -9n <CHANGELOG.md >"$stage/changelog.gz"
+  gzip -9n >"$stage/changelog.Debian.gz" <<EOF
+holdfast ($VERSION) stable; urgency=medium
+
+  * See changelog.gz.
+
+ -- $MAINTAINER  $(date -uR -d "@$SOURCE_DATE_EPOCH")
+EOF
+  # Empty as long as the program has none.
+  "$work/native" completion bash >"$stage/completion.bash" 2>/dev/null || : >"$stage/completion.bash"
+  "$work/native" completion zsh >"$stage/completion.zsh" 2>/dev/null || : >"$stage/completion.zsh"
+  for format in ${FORMATS:-deb rpm}; do
+    # Debian's own tools look in places of their own.
+    units=/usr/lib/systemd/system zsh=site-functions
+    [ "$format" = deb ] && units=/lib/systemd/system zsh=vendor-completions
+    sed "s|\${ARCH}|$arch|; s|\${VERSION}|$VERSION|; s|\${STAGE}|$stage|; s|\${UNITS}|$units|; s|\${ZSH}|$zsh|; s|\${MAINTAINER}|$MAINTAINER|" deploy/package/nfpm.yaml >"$stage/nfpm.yaml"
+    go tool -modfile=deploy/package/nfpm.mod nfpm package -f "$stage/nfpm.yaml" -p "$format" -t "$out/"
+  done
+done

@@ -1,0 +1,65 @@
+package proctest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"holdfast/unixipc"
+)
+
+// ErrLinkLost says that the processor that was asked has left without a word. A
+// real gateway asks another one then.
+var ErrLinkLost = errors.New("proctest: the link ended before the VERDICT")
+
+// Authorize asks a processor, of those that answer such questions the one that
+// joined first, whether a charger may connect. It waits for one, and for its
+// verdict.
+func (gw *Gateway) Authorize(ctx context.Context, a unixipc.AuthorizeBody) (v unixipc.VerdictBody, err error) {
+	var asked *link
+	said := make(chan unixipc.VerdictBody, 1)
+	err = gw.wait(ctx, "a processor that authorizes", func() bool {
+		for _, l := range gw.links {
+			if l.hello.Authorize && !l.draining {
+				asked = l
+				if l.asked == nil {
+					l.asked = map[uint64]chan unixipc.VerdictBody{}
+				}
+				gw.questions++
+				l.asked[gw.questions] = said
+				l.put(unixipc.Authorize, 0, gw.questions, "", mustJSON(a))
+				return true
+			}
+		}
+		return false
+	})
+	if err != nil {
+		return v, err
+	}
+	gone := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		if gw.wait(ctx, "the end of a link", func() bool { return !gw.has(asked) }) == nil {
+			close(gone)
+		}
+	}()
+	select {
+	case v = <-said:
+		return v, nil
+	case <-gone:
+		return v, ErrLinkLost
+	case <-ctx.Done():
+		return v, fmt.Errorf("proctest: waiting for a VERDICT: %w", ctx.Err())
+	}
+}
+
+// has tells whether l is joined. gw.mu is held.
+func (gw *Gateway) has(l *link) bool {
+	for _, o := range gw.links {
+		if o == l {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,45 @@
+package relay
+
+import "time"
+
+// Waiting is what a charger has that no processor has acknowledged yet.
+type Waiting struct {
+	Messages int // deliveries, OPENED and CLOSED among them
+	Bytes    int
+	InFlight int           // those of them that its owner has
+	Age      time.Duration // of the oldest
+	Paused   bool          // the charger is not read from because of them
+}
+
+// Survey calls f for each charger that has anything unacknowledged. It looks at
+// all chargers: that is for operators, who ask now and then.
+func (r *Relay) Survey(f func(*Charger, Waiting)) {
+	for _, c := range r.chargers {
+		if c.q != nil || c.paused {
+			if w := r.Waiting(c); w.Messages > 0 || w.Paused {
+				f(c, w)
+			}
+		}
+	}
+}
+
+// Waiting tells what c has waiting.
+func (r *Relay) Waiting(c *Charger) Waiting {
+	w := Waiting{InFlight: int(c.inFlight), Paused: c.paused}
+	if q := c.q; q != nil && len(q.entries) > 0 {
+		w.Age = max(0, r.now.Sub(q.entries[0].came))
+		for i := range q.entries {
+			if e := &q.entries[i]; !e.acked {
+				w.Messages++
+				w.Bytes += e.size
+			}
+		}
+	}
+	return w
+}
+
+// Owner is the link that the charger belongs to; nil if it has none.
+func (c *Charger) Owner() *Link { return c.owner }
+
+// Window is how many deliveries the link may have in flight.
+func (l *Link) Window() int { return l.window }
