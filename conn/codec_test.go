@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/conn/record"
 	"holdfast/unixipc/tlv"
 )
 
@@ -101,13 +102,45 @@ var stateSamples = []struct {
 		s.phase, s.why = phaseDraining, orderly
 		s.out = &outbound{buf: appendClose(nil, CodeNormal, "bye"), last: 4}
 	}), 2},
+	{"idle-tls", heldTLS(nil, 0), 0},
+	{"idle-tls12", heldTLS(nil, 2), 0},
+	{"idle-tls-part", func() State {
+		s := heldTLS(nil, 1)
+		_, _ = s.TLS.Open([]byte{23, 3, 3, 0, 50, 1, 2, 3})
+		return s
+	}(), 5},
+	{"tls-sealed", func() State {
+		s := heldTLS(nil, 0)
+		s.out = &outbound{buf: []byte("written|sealed|not yet"), off: 8, sealed: 7, base: 1 << 20, last: 1<<20 + 22}
+		s.out.records = s.TLS.Seal(nil, s.out.buf[8:15])[3:]
+		return s
+	}(), 0},
+	{"tls-alert", func() State {
+		s := heldTLS(nil, 2)
+		s.phase, s.why = phaseDraining, &Close{CodeAbnormal, "TLS", ByGateway}
+		_, err := s.TLS.Open([]byte{23, 3, 3, 0xff, 0xff})
+		s.out = &outbound{records: s.TLS.AppendAlert(nil, err)[1:]}
+		return s
+	}(), 7},
+	{"idle-tls-certificate", func() State {
+		s := heldTLS(nil, 0)
+		s.Certificate = &Certificate{"CN=CP-1,O=Maker", []string{"cp-1.example", "CP-1"}}
+		return s
+	}(), 0},
 }
 
 // normal leaves out of a state what is not part of it.
 func normal(s State) State {
 	s.pause &^= pauseMemory
 	if o := s.out; o != nil {
-		s.out = &outbound{buf: bytes.Clone(o.buf[o.off:]), base: o.base + uint64(o.off), last: o.last}
+		s.out = &outbound{buf: bytes.Clone(o.buf[o.off:]), base: o.base + uint64(o.off), last: o.last, sealed: o.sealed}
+		s.out.records = append(s.out.records, o.records...)
+		if len(s.out.buf) == 0 {
+			s.out.buf = nil
+		}
+	}
+	if s.TLS != nil { // but for its expanded keys
+		s.TLS, _ = record.ParseState(s.TLS.AppendState(nil))
 	}
 	if s.decoder.part != nil {
 		p := *s.decoder.part
@@ -440,7 +473,10 @@ func FuzzConnState(f *testing.F) {
 func hasUnknown(b []byte) bool {
 	r := tlv.NewReader("", b, stateMagic, StateVersions...)
 	for id, ok := r.Next(); ok; id, ok = r.Next() {
-		if r.Unknown(); id > fieldDue {
+		if id == fieldTLS {
+			r.Required()
+			r.Bytes(len(b))
+		} else if r.Unknown(); id > fieldNames {
 			return true
 		}
 	}
