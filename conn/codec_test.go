@@ -297,7 +297,10 @@ func rewrite(t *testing.T, name string, change map[uint32][]byte) []byte {
 	b := stateSamples[i].s.append(nil, stateSamples[i].due)
 	r := tlv.NewReader("sample", b, stateMagic, StateVersion)
 	fields := map[uint32][]byte{}
-	for id, ok := r.Next(); ok; id, ok = r.Next() {
+	for id, ok := r.Next(fieldNames); ok; id, ok = r.Next(fieldNames) {
+		if id == fieldTLS {
+			r.Required()
+		}
 		fields[id] = r.Item(1 << 20)
 	}
 	for id, v := range change {
@@ -305,7 +308,11 @@ func rewrite(t *testing.T, name string, change map[uint32][]byte) []byte {
 	}
 	b = b[:tlv.HeaderSize:tlv.HeaderSize]
 	for id := range uint32(100) {
-		b = tlv.AppendBytes(b, id, fields[id])
+		if id == fieldTLS && len(fields[id]) > 0 {
+			b = tlv.AppendRequired(b, id, fields[id])
+		} else {
+			b = tlv.AppendBytes(b, id, fields[id])
+		}
 	}
 	return tlv.AppendEnd(b)
 }
@@ -388,6 +395,26 @@ var hostileStates = []struct {
 	{"position over the limit", "unwritten", map[uint32][]byte{fieldOutBase: number(1<<62 + 1)}},
 	{"opened after the end of time", "idle", map[uint32][]byte{fieldOpened: number(1 << 63)}},
 	{"due after the end of time", "idle", map[uint32][]byte{fieldDue: number(1 << 32)}},
+	{"records without TLS", "tls-sealed", map[uint32][]byte{fieldTLS: nil}},
+	{"sealed, and no records", "tls-sealed", map[uint32][]byte{fieldRecords: nil}},
+	{"more sealed than unwritten", "tls-sealed", map[uint32][]byte{fieldSealed: number(15)}},
+	{"sealed, and nothing unwritten", "tls-sealed", map[uint32][]byte{fieldUnwritten: nil}},
+	{"TLS that is none", "idle-tls", map[uint32][]byte{fieldTLS: []byte("Ht")}},
+	{"TLS closed for writing in an open connection", "idle-tls", map[uint32][]byte{fieldTLS: closedLayer(false)}},
+	{"TLS closed for reading in an open connection", "idle-tls", map[uint32][]byte{fieldTLS: closedLayer(true)}},
+	{"more to write behind the alert", "tls-alert", map[uint32][]byte{fieldUnwritten: []byte("more")}},
+	{"awaits what the alert cut off", "tls-alert", map[uint32][]byte{fieldOutLast: number(9)}},
+}
+
+// closedLayer is the state of a layer after close_notify, from one side.
+func closedLayer(read bool) []byte {
+	l := layerOf(nil, 0, 1, false)
+	if read {
+		_, _ = l.Open(layerOf(nil, 0, 1, true).AppendCloseNotify(nil))
+	} else {
+		l.AppendCloseNotify(nil)
+	}
+	return l.AppendState(nil)
 }
 
 func TestStateHostile(t *testing.T) {
