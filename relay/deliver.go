@@ -195,6 +195,12 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 	if e.moved { // of no use to another owner, who gets one of his own
 		e.acked = true
 		r.shrunk(c, q.trim())
+		if !c.connected && len(q.entries) == 0 { // it was the last there is to tell
+			q.held = false
+			r.release(c)
+			r.forget(c)
+			return
+		}
 		c.announce = true
 	} else {
 		e.flags |= unixipc.Redelivered
@@ -256,13 +262,13 @@ func (r *Relay) takeBack(c *Charger) {
 	}
 }
 
-// poison gives up the first message of c. Its sender is told, if it is a CALL.
+// poison gives up the first delivery of c. Its sender is told, if it is a CALL.
 func (r *Relay) poison(c *Charger) {
 	q := c.q
 	e := &q.entries[0]
+	payload := q.payload(e)
+	r.gateway.Poison(c.identity, payload, int(c.attempts))
 	if e.kind == unixipc.Message {
-		payload := q.payload(e)
-		r.gateway.Poison(c.identity, payload, int(c.attempts))
 		if kind, id, ok := scanMessage(payload); ok && kind == ocppCall && c.connected && e.session == c.session {
 			answer, _ := json.Marshal([]any{4, id, "InternalError", "the message could not be processed", struct{}{}})
 			_, _ = r.toCharger(c, answer, false) // nobody is left to be told

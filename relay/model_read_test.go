@@ -45,6 +45,10 @@ func (m *model) frame(l *modelLink, f unixipc.Frame) {
 	case unixipc.Refused:
 		l.refused = true
 	case unixipc.Result:
+		if k := m.calls[f.Ref]; k != nil && f.Flags&unixipc.ForDelivery == 0 {
+			m.result(l, k, f)
+			return
+		}
 		var body unixipc.ResultBody
 		_ = json.Unmarshal(f.Payload, &body)
 		l.results[f.Ref] = body.Status
@@ -62,6 +66,9 @@ func (m *model) delivered(l *modelLink, f unixipc.Frame) {
 	m.Deliveries++
 	if again {
 		m.Redeliveries++
+	}
+	if l.askOnly {
+		m.fail("link %d only asks, and got a delivery", l.l.id)
 	}
 	if l.drained {
 		m.fail("link %d got a delivery after DRAINED", l.l.id)
@@ -86,25 +93,42 @@ func (m *model) delivered(l *modelLink, f unixipc.Frame) {
 		if body.Moved {
 			m.Moves++
 			for _, other := range m.links {
-				delete(other.owns, c.identity)
+				if other != l {
+					delete(other.owns, c.identity)
+				}
 			}
 		}
-		l.owns[c.identity] = true
+		if !body.Moved && !again && l.owns[c.identity] == present {
+			m.fail("link %d is told OPENED of %s twice", l.l.id, c.identity)
+		}
+		if was := l.owns[c.identity]; was != muddled {
+			l.owns[c.identity] = present
+		}
 	case unixipc.Message:
-		if !l.owns[c.identity] {
-			m.fail("link %d got a message of %s before its OPENED", l.l.id, c.identity)
+		if was := l.owns[c.identity]; was == absent && !again || was == unknown {
+			m.fail("link %d got a message of %s, which is %d to it", l.l.id, c.identity, l.owns[c.identity])
 		}
 		d.serial = serialOf(f.Payload)
-		if d.serial != c.first+1 && !again {
+		next := c.first + 1
+		for c.taken[next] {
+			next++
+		}
+		if d.serial != next && !again {
 			m.fail("%s message %d comes for the first time after %d", c.identity, d.serial, c.first)
+		}
+		if late := f.Flags&unixipc.Late != 0; late != c.late[d.serial] {
+			m.fail("%s message %d is marked late: %v", c.identity, d.serial, late)
 		}
 		c.first = max(c.first, d.serial)
 		if c.acked[d.serial] {
 			m.fail("%s message %d is delivered though acknowledged", c.identity, d.serial)
 		}
 	case unixipc.Closed:
-		if !l.owns[c.identity] {
-			m.fail("link %d got CLOSED of %s before its OPENED", l.l.id, c.identity)
+		if l.owns[c.identity] == unknown || l.owns[c.identity] == absent && !again {
+			m.fail("link %d got CLOSED of %s, which is %d to it", l.l.id, c.identity, l.owns[c.identity])
+		}
+		if l.owns[c.identity] != muddled {
+			l.owns[c.identity] = absent
 		}
 	}
 	m.event("link %d gets %v %s %d (message %d, again %v)", l.l.id, f.Type, c.identity, f.Ref, d.serial, again)

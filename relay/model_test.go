@@ -36,7 +36,10 @@ func TestModel(t *testing.T) {
 	t.Logf("%d schedules: %+v", schedules, total)
 }
 
-type tally struct{ Messages, Deliveries, Redeliveries, Replies, Stale, Moves, Deaths, Poisoned, Pauses, Handovers int }
+type tally struct {
+	Messages, Deliveries, Redeliveries, Replies, Stale, Moves, Deaths, Poisoned, Pauses, Handovers int
+	Calls, Answers, Lates, Timeouts, Collisions                                                    int
+}
 
 func (a *tally) add(b tally) {
 	a.Messages += b.Messages
@@ -49,6 +52,11 @@ func (a *tally) add(b tally) {
 	a.Poisoned += b.Poisoned
 	a.Pauses += b.Pauses
 	a.Handovers += b.Handovers
+	a.Calls += b.Calls
+	a.Answers += b.Answers
+	a.Lates += b.Lates
+	a.Timeouts += b.Timeouts
+	a.Collisions += b.Collisions
 }
 
 // charger in the model: what it sent and what became of it.
@@ -64,6 +72,11 @@ type modelCharger struct {
 	poisoned map[int]bool
 	expect   []string // replies the charger is to get on its connection, in order
 	position uint64
+
+	taken map[int]bool                     // answers to calls: they are nobody's delivery
+	late  map[int]bool                     // answers that come late
+	calls []*modelCall                     // that it was sent on its connection, and has not answered
+	told  map[uint64]map[unixipc.Type]bool // OPENED and CLOSED acknowledged, by connection
 }
 
 // delivery as a processor sees it.
@@ -76,7 +89,9 @@ type modelLink struct {
 	l       *Link
 	in      []byte // received, not parsed
 	flying  []modelDelivery
-	owns    map[string]bool // chargers it was told OPENED of
+	owns    map[string]presence
+	dead    bool
+	askOnly bool
 	results map[uint64]unixipc.Status
 	drained bool
 	refused bool
@@ -94,6 +109,7 @@ type model struct {
 	lastConn uint64
 	token    uint64
 	asked    map[uint64]*modelLink
+	calls    map[uint64]*modelCall // by token
 	events   []string
 	tally
 }
@@ -105,11 +121,12 @@ var modelConfig = Config{
 }
 
 func newModel(t *testing.T, seed uint64) *model {
-	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1e9, 0), asked: map[uint64]*modelLink{}}
+	m := &model{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1e9, 0), asked: map[uint64]*modelLink{}, calls: map[uint64]*modelCall{}}
 	m.r = New(modelConfig, m)
 	m.r.SetNow(m.now)
 	for i := range 5 {
-		m.chargers = append(m.chargers, &modelCharger{identity: fmt.Sprint("CP", i), acked: map[int]bool{}, poisoned: map[int]bool{}})
+		m.chargers = append(m.chargers, &modelCharger{identity: fmt.Sprint("CP", i), acked: map[int]bool{}, poisoned: map[int]bool{},
+			taken: map[int]bool{}, late: map[int]bool{}, told: map[uint64]map[unixipc.Type]bool{}})
 	}
 	return m
 }
@@ -141,6 +158,11 @@ func (m *model) Send(conn uint64, payload []byte, _ bool) (uint64, unixipc.Statu
 	if m.rnd.IntN(20) == 0 {
 		return 0, unixipc.StatusFull
 	}
+	if strings.HasPrefix(string(payload), `[2,"call`) {
+		m.called(c, string(payload))
+		c.position += uint64(len(payload))
+		return c.position, unixipc.StatusOK
+	}
 	if strings.HasPrefix(string(payload), "[4,") {
 		return 0, unixipc.StatusOK // of a poisoned message
 	}
@@ -158,22 +180,28 @@ func (m *model) Pause(conn uint64)                     { m.byConn(conn).paused =
 func (m *model) Resume(conn uint64)                    { m.byConn(conn).paused = false }
 func (m *model) LinkReady(*Link)                       {}
 func (m *model) Forward(int, func(*Relay))             { m.fail("forwarded with one loop") }
-func (m *model) Describe(uint64) unixipc.OpenedBody    { return unixipc.OpenedBody{Subprotocol: "any"} }
+func (m *model) Describe(conn uint64) unixipc.OpenedBody {
+	return unixipc.OpenedBody{Subprotocol: "any", Remote: fmt.Sprint(conn)}
+}
 
 func (m *model) Called(string, unixipc.Status, time.Duration) {}
 
 func (m *model) Poison(identity string, payload []byte, _ int) {
-	for _, c := range m.chargers {
-		if c.identity == identity {
-			c.poisoned[serialOf(payload)] = true
-			m.event("%s poisoned %d", identity, serialOf(payload))
-		}
+	c := m.charger(identity)
+	if n := serialOf(payload); n > 0 {
+		c.poisoned[n] = true
+		m.event("%s poisoned %d", identity, n)
+	} else {
+		c.tell(payload)
 	}
 	m.Poisoned++
 }
 
 func serialOf(payload []byte) (n int) {
-	_, _ = fmt.Sscanf(string(payload), `[2,"%d"`, &n)
+	if _, err := fmt.Sscanf(string(payload), `[2,"%d"`, &n); err != nil {
+		_, rest, _ := strings.Cut(string(payload), ",{") // an answer: [3,"call 7",{12}]
+		_, _ = fmt.Sscanf(rest, "%d", &n)
+	}
 	return n
 }
 
@@ -191,7 +219,7 @@ func (m *model) step() {
 		} else if !c.open {
 			m.open(c)
 		}
-	case n < 33:
+	case n < 32:
 		if c.open {
 			m.close(c)
 		}
@@ -223,6 +251,17 @@ func (m *model) step() {
 		}
 	case n < 67:
 		m.handOver()
+	case n < 73:
+		if l != nil {
+			m.call(l, c)
+		}
+	case n < 79:
+		for _, c := range m.chargers {
+			if c.open && !c.paused && len(c.calls) > 0 {
+				m.answer(c)
+				break
+			}
+		}
 	case l != nil:
 		m.work(l)
 	}
@@ -234,6 +273,7 @@ func (m *model) open(c *modelCharger) {
 	m.lastConn++
 	c.conn, c.open, c.paused, c.expect, c.position = m.lastConn, true, false, nil, 0
 	m.event("%s opens", c.identity)
+	c.told[c.conn] = map[unixipc.Type]bool{}
 	subprotocol := []string{"ocpp1.6", "ocpp2.0.1"}[m.rnd.IntN(2)]
 	c.c = m.r.Opened(c.identity, subprotocol, c.conn)
 }
@@ -241,7 +281,8 @@ func (m *model) open(c *modelCharger) {
 func (m *model) close(c *modelCharger) {
 	m.event("%s closes", c.identity)
 	c.open = false
-	m.r.Closed(c.c, unixipc.ClosedBody{Code: 1000, By: "charger"})
+	c.calls = nil
+	m.r.Closed(c.c, unixipc.ClosedBody{Code: 1000, Reason: fmt.Sprint(c.conn), By: "charger"})
 }
 
 func (m *model) message(c *modelCharger) {
@@ -277,11 +318,12 @@ func (m *model) join() {
 	if len(m.links) == 4 {
 		return
 	}
-	l := &modelLink{owns: map[string]bool{}, results: map[uint64]unixipc.Status{}}
+	l := &modelLink{owns: map[string]presence{}, results: map[uint64]unixipc.Status{}}
 	if m.rnd.IntN(4) == 0 {
 		l.subs = []string{"ocpp1.6"}
 	}
-	hello := unixipc.HelloBody{Name: fmt.Sprint("p", m.rnd.IntN(3)), Window: m.rnd.IntN(20), Subprotocols: l.subs}
+	l.askOnly = m.rnd.IntN(4) == 0
+	hello := unixipc.HelloBody{Name: fmt.Sprint("p", m.rnd.IntN(3)), Window: m.rnd.IntN(20), Subprotocols: l.subs, AskOnly: l.askOnly}
 	if err := m.r.CheckHello(1, hello); err != nil {
 		m.fail("%v", err)
 	}
@@ -298,6 +340,7 @@ func (m *model) kill(l *modelLink) {
 }
 
 func (m *model) remove(l *modelLink) {
+	l.dead = true
 	for i := range m.links {
 		if m.links[i] == l {
 			m.links = append(m.links[:i:i], m.links[i+1:]...)
@@ -387,16 +430,20 @@ func (m *model) work(l *modelLink) {
 	if m.rnd.IntN(10) == 0 {
 		wait, _ := json.Marshal(unixipc.NackBody{RetryAfterMS: int64(m.rnd.IntN(3000))})
 		m.event("link %d nacks %s %d", l.l.id, c.identity, d.f.Ref)
+		l.owns[c.identity] = muddled
 		m.order(l, unixipc.Frame{Type: unixipc.Nack, Ref: d.f.Ref, Key: d.f.Key, Payload: wait})
 		return
 	}
 	var reply []byte
+	if d.f.Type != unixipc.Message {
+		c.tell(d.f.Payload)
+	}
 	if d.serial > 0 {
 		if c.acked[d.serial] {
 			m.fail("%s message %d is delivered though acknowledged", c.identity, d.serial)
 		}
 		c.acked[d.serial] = true
-		if m.rnd.IntN(2) == 0 {
+		if m.rnd.IntN(2) == 0 && !c.late[d.serial] {
 			reply = fmt.Appendf(nil, "reply %d", d.serial)
 			c.expect = []string{string(reply)}
 			m.Replies++
@@ -419,12 +466,11 @@ func (m *model) charger(identity string) *modelCharger {
 
 // finish lets everything come to rest and checks that nothing is left.
 func (m *model) finish() {
-	m.join()
 	for range 10_000 {
 		m.read()
 		busy := false
 		for _, l := range append([]*modelLink(nil), m.links...) {
-			if l.subs != nil || l.drains || len(m.links) > 1 && m.rnd.IntN(50) == 0 {
+			if l.subs != nil || l.drains || l.askOnly || len(m.links) > 1 && m.rnd.IntN(50) == 0 {
 				m.kill(l)
 				busy = true
 				continue
@@ -456,9 +502,15 @@ func (m *model) finish() {
 	}
 	for _, c := range m.chargers {
 		for serial := 1; serial <= c.sent; serial++ {
-			if !c.acked[serial] && !c.poisoned[serial] {
+			if !c.acked[serial] && !c.poisoned[serial] && !c.taken[serial] {
 				m.fail("%s message %d was lost", c.identity, serial)
 			}
 		}
+		for conn, told := range c.told {
+			if !told[unixipc.Opened] || !told[unixipc.Closed] {
+				m.fail("%s: of connection %d no processor was told %v", c.identity, conn, told)
+			}
+		}
 	}
+	m.checkCalls()
 }

@@ -58,8 +58,13 @@ func (r *Relay) own(c *Charger, l *Link) {
 		c.q.presentAgain()
 	}
 	// The new owner learns of c first of all; unless it does anyway, by the
-	// OPENED that waits at the front.
-	c.announce = c.q == nil || len(c.q.entries) == 0 || c.q.entries[0].sub == ""
+	// OPENED that waits at the front, or there is nothing to learn: the last
+	// delivery of a charger that has gone was just acknowledged.
+	if c.q == nil || len(c.q.entries) == 0 {
+		c.announce = c.connected
+	} else {
+		c.announce = c.q.entries[0].sub == ""
+	}
 }
 
 // enlist makes l the owner of c, which has none.

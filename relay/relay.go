@@ -53,7 +53,7 @@ type Gateway interface {
 	// Forward carries an order, or its result, to the relay of another loop,
 	// by calling f there.
 	Forward(loop int, f func(*Relay))
-	// Poison reports a message that is given up.
+	// Poison reports a delivery that is given up.
 	Poison(identity string, payload []byte, attempts int)
 	// Called reports the end of a CALL that was taken: StatusOK if the charger
 	// has answered it.

@@ -28,6 +28,7 @@ type charger struct {
 	answered uint32              // the highest that was answered
 	pending  []call              // outstanding CALLs, oldest first
 	missing  map[uint32]struct{} // CALLs given up as lost; nil for most chargers
+	calling  bool                // a CALL of the other side waits for its answer
 }
 
 // call is a CALL that waits for its answer.
@@ -88,12 +89,40 @@ func (c *charger) receive(r *frameReader) error {
 		c.sim.Counters.Malformed.Add(1)
 		c.sim.faults.add("%s got a malformed message: %.100q", c.identity(), payload)
 	case m.kind == typeCall:
-		c.sim.Counters.Received.Add(1)
-		return c.write(ws.OpText, fmt.Appendf(nil, `[3,"%s",{"status":"Accepted"}]`, m.id))
+		c.called(string(m.id))
 	default:
 		c.settle(m, time.Now())
 	}
 	return nil
+}
+
+// called answers a CALL. The answer says who gives it, and to what.
+func (c *charger) called(id string) {
+	c.sim.Counters.Received.Add(1)
+	answer := func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.calling = false
+		if c.conn == nil {
+			return
+		}
+		writeFrame(c.conn, ws.OpText, func(dst []byte) []byte {
+			return fmt.Appendf(dst, `[3,"%s",{"status":"Accepted","data":"%s %s"}]`, id, c.identity(), id)
+		})
+	}
+	c.mu.Lock()
+	busy := c.calling
+	c.calling = true
+	c.mu.Unlock()
+	if busy {
+		c.sim.Counters.Crowded.Add(1)
+		c.sim.faults.add("%s was sent CALL %s while it was busy with another", c.identity(), id)
+	}
+	if c.sim.config.CallDelay == 0 {
+		answer()
+		return
+	}
+	time.AfterFunc(c.sim.config.CallDelay, answer)
 }
 
 // turn sends the next CALL, unless answers are missing.

@@ -40,6 +40,8 @@ type Config struct {
 	Ramp float64
 	// Deadline after which an unanswered CALL is lost; 0: 30 s.
 	Deadline time.Duration
+	// CallDelay is how long a charger takes to answer a CALL; 0: it does so at once.
+	CallDelay time.Duration
 	// Ping is the interval of each charger's WebSocket pings; 0: none.
 	Ping time.Duration
 	// Sources is from how many addresses, 127.0.0.1 and up, to connect to a

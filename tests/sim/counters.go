@@ -25,7 +25,8 @@ type Counters struct {
 
 	Skipped  atomic.Int64 // turns without a message, because the answer was missing
 	Behind   atomic.Int64 // turns that the simulator itself was too slow for
-	Received atomic.Int64 // CALLs from the other side, answered
+	Received atomic.Int64 // CALLs from the other side
+	Crowded  atomic.Int64 // CALLs from the other side while one was not answered: OCPP-J section 4.1.1
 	Pings    atomic.Int64
 	Pongs    atomic.Int64
 	Unechoed atomic.Int64 // close frames at the end that were not answered in time

@@ -32,6 +32,7 @@ type Report struct {
 	OutOfOrder int64   `json:"out_of_order"`
 	Stray      int64   `json:"stray"`
 	Malformed  int64   `json:"malformed"`
+	Crowded    int64   `json:"crowded"` // CALLs toward a charger that was busy with one
 
 	Skipped  int64 `json:"skipped_turns"`
 	Behind   int64 `json:"behind_turns"` // the simulator's own fault
@@ -55,7 +56,7 @@ func (s *Sim) summarize(elapsed time.Duration, rate float64) Report {
 		Dropped: n.Dropped.Load(), DroppedWhy: s.dropped.copy(),
 		Sent: n.Sent.Load(), Answered: n.Answered.Load(), Errors: n.Errors.Load(),
 		Lost: n.Lost.Load(), Late: n.Late.Load(), Duplicated: n.Duplicated.Load(),
-		OutOfOrder: n.OutOfOrder.Load(), Stray: n.Stray.Load(), Malformed: n.Malformed.Load(),
+		OutOfOrder: n.OutOfOrder.Load(), Stray: n.Stray.Load(), Malformed: n.Malformed.Load(), Crowded: n.Crowded.Load(),
 		Skipped: n.Skipped.Load(), Behind: n.Behind.Load(), Received: n.Received.Load(),
 		Pings: n.Pings.Load(), Pongs: n.Pongs.Load(), Unechoed: n.Unechoed.Load(),
 		Faults: s.faults.copy(),
@@ -83,6 +84,7 @@ func (r Report) faultCounts() []fault {
 		{"out-of-order", r.OutOfOrder},
 		{"stray", r.Stray},
 		{"malformed", r.Malformed},
+		{"crowded", r.Crowded},
 		{"errors", r.Errors},
 		{"unechoed", r.Unechoed},
 	}
