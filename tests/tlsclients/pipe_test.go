@@ -179,7 +179,7 @@ func (p *pipe) rekey(n int) {
 }
 
 // Clients that only do TLS are held across upgrades, and across changes of keys
-// before and after each.
+// before and after each; and no nonce is used twice.
 func TestPipesAcrossUpgrades(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T, w *harness.World) []*pipe{
 		"openssl": func(t *testing.T, w *harness.World) (all []*pipe) {
@@ -210,7 +210,8 @@ func TestPipesAcrossUpgrades(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := start(t, "-tls-legacy", "true")
+			w, tap := harness.NewTapped(t, nil, "-tls-legacy", "true")
+			w.Processor("reference")
 			pipes := open(t, w)
 			everyone := func(do func(p *pipe)) {
 				for _, p := range pipes {
@@ -228,6 +229,7 @@ func TestPipesAcrossUpgrades(t *testing.T) {
 				everyone(func(p *pipe) { p.rekey(n + 1) })
 				everyone((*pipe).ask)
 			}
+			w.Untap(tap, len(pipes))
 		})
 	}
 }
