@@ -39,7 +39,7 @@ func (c *Conn) open(b []byte) {
 	data, err := c.TLS.Open(b)
 	c.loop.sealing.used(c.TLS)
 	if c.TLS.OwesUpdate() {
-		c.writeRecord((*record.Layer).AppendKeyUpdate)
+		c.markDirty()
 	}
 	c.ingest(data, false)
 	if err != nil && c.phase <= phaseClosing {
@@ -69,28 +69,17 @@ func (c *Conn) endTLS(err error) {
 		return
 	}
 	if !errors.Is(err, record.ErrCloseNotify) {
-		if o := c.out; o != nil {
-			o.buf = o.buf[:o.off+o.sealed] // nothing follows the alert
+		if c.out == nil {
+			c.out = c.loop.outbound()
 		}
-		c.writeRecord(func(l *record.Layer, dst []byte) []byte { return l.AppendAlert(dst, err) })
+		o := c.out
+		o.buf = o.buf[:o.off+o.sealed] // nothing follows the alert
+		o.last = min(o.last, o.end())
+		o.records = c.TLS.AppendAlert(o.records, err)
+		c.loop.sealing.used(c.TLS)
 	}
 	c.markDirty()
 	c.report()
-}
-
-// writeRecord has add append a record without data to what is unwritten.
-func (c *Conn) writeRecord(add func(l *record.Layer, dst []byte) []byte) {
-	if c.out == nil {
-		c.out = c.loop.outbound()
-	}
-	o := c.out
-	c.touch()
-	o.records = add(c.TLS, o.records)
-	c.loop.sealing.used(c.TLS)
-	if o.waiting() > c.loop.cfg.WriteBuffer/2 && c.phase == phaseOpen {
-		c.setPause(c.pause | pauseOut)
-	}
-	c.markDirty()
 }
 
 // writeSealed writes what the socket takes; n bytes of it.
@@ -120,19 +109,25 @@ func (c *Conn) writeSealed(o *outbound) (n int, errno syscall.Errno) {
 	}
 }
 
-// sealNext seals the next batch, and behind the last, in phaseDraining, the end.
-// The records are good until it is called again.
+// sealNext seals the next batch: before it the KeyUpdate that is owed, if any,
+// so that however often it was asked for meanwhile there is one; behind the last,
+// in phaseDraining, the end. The records are good until it is called again.
 func (c *Conn) sealNext(o *outbound) []byte {
 	s := &c.loop.sealing
+	s.buf = s.buf[:0]
+	if c.TLS.OwesUpdate() {
+		c.touch()
+		s.buf = c.TLS.AppendKeyUpdate(s.buf)
+	}
 	switch n := min(o.pending(), sealBatch); {
 	case n > 0:
 		c.touch()
 		o.sealed = n
-		s.buf = c.TLS.Seal(s.buf[:0], o.buf[o.off:o.off+n])
+		s.buf = c.TLS.Seal(s.buf, o.buf[o.off:o.off+n])
 	case c.phase == phaseDraining:
 		c.touch()
-		s.buf = c.TLS.AppendCloseNotify(s.buf[:0])
-	default:
+		s.buf = c.TLS.AppendCloseNotify(s.buf)
+	case len(s.buf) == 0:
 		return nil
 	}
 	s.used(c.TLS)

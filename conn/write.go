@@ -65,8 +65,8 @@ func (c *Conn) flush() {
 	if c.phase == phaseGone {
 		return
 	}
-	if c.TLS != nil && c.phase == phaseDraining && c.out == nil && !c.TLS.WriteClosed() {
-		c.out = c.loop.outbound() // for close_notify
+	if c.TLS != nil && c.out == nil && (c.TLS.OwesUpdate() || c.phase == phaseDraining && !c.TLS.WriteClosed()) {
+		c.out = c.loop.outbound() // for records without data
 	}
 	if o := c.out; o != nil {
 		n, errno := c.writeOut(o)

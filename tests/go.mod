@@ -6,6 +6,7 @@ require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/gobwas/ws v1.5.0
 	github.com/lorenzodonini/ocpp-go v0.19.0
+	golang.org/x/crypto v0.58.0
 	golang.org/x/sys v0.49.0
 	holdfast v0.0.0
 )

@@ -197,8 +197,10 @@ func setRights(path, group string) error {
 		}
 		mode = 0o660
 	}
-	if err := os.Chown(path, -1, gid); err != nil {
-		return fmt.Errorf("admin socket for group %s: %w", group, err)
+	if gid >= 0 {
+		if err := os.Chown(path, -1, gid); err != nil {
+			return fmt.Errorf("admin socket for group %s, of which this process must be a member: %w", group, err)
+		}
 	}
 	if err := os.Chmod(path, mode); err != nil {
 		return fmt.Errorf("admin socket: %w", err)

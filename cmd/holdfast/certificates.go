@@ -55,6 +55,9 @@ func (s *certificates) load() error {
 			return fmt.Errorf("tls-client-ca %s: no certificate in it", c.tlsClientCA)
 		}
 	}
+	base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return chooseCertificate(hello, base.Certificates), nil
+	}
 	configs := make(map[string]*tls.Config, len(clientAuths))
 	for i, how := range []tls.ClientAuthType{tls.NoClientCert, tls.VerifyClientCertIfGiven, tls.RequireAndVerifyClientCert} {
 		config := base.Clone()
@@ -64,6 +67,23 @@ func (s *certificates) load() error {
 	s.current.Store(&configs)
 	s.setTickets(s.tickets.all())
 	return nil
+}
+
+// chooseCertificate returns the first that the client can use, at best one for the
+// name that it asks for. crypto/tls alone would serve the first of all to a client
+// that knows the gateway by another name than the certificates do, as many chargers
+// do without caring, and fail with one that can only RSA, or only ECDSA.
+func chooseCertificate(hello *tls.ClientHelloInfo, all []tls.Certificate) *tls.Certificate {
+	nameless := *hello
+	nameless.ServerName = ""
+	for _, client := range []*tls.ClientHelloInfo{hello, &nameless} {
+		for i := range all {
+			if client.SupportsCertificate(&all[i]) == nil {
+				return &all[i]
+			}
+		}
+	}
+	return &all[0]
 }
 
 func (s *certificates) setTickets(keys [][32]byte) {

@@ -66,7 +66,7 @@ func (d *day) install() {
 		d.t.Errorf("version: %q", out)
 	}
 	for path, want := range map[string]string{
-		"/run/holdfast":                 "holdfast:holdfast 750",
+		"/run/holdfast":                 "holdfast:holdfast 755",
 		"/run/holdfast/processors.sock": "holdfast:holdfast 660",
 		"/run/holdfast/admin.sock":      "holdfast:holdfast 600",
 	} {
@@ -87,6 +87,7 @@ func (d *day) install() {
 		d.conf += "listen-tls 127.0.0.1:8443\ntls-cert /etc/holdfast/tls.crt\ntls-key /etc/holdfast/tls.key\n"
 		d.urls = append(d.urls, tls)
 	}
+	d.t.Logf("chargers connect to %s", strings.Join(d.urls, " and "))
 	d.write("/etc/holdfast/holdfast.conf", d.conf)
 	d.do("systemctl reload holdfast")
 	d.another(first)
@@ -223,22 +224,33 @@ func (d *day) stop() {
 // activation: systemd holds the socket, so that nobody is refused while the gateway
 // is down, and the socket survives upgrades like any other.
 func (d *day) activation() {
-	d.do("systemctl start holdfast.socket")
+	sockets := "holdfast.socket"
+	if len(d.urls) > 1 {
+		d.write("/etc/systemd/system/holdfast-tls.socket.d/here.conf", "[Socket]\nListenStream=\nListenStream=127.0.0.1:8443\n")
+		sockets += " holdfast-tls.socket"
+	}
+	d.do("groupadd operators")
+	d.write("/etc/systemd/system/holdfast.service.d/operators.conf", "[Service]\nSupplementaryGroups=operators\nSystemCallFilter=@chown\n")
+	d.write("/etc/holdfast/holdfast.conf", d.conf+"admin-group operators\n")
+	d.do("systemctl daemon-reload && systemctl start %s", sockets)
 	if state := d.property("holdfast", "ActiveState"); state != "inactive" {
 		d.t.Fatalf("the gateway is %s", state)
 	}
 	for range 2 {
-		c := d.connect(d.sim, 50, 50, plain) // starts it
+		c := d.connect(d.sim, 50, 50, d.urls...) // starts it
 		now := d.mainPID()
 		for range 2 {
 			d.do("systemctl reload holdfast")
 			now = d.another(now)
 		}
 		c.nothing()
+		if got := d.do("stat -c '%%U:%%G %%a' /run/holdfast/admin.sock"); got != "holdfast:operators 660" {
+			d.t.Errorf("admin socket: %s", got)
+		}
 		d.do("systemctl stop holdfast")
 	}
 	// One that the configuration does not name is no trap for chargers.
-	d.do("systemctl stop holdfast.socket")
+	d.do("systemctl stop %s", sockets)
 	d.write("/etc/systemd/system/holdfast.socket.d/elsewhere.conf", "[Socket]\nListenStream=127.0.0.1:8899\n")
 	d.do("systemctl daemon-reload && systemctl start holdfast.socket")
 	d.fails("systemctl start holdfast")
@@ -256,7 +268,7 @@ func (d *day) watchdog() {
 		d.t.Errorf("installing has started the gateway: %s", state)
 	}
 	d.write("/etc/systemd/system/holdfast.service.d/test.conf", `[Service]
-WatchdogSec=2s
+WatchdogSec=3s
 RestartSec=100ms
 Environment=HOLDFAST_FAULT=new:active:kill HOLDFAST_FAULT_ONCE=/run/holdfast/fault
 `)
@@ -292,7 +304,7 @@ func (d *day) remove() {
 	d.do("test -f /etc/holdfast/holdfast.conf && ! test -e /usr/bin/holdfast && ! test -e /lib/systemd/system/holdfast.service")
 	d.do("dpkg -P holdfast </dev/null")
 	d.do("! test -e /etc/holdfast/holdfast.conf && ! test -e /run/holdfast && ! test -e /var/lib/holdfast-processor")
-	if out := d.do("find /etc/systemd /var/lib/systemd -name '*holdfast*' ! -path '*/holdfast.service.d*'"); out != "" {
+	if out := d.do("find /etc/systemd /var/lib/systemd -name '*holdfast*' ! -path '*.d' ! -path '*.d/*'"); out != "" {
 		d.t.Errorf("left behind: %s", out)
 	}
 }

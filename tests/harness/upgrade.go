@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"holdfast/tests/wiretap"
 )
 
 // Built are the programs that Main has built.
@@ -26,21 +28,55 @@ var faulty struct {
 	err  error
 }
 
-// Faulty is cmd/holdfast built with the tag holdfast_faults, which fails at the
-// step of an upgrade that HOLDFAST_FAULT names. It is built when first asked for.
+// Faulty is cmd/holdfast built with the tags holdfast_faults and holdfast_keylog: it
+// fails at the step of an upgrade that HOLDFAST_FAULT names, and writes the secrets of
+// TLS to the file that HOLDFAST_KEYLOG names. It is built when first asked for.
 func Faulty(t testing.TB) string {
 	t.Helper()
 	faulty.once.Do(func() {
 		faulty.path = built.Holdfast + "-faulty"
 		var tests string
 		if tests, faulty.err = moduleDir(); faulty.err == nil {
-			faulty.err = build(filepath.Dir(tests), "./cmd/holdfast", faulty.path, "-tags", "holdfast_faults")
+			faulty.err = build(filepath.Dir(tests), "./cmd/holdfast", faulty.path, "-tags", "holdfast_faults,holdfast_keylog")
 		}
 	})
 	if faulty.err != nil {
 		t.Fatal(faulty.err)
 	}
 	return faulty.path
+}
+
+// KeyLog is where a gateway of NewTapped writes the secrets of TLS.
+func (w *World) KeyLog() string { return filepath.Join(w.dir, "keylog") }
+
+// NewTapped is New for the binary of Faulty, with all that goes to its port for wss
+// on a wiretap; AddrTLS is the wiretap's.
+func NewTapped(t testing.TB, env []string, args ...string) (*World, *wiretap.Tap) {
+	t.Helper()
+	w := &World{t: t, dir: t.TempDir()}
+	g, err := StartGatewayEnv(soon(t), append(env, "HOLDFAST_KEYLOG="+w.KeyLog()), Faulty(t), w.dir, args...)
+	w.run(g, err)
+	tap, err := wiretap.Start(w.AddrTLS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tap.Close)
+	w.AddrTLS = tap.Addr
+	return w, tap
+}
+
+// Untap ends a wiretap, and holds what was on it to the promise that no nonce is used
+// twice, on at least so many connections.
+func (w *World) Untap(tap *wiretap.Tap, connections int) {
+	w.t.Helper()
+	s, err := tap.Check(w.KeyLog())
+	if err != nil {
+		w.t.Errorf("on the wire: %v", err)
+	}
+	if s.Connections < connections || s.Records < connections {
+		w.t.Errorf("only %d of %d connections were opened, %d records", s.Connections, connections, s.Records)
+	}
+	w.t.Logf("on the wire: %d connections, %d records opened, %d changes of keys; no nonce twice", s.Connections, s.Records, s.KeyUpdates)
 }
 
 // AdminSocket is the path of the socket for operators' commands.

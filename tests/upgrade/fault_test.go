@@ -65,6 +65,8 @@ const (
 	stopFreeze  = 1500 * time.Millisecond
 )
 
+// TestFaults has half of its chargers on wss, and opens all that was on the wire with
+// the logged secrets.
 func TestFaults(t *testing.T) {
 	harness.Faulty(t)
 	for _, f := range faults {
@@ -87,7 +89,7 @@ func testFault(t *testing.T, side, step, action string, want outcome) {
 	if action == "stop" {
 		args = []string{"-upgrade-timeout", stopUpgrade.String(), "-freeze-timeout", stopFreeze.String()}
 	}
-	w := harness.NewOf(t, harness.Faulty(t), []string{
+	w, tap := harness.NewTapped(t, []string{
 		fmt.Sprintf("HOLDFAST_FAULT=%s:%s:%s", side, step, action), "HOLDFAST_FAULT_ONCE=" + once,
 	}, args...)
 	w.Checkproc("a")
@@ -165,6 +167,7 @@ func testFault(t *testing.T, side, step, action string, want outcome) {
 		if rep.Dropped != chargers || rep.Duplicated+rep.OutOfOrder+rep.Stray+rep.Malformed > 0 {
 			t.Errorf("%v; first: %q", rep.Err(), rep.Faults)
 		}
+		w.Untap(tap, chargers/2)
 		return
 	}
 	l.More(100)
@@ -177,6 +180,7 @@ func testFault(t *testing.T, side, step, action string, want outcome) {
 	if redelivered != 0 {
 		t.Errorf("%d redelivered, though no processor left", redelivered)
 	}
+	w.Untap(tap, chargers/2)
 }
 
 func ended(p *harness.Process) bool {

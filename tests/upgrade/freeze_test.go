@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/suites"
 	"holdfast/unixipc"
 )
 
@@ -17,8 +18,9 @@ import (
 type scene struct {
 	*harness.World
 	t       *testing.T
+	over    *suites.Suite // nil: ws
 	p       *processor
-	witness *charger
+	witness *charger // over ws
 	n       int
 }
 
@@ -60,7 +62,7 @@ var states = []struct {
 		return s.parts("one, two, three", masked(opText, "one, "), masked(opContinuation, "two, ")+masked(fin|opContinuation, "three"))
 	}},
 	{"between fragments, ping half sent", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		ping := masked(fin|opPing, "ping")
 		c.send(masked(opText, "one, ") + ping[:8])
 		s.settled()
@@ -77,7 +79,7 @@ var states = []struct {
 		return s.parts("€", masked(opText, "\xe2\x82"), masked(fin|opContinuation, "\xac"))
 	}},
 	{"mid-UTF-8 that ends badly", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		c.send(masked(opText, "\xe2\x82"))
 		s.settled()
 		return func() {
@@ -86,7 +88,7 @@ var states = []struct {
 		}
 	}},
 	{"compressed, half sent", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c", "Sec-WebSocket-Extensions: permessage-deflate")
+		c := s.open("c", "Sec-WebSocket-Extensions: permessage-deflate")
 		message := strings.Repeat("compress me ", 200)
 		frame := masked(fin|rsv1|opText, deflated(s.t, message))
 		c.send(frame[:len(frame)/2])
@@ -98,7 +100,7 @@ var states = []struct {
 		}
 	}},
 	{"compressed, between fragments", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c", "Sec-WebSocket-Extensions: permessage-deflate")
+		c := s.open("c", "Sec-WebSocket-Extensions: permessage-deflate")
 		message := strings.Repeat("compress me ", 200)
 		z := deflated(s.t, message)
 		c.send(masked(rsv1|opText, z[:len(z)/2]))
@@ -110,13 +112,13 @@ var states = []struct {
 		}
 	}},
 	{"closed by the charger, which does not end", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		c.send(masked(fin|opClose, closing(1000)))
 		s.p.ack(s.p.next(unixipc.Closed, "c"), "")
 		return func() { c.expectEnd(1000) }
 	}},
 	{"close frame of the charger half sent", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		frame := masked(fin|opClose, closing(1001))
 		c.send(frame[:7])
 		s.settled()
@@ -127,7 +129,7 @@ var states = []struct {
 		}
 	}},
 	{"closed by the processor, charger has not answered", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		s.works(c)
 		s.p.send(bytesOf(unixipc.Frame{Type: unixipc.Close, Ref: 7, Key: []byte("c"), Payload: []byte(`{"code":3000,"reason":"away"}`)}))
 		if status := s.p.result("c", 7); status != unixipc.StatusOK {
@@ -141,9 +143,9 @@ var states = []struct {
 		}
 	}},
 	{"replaced by a new connection", nil, func(s *scene) func() {
-		former := open(s.t, s.World, "c")
+		former := s.open("c")
 		s.works(former)
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		s.p.ack(s.p.next(unixipc.Closed, "c"), "")
 		return func() {
 			former.expectEnd(1008)
@@ -151,7 +153,7 @@ var states = []struct {
 		}
 	}},
 	{"not reading, buffer full", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		s.works(c)
 		// More than both sockets hold, so that some are unwritten, half written, and
 		// the last refused for a full buffer.
@@ -198,7 +200,7 @@ var states = []struct {
 		return s.queued(500)
 	}},
 	{"gone with messages queued", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		s.p.ack(s.p.next(unixipc.Opened, "c"), "")
 		for n := range 20 {
 			c.send(text(fmt.Sprint("message ", n)))
@@ -214,7 +216,7 @@ var states = []struct {
 		}
 	}},
 	{"deliveries in flight", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		c.send(text("one") + text("two"))
 		one, two := s.p.message("c", "one"), s.p.message("c", "two")
 		return func() {
@@ -227,7 +229,7 @@ var states = []struct {
 		}
 	}},
 	{"in flight, acknowledged out of order", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		c.send(text("one") + text("two"))
 		one := s.p.message("c", "one")
 		s.p.ack(s.p.message("c", "two"), "answer to two")
@@ -239,7 +241,7 @@ var states = []struct {
 		}
 	}},
 	{"in flight, processor leaves after", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		c.send(text("one"))
 		s.p.message("c", "one")
 		return func() {
@@ -256,7 +258,7 @@ var states = []struct {
 	}},
 	{"refused and delayed", nil, func(s *scene) func() {
 		const delay = 1500 * time.Millisecond
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		c.send(text("later") + text("after it"))
 		f := s.p.message("c", "later")
 		second := s.p.message("c", "after it")
@@ -275,12 +277,12 @@ var states = []struct {
 		}
 	}},
 	{"frame of a link half sent", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		s.works(c)
 		b := bytesOf(unixipc.Frame{Type: unixipc.Send, Ref: 9, Key: []byte("c"), Payload: []byte("half by half")})
 		s.settled()
 		s.p.send(b[:len(b)-5])
-		open(s.t, s.World, "after") // the loop has had a turn since
+		s.open("after") // the loop has had a turn since
 		return func() {
 			s.p.send(b[len(b)-5:])
 			c.expect(opText, "half by half")
@@ -290,7 +292,7 @@ var states = []struct {
 		}
 	}},
 	{"link that does not read", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		s.p.ack(s.p.next(unixipc.Opened, "c"), "")
 		message := strings.Repeat("m", 100<<10)
 		for n := range 12 { // more than the socket takes
@@ -304,7 +306,7 @@ var states = []struct {
 		}
 	}},
 	{"link that drains", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		c.send(text("mine"))
 		f := s.p.message("c", "mine")
 		s.settled()
@@ -443,7 +445,7 @@ var states = []struct {
 		}
 	}},
 	{"idle", nil, func(s *scene) func() {
-		c := open(s.t, s.World, "c")
+		c := s.open("c")
 		return func() { s.works(c) }
 	}},
 }
@@ -465,7 +467,7 @@ func deflated(t *testing.T, s string) string {
 // split sends a message's frame up to a byte, and then the rest.
 func (s *scene) split(frame string, at int) func() {
 	s.t.Helper()
-	c := open(s.t, s.World, "c")
+	c := s.open("c")
 	c.send(frame[:at])
 	s.settled()
 	return func() {
@@ -480,7 +482,7 @@ func (s *scene) split(frame string, at int) func() {
 }
 
 func (s *scene) parts(want, first, rest string) func() {
-	c := open(s.t, s.World, "c")
+	c := s.open("c")
 	c.send(first)
 	s.settled()
 	return func() {
@@ -494,7 +496,7 @@ func (s *scene) parts(want, first, rest string) func() {
 func (s *scene) queued(n int) func() {
 	s.p.Close()
 	awaitLog(s.t, s.World, "processor left")
-	c := open(s.t, s.World, "c")
+	c := s.open("c")
 	for i := range n {
 		c.send(text(fmt.Sprint("message ", i)))
 	}
@@ -536,34 +538,49 @@ func (p *processor) take(want unixipc.Type) (taken []unixipc.Frame) {
 	return taken
 }
 
-func setScene(t *testing.T, w *harness.World) *scene {
+func setScene(t *testing.T, w *harness.World, over ...suites.Suite) *scene {
 	t.Helper()
 	s := &scene{World: w, t: t, p: join(t, w, "p")}
+	if len(over) > 0 {
+		s.over = &over[0]
+	}
 	s.witness = open(t, w, "witness")
 	s.settled()
 	return s
 }
 
+// open opens the connection of a charger over what the scene is about.
+func (s *scene) open(identity string, extra ...string) *charger {
+	s.t.Helper()
+	return openOver(s.t, s.World, s.over, identity, extra...)
+}
+
 // TestFreezeStates upgrades in each state, twice, or freezes and rolls back;
-// then it goes on, and finds every byte and every answer right.
+// then it goes on, and finds every byte and every answer right. So over ws, and
+// over wss with the suites in turn.
 func TestFreezeStates(t *testing.T) {
 	harness.Faulty(t)
-	for _, state := range states {
-		t.Run(state.name+", upgraded", func(t *testing.T) {
-			t.Parallel()
-			s := setScene(t, harness.New(t, state.args...))
-			end := state.begin(s)
-			mustUpgrade(t, s.World)
-			mustUpgrade(t, s.World)
-			end()
-		})
-		t.Run(state.name+", rolled back", func(t *testing.T) {
-			t.Parallel()
-			s := setScene(t, harness.NewOf(t, harness.Faulty(t), []string{"HOLDFAST_FAULT=new:prepared:exit"}, state.args...))
-			end := state.begin(s)
-			mustRollBack(t, s.World)
-			end()
-		})
+	for i, state := range states {
+		one, two := suites.All[i%len(suites.All)], suites.All[(i+1)%len(suites.All)]
+		for name, over := range map[string][]suites.Suite{"": nil, ", wss": {one}} {
+			t.Run(state.name+name+", upgraded", func(t *testing.T) {
+				t.Parallel()
+				s := setScene(t, harness.New(t, state.args...), over...)
+				end := state.begin(s)
+				mustUpgrade(t, s.World)
+				mustUpgrade(t, s.World)
+				end()
+			})
+		}
+		for name, over := range map[string][]suites.Suite{"": nil, ", wss": {two}} {
+			t.Run(state.name+name+", rolled back", func(t *testing.T) {
+				t.Parallel()
+				s := setScene(t, harness.NewOf(t, harness.Faulty(t), []string{"HOLDFAST_FAULT=new:prepared:exit"}, state.args...), over...)
+				end := state.begin(s)
+				mustRollBack(t, s.World)
+				end()
+			})
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/suites"
 	"holdfast/unixipc"
 )
 
@@ -32,16 +33,23 @@ const (
 
 // charger is a connection to the gateway, byte by byte.
 type charger struct {
-	*net.TCPConn
+	net.Conn
 	t        testing.TB
 	identity string
 	br       *bufio.Reader
+	wire     *valve // below TLS; nil: ws
 }
 
 // dial opens a TCP connection for an identity, and nothing more.
 func dial(t testing.TB, w *harness.World, identity string) *charger {
 	t.Helper()
-	nc, err := net.DialTimeout("tcp", w.Addr, harness.Deadline)
+	nc := connect(t, w.Addr)
+	return &charger{Conn: nc, t: t, identity: identity, br: bufio.NewReader(nc)}
+}
+
+func connect(t testing.TB, addr string) net.Conn {
+	t.Helper()
+	nc, err := net.DialTimeout("tcp", addr, harness.Deadline)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +57,43 @@ func dial(t testing.TB, w *harness.World, identity string) *charger {
 	if err := nc.SetDeadline(time.Now().Add(3 * harness.Deadline)); err != nil {
 		t.Fatal(err)
 	}
-	return &charger{nc.(*net.TCPConn), t, identity, bufio.NewReader(nc)}
+	return nc
+}
+
+// dialOver is dial, and the TLS handshake; over ws for nil.
+func dialOver(t testing.TB, w *harness.World, over *suites.Suite, identity string) *charger {
+	t.Helper()
+	if over == nil {
+		return dial(t, w, identity)
+	}
+	wire := &valve{Conn: connect(t, w.AddrTLS)}
+	tc, err := over.Dial(t.Context(), wire, w.AddrTLS, w.TLS.Client())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &charger{Conn: tc, t: t, identity: identity, br: bufio.NewReader(tc), wire: wire}
+}
+
+// A valve is a connection that holds back what is written while it is shut.
+type valve struct {
+	net.Conn
+	shut bool
+	held []byte
+}
+
+func (v *valve) Write(b []byte) (int, error) {
+	if v.shut {
+		v.held = append(v.held, b...)
+		return len(b), nil
+	}
+	return v.Conn.Write(b)
+}
+
+// let lets n bytes pass of those that are held back.
+func (v *valve) let(n int) error {
+	_, err := v.Conn.Write(v.held[:n])
+	v.held = v.held[n:]
+	return err
 }
 
 func (c *charger) request(extra ...string) string {
@@ -62,7 +106,13 @@ func (c *charger) request(extra ...string) string {
 // open completes the handshake.
 func open(t testing.TB, w *harness.World, identity string, extra ...string) *charger {
 	t.Helper()
-	c := dial(t, w, identity)
+	return openOver(t, w, nil, identity, extra...)
+}
+
+// openOver is open over a suite of wss, or over ws for nil.
+func openOver(t testing.TB, w *harness.World, over *suites.Suite, identity string, extra ...string) *charger {
+	t.Helper()
+	c := dialOver(t, w, over, identity)
 	c.send(c.request(extra...))
 	c.opened()
 	return c

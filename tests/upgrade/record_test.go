@@ -1,0 +1,138 @@
+package upgrade
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"holdfast/tests/harness"
+	"holdfast/tests/suites"
+	"holdfast/unixipc"
+)
+
+// oneOfEach has all the shapes that records have: TLS 1.2 with and without a part
+// of the nonce in the record, TLS 1.3, short keys and long ones.
+var oneOfEach = suites.All[:6]
+
+// outcomes of an upgrade for those who are caught by its freeze.
+var outcomes = []struct {
+	name    string
+	start   func(t *testing.T, args ...string) *harness.World
+	upgrade func(t *testing.T, w *harness.World)
+}{
+	{
+		"upgraded", func(t *testing.T, args ...string) *harness.World { return harness.New(t, args...) },
+		func(t *testing.T, w *harness.World) { mustUpgrade(t, w) },
+	},
+	{
+		"rolled back", func(t *testing.T, args ...string) *harness.World {
+			return harness.NewOf(t, harness.Faulty(t), []string{"HOLDFAST_FAULT=new:prepared:exit"}, args...)
+		},
+		func(t *testing.T, w *harness.World) { mustRollBack(t, w) },
+	},
+}
+
+// TestFreezeAtEveryByteOfARecord has the freeze catch chargers behind each byte of a
+// record, with each suite; then they send the next byte, are caught again, and send
+// the rest.
+func TestFreezeAtEveryByteOfARecord(t *testing.T) {
+	for _, outcome := range outcomes {
+		t.Run(outcome.name, func(t *testing.T) {
+			t.Parallel()
+			s := setScene(t, outcome.start(t))
+			var chargers []*charger
+			for i, suite := range oneOfEach {
+				for at, whole := 1, 2; at < whole; at++ {
+					c := openOver(t, s.World, &suite, fmt.Sprintf("S%d-%d", i, at))
+					// One record that is complete comes in the same segment.
+					c.wire.shut = true
+					c.send(text("complete"))
+					first := len(c.wire.held)
+					c.send(text("cut short"))
+					whole = len(c.wire.held) - first
+					if err := c.wire.let(first + at); err != nil {
+						t.Fatal(err)
+					}
+					chargers = append(chargers, c)
+				}
+			}
+			t.Logf("%d chargers in the middle of a record", len(chargers))
+			for _, c := range chargers {
+				s.p.ack(s.p.message(c.identity, "complete"), "yes")
+				c.expect(opText, "yes")
+			}
+			s.settled()
+			outcome.upgrade(t, s.World)
+			for _, c := range chargers {
+				if err := c.wire.let(1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.settled()
+			outcome.upgrade(t, s.World)
+			for _, c := range chargers {
+				if err := c.wire.let(len(c.wire.held)); err != nil {
+					t.Fatal(err)
+				}
+				c.wire.shut = false
+			}
+			for _, c := range chargers {
+				s.p.ack(s.p.message(c.identity, "cut short"), "done")
+				c.expect(opText, "done")
+				s.works(c)
+			}
+		})
+	}
+}
+
+// TestFreezePartlyWritten has the freeze catch chargers that do not read, with each
+// suite: some of their records are written, one is in part, more wait to be sealed.
+func TestFreezePartlyWritten(t *testing.T) {
+	for _, outcome := range outcomes {
+		t.Run(outcome.name, func(t *testing.T) {
+			t.Parallel()
+			s := setScene(t, outcome.start(t))
+			type silent struct {
+				*charger
+				taken int // messages
+			}
+			var chargers []*silent
+			message := func(i, n int) string { // of different lengths, to end anywhere
+				return fmt.Sprintf("%d:%s", n, strings.Repeat("b", 40<<10+i*997+n*13))
+			}
+			for i, suite := range suites.All {
+				c := &silent{charger: openOver(t, s.World, &suite, fmt.Sprint("silent-", i))}
+				s.works(c.charger)
+				for full := false; !full; {
+					s.p.send(bytesOf(unixipc.Frame{Type: unixipc.Send, Ref: uint64(c.taken), Key: []byte(c.identity), Payload: []byte(message(i, c.taken))}))
+					c.taken++
+					s.settled()
+					for _, f := range s.p.take(unixipc.Result) {
+						var body unixipc.ResultBody
+						if err := json.Unmarshal(f.Payload, &body); err != nil {
+							t.Fatal(err)
+						}
+						if full = full || body.Status == unixipc.StatusFull; full {
+							c.taken--
+						}
+					}
+				}
+				chargers = append(chargers, c)
+			}
+			outcome.upgrade(t, s.World)
+			for i, c := range chargers {
+				for n := range c.taken / 2 {
+					c.expect(opText, message(i, n))
+				}
+			}
+			outcome.upgrade(t, s.World)
+			for i, c := range chargers {
+				for n := c.taken / 2; n < c.taken; n++ {
+					c.expect(opText, message(i, n))
+				}
+				s.works(c.charger)
+			}
+		})
+	}
+}
