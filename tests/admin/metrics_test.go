@@ -210,6 +210,7 @@ func TestPrometheus(t *testing.T) {
 	l.More(100)
 	scrapes := query(`count_over_time(up{job="holdfast"}[10m])`)
 	harness.Until(t, "more scrapes", func() bool { return query(`count_over_time(up{job="holdfast"}[10m])`) >= scrapes+3 })
+	t.Logf("a scrape took %.0f ms at most", 1000*query(`max_over_time(scrape_duration_seconds[10m])`))
 	for expr, want := range map[string]float64{
 		`min_over_time(up{job="holdfast"}[10m])`:                                   1,
 		`resets(holdfast_messages_total{direction="in"}[10m])`:                     0,
@@ -232,7 +233,7 @@ func startPrometheus(t *testing.T, w *harness.World, addr, rules string) (query 
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(config, fmt.Appendf(nil, `
-global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
+global: {scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}
 rule_files: [%q]
 scrape_configs:
   - job_name: holdfast
