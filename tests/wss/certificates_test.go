@@ -68,12 +68,14 @@ func TestCertificateFaults(t *testing.T) {
 		{
 			"expired",
 			[]string{"-tls-cert", write("expired.pem", expired.PEM), "-tls-key", write("expired.key", expired.KeyPEM)},
-			[]string{"expired.pem", "has expired"}, true,
+			[]string{"expired.pem", "has expired"},
+			true,
 		},
 		{
 			"not valid yet",
 			[]string{"-tls-cert", write("future.pem", future.PEM), "-tls-key", write("future.key", future.KeyPEM)},
-			[]string{"future.pem", "not valid before"}, true,
+			[]string{"future.pem", "not valid before"},
+			true,
 		},
 		{"no authority", []string{"-tls-cert", cert, "-tls-key", key, "-tls-client-ca", missing}, []string{missing}, false},
 		{"authority is garbage", []string{"-tls-cert", cert, "-tls-key", key, "-tls-client-ca", garbage}, []string{garbage, "no certificate"}, false},

@@ -56,11 +56,13 @@ func TestBadRecords(t *testing.T) {
 		{"unknown type", func(one, two []byte) []byte { return []byte{99, 3, 3, 0, 1, 1} }, both(unexpectedMessage), "type 99"},
 		{
 			"plain handshake message", func(one, two []byte) []byte { return append([]byte{22, 3, 3, 0, 4}, 1, 0, 0, 0) },
-			[2]tls.AlertError{badRecordMAC, unexpectedMessage}, "",
+			[2]tls.AlertError{badRecordMAC, unexpectedMessage},
+			"",
 		},
 		{
 			"plain alert", func(one, two []byte) []byte { return []byte{21, 3, 3, 0, 2, 1, 0} },
-			[2]tls.AlertError{badRecordMAC, unexpectedMessage}, "",
+			[2]tls.AlertError{badRecordMAC, unexpectedMessage},
+			"",
 		},
 		{"HTTP", func(one, two []byte) []byte { return []byte("GET / HTTP/1.1\r\n\r\n") }, both(unexpectedMessage), "type 71"},
 		{"another version", func(one, two []byte) []byte { one[2] = 1; return one }, [2]tls.AlertError{protocolVersion, badRecordMAC}, ""},
