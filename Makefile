@@ -6,7 +6,7 @@ BUILD    = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)
 FUZZTIME ?= 10s
 PORT     ?= 8887
 
-.PHONY: check lint build fmt fmt-check vet staticcheck cross test fuzz run demo compat soak bench bench-hold bench-relay bench-upgrade bench-call setup-tests setup-bench man package e2e clean
+.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo compat soak bench bench-hold bench-relay bench-upgrade bench-call setup-tests setup-bench man package e2e clean
 
 check: lint test ## everything that must hold before a commit
 
@@ -38,6 +38,9 @@ test: setup-tests ## all tests, with -race; the model test prints its number of 
 	HOLDFAST_SCHEDULES=100 go test -race ./...
 	go test -race -count=1 -v -run '^TestModel$$' ./relay
 	cd tests && go test -race -timeout 20m ./...
+
+testssl: ## testssl.sh against a gateway: no vulnerability, only the intended suites
+	cd tests && go test -race -count=1 -v -run TestTestssl ./tlsclients
 
 setup-tests: tests/realclients/node_modules/.done
 
