@@ -73,7 +73,7 @@ func (r *Relay) AdoptLink(state []byte) (*Link, error) {
 	}
 	r.links = append(r.links, l)
 	r.lastLink = max(r.lastLink, l.id)
-	r.survey()
+	r.survey() // a message may come before Activate
 	return l, nil
 }
 
@@ -88,7 +88,7 @@ func (r *Relay) ReadoptLink(l *Link, state []byte) error {
 	}
 	l.window, l.in, l.out, l.off, l.draining, l.drained = n.window, n.in, n.out, 0, n.draining, n.drained
 	l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches = n.operator, n.askOnly, n.authorizes, n.tokens, n.taps, n.watches
-	r.survey() // before Activate: what chargers have sent during the freeze comes first
+	r.survey()
 	return nil
 }
 
@@ -100,6 +100,7 @@ func (r *Relay) UnadoptLink(l *Link) {
 	})
 	i := slices.Index(r.links, l)
 	r.links = slices.Delete(r.links, i, i+1)
+	r.survey()
 }
 
 // AdoptCharger takes over a charger that another process has exported. conn is
@@ -214,7 +215,6 @@ func (r *Relay) Activate() {
 		l.checkAt = r.now // finds out for itself
 		r.tell(l)
 	}
-	r.survey()
 	for _, c := range staged {
 		if r.chargers[c.identity] != c {
 			continue // forgotten meanwhile
