@@ -6,7 +6,7 @@ BUILD    = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)
 FUZZTIME ?= 10s
 PORT     ?= 8887
 
-.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo compat soak bench bench-hold bench-relay bench-upgrade setup-tests setup-bench man package e2e clean
+.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo compat soak bench bench-hold bench-relay bench-upgrade bench-call setup-tests setup-bench man package e2e clean
 
 check: lint test ## everything that must hold before a commit
 
@@ -68,7 +68,7 @@ compat: ## upgrades between OLD=path of an older release and this tree, under lo
 soak: build ## 100 upgrades in a row under load, while processors restart
 	cd tests && go run ./cmd/soak -holdfast ../bin/holdfast
 
-bench: bench-relay bench-hold bench-upgrade
+bench: bench-relay bench-hold bench-upgrade bench-call
 
 bench-relay: build setup-bench ## rate, latency and CPU per message beside nginx and a bare echo server; then over wss beside nginx
 	cd tests && go build -o ../bin/ ./bench/cmd/...
@@ -84,6 +84,9 @@ bench-upgrade: build ## the pause that 15,000 and 1,500 chargers see; then 10,00
 	cd tests && go build -o ../bin/ ./bench/cmd/...
 	bin/upgradebench -holdfast bin/holdfast -echo bin/echo
 	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -tls -chargers 10000,1000
+
+bench-call: build ## round trip of a CALL to a charger, beside a direct WebSocket
+	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/callbench -holdfast ../bin/holdfast
 
 setup-bench:
 	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { echo "nginx is missing: apt-get install nginx-light"; exit 1; }

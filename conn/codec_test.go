@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/conn/record"
 	"holdfast/unixipc/tlv"
 )
 
@@ -101,13 +102,45 @@ var stateSamples = []struct {
 		s.phase, s.why = phaseDraining, orderly
 		s.out = &outbound{buf: appendClose(nil, CodeNormal, "bye"), last: 4}
 	}), 2},
+	{"idle-tls", heldTLS(nil, 0), 0},
+	{"idle-tls12", heldTLS(nil, 2), 0},
+	{"idle-tls-part", func() State {
+		s := heldTLS(nil, 1)
+		_, _ = s.TLS.Open([]byte{23, 3, 3, 0, 50, 1, 2, 3})
+		return s
+	}(), 5},
+	{"tls-sealed", func() State {
+		s := heldTLS(nil, 0)
+		s.out = &outbound{buf: []byte("written|sealed|not yet"), off: 8, sealed: 7, base: 1 << 20, last: 1<<20 + 22}
+		s.out.records = s.TLS.Seal(nil, s.out.buf[8:15])[3:]
+		return s
+	}(), 0},
+	{"tls-alert", func() State {
+		s := heldTLS(nil, 2)
+		s.phase, s.why = phaseDraining, &Close{CodeAbnormal, "TLS", ByGateway}
+		_, err := s.TLS.Open([]byte{23, 3, 3, 0xff, 0xff})
+		s.out = &outbound{records: s.TLS.AppendAlert(nil, err)[1:]}
+		return s
+	}(), 7},
+	{"idle-tls-certificate", func() State {
+		s := heldTLS(nil, 0)
+		s.Certificate = &Certificate{"CN=CP-1,O=Maker", []string{"cp-1.example", "CP-1"}}
+		return s
+	}(), 0},
 }
 
 // normal leaves out of a state what is not part of it.
 func normal(s State) State {
 	s.pause &^= pauseMemory
 	if o := s.out; o != nil {
-		s.out = &outbound{buf: bytes.Clone(o.buf[o.off:]), base: o.base + uint64(o.off), last: o.last}
+		s.out = &outbound{buf: bytes.Clone(o.buf[o.off:]), base: o.base + uint64(o.off), last: o.last, sealed: o.sealed}
+		s.out.records = append(s.out.records, o.records...)
+		if len(s.out.buf) == 0 {
+			s.out.buf = nil
+		}
+	}
+	if s.TLS != nil { // but for its expanded keys
+		s.TLS, _ = record.ParseState(s.TLS.AppendState(nil))
 	}
 	if s.decoder.part != nil {
 		p := *s.decoder.part
@@ -264,7 +297,10 @@ func rewrite(t *testing.T, name string, change map[uint32][]byte) []byte {
 	b := stateSamples[i].s.append(nil, stateSamples[i].due)
 	r := tlv.NewReader("sample", b, stateMagic, StateVersion)
 	fields := map[uint32][]byte{}
-	for id, ok := r.Next(); ok; id, ok = r.Next() {
+	for id, ok := r.Next(fieldNames); ok; id, ok = r.Next(fieldNames) {
+		if id == fieldTLS {
+			r.Required()
+		}
 		fields[id] = r.Item(1 << 20)
 	}
 	for id, v := range change {
@@ -272,7 +308,11 @@ func rewrite(t *testing.T, name string, change map[uint32][]byte) []byte {
 	}
 	b = b[:tlv.HeaderSize:tlv.HeaderSize]
 	for id := range uint32(100) {
-		b = tlv.AppendBytes(b, id, fields[id])
+		if id == fieldTLS && len(fields[id]) > 0 {
+			b = tlv.AppendRequired(b, id, fields[id])
+		} else {
+			b = tlv.AppendBytes(b, id, fields[id])
+		}
 	}
 	return tlv.AppendEnd(b)
 }
@@ -355,6 +395,26 @@ var hostileStates = []struct {
 	{"position over the limit", "unwritten", map[uint32][]byte{fieldOutBase: number(1<<62 + 1)}},
 	{"opened after the end of time", "idle", map[uint32][]byte{fieldOpened: number(1 << 63)}},
 	{"due after the end of time", "idle", map[uint32][]byte{fieldDue: number(1 << 32)}},
+	{"records without TLS", "tls-sealed", map[uint32][]byte{fieldTLS: nil}},
+	{"sealed, and no records", "tls-sealed", map[uint32][]byte{fieldRecords: nil}},
+	{"more sealed than unwritten", "tls-sealed", map[uint32][]byte{fieldSealed: number(15)}},
+	{"sealed, and nothing unwritten", "tls-sealed", map[uint32][]byte{fieldUnwritten: nil}},
+	{"TLS that is none", "idle-tls", map[uint32][]byte{fieldTLS: []byte("Ht")}},
+	{"TLS closed for writing in an open connection", "idle-tls", map[uint32][]byte{fieldTLS: closedLayer(false)}},
+	{"TLS closed for reading in an open connection", "idle-tls", map[uint32][]byte{fieldTLS: closedLayer(true)}},
+	{"more to write behind the alert", "tls-alert", map[uint32][]byte{fieldUnwritten: []byte("more")}},
+	{"awaits what the alert cut off", "tls-alert", map[uint32][]byte{fieldOutLast: number(9)}},
+}
+
+// closedLayer is the state of a layer after close_notify, from one side.
+func closedLayer(read bool) []byte {
+	l := layerOf(nil, 0, 1, false)
+	if read {
+		_, _ = l.Open(layerOf(nil, 0, 1, true).AppendCloseNotify(nil))
+	} else {
+		l.AppendCloseNotify(nil)
+	}
+	return l.AppendState(nil)
 }
 
 func TestStateHostile(t *testing.T) {
@@ -440,7 +500,10 @@ func FuzzConnState(f *testing.F) {
 func hasUnknown(b []byte) bool {
 	r := tlv.NewReader("", b, stateMagic, StateVersions...)
 	for id, ok := r.Next(); ok; id, ok = r.Next() {
-		if r.Unknown(); id > fieldDue {
+		if id == fieldTLS {
+			r.Required()
+			r.Bytes(len(b))
+		} else if r.Unknown(); id > fieldNames {
 			return true
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -784,3 +785,80 @@ func TestTLSChangesCount(t *testing.T) {
 		}
 	})
 }
+
+// What an idle connection costs, after messages both ways: its place in the
+// table, and with TLS the layer. The keys of those that spoke last stay expanded
+// (warmLayers), whatever the number of connections; here they are many of few,
+// and are not counted.
+func TestTLSIdleMemory(t *testing.T) {
+	const n = 1000
+	perConn := func(layer func() *record.Layer) int {
+		m := newManual(t)
+		defer m.close()
+		var ends [n]net.Conn
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for i := range ends {
+			var fd int
+			fd, ends[i] = pipe(t)
+			s := held(func(s *State) { s.TLS = layer() })
+			if _, err := m.loop.Add(fd, s, new(seen), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, nc := range ends {
+			raw := stream(textFrame("a message"))
+			if layer() != nil {
+				raw = layerOf(t, 0, 1, true).Seal(nil, raw)
+			}
+			_, _ = nc.Write(raw)
+			m.spin(t)
+			if n, err := nc.Read(make([]byte, 1000)); n == 0 || err != nil {
+				t.Fatalf("%d, %v", n, err)
+			}
+		}
+		// Not counted: the expanded keys, what the loop shares, and the notes
+		// of the test itself.
+		m.loop.sealing, m.loop.spare = sealing{warm: record.NewCache(1)}, nil
+		for slot := range m.loop.table.used {
+			c := m.loop.table.at(slot)
+			c.User = nil
+			if c.TLS != nil {
+				c.TLS = layerAgain(t, c.TLS)
+			}
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		for _, nc := range ends {
+			_ = nc.Close()
+		}
+		m.loop.handler = nobody{}
+		m.spin(t)
+		return (int(after.HeapAlloc) - int(before.HeapAlloc)) / n
+	}
+	ws := perConn(func() *record.Layer { return nil })
+	wss := perConn(func() *record.Layer { return layerOf(t, 0, 1, false) })
+	t.Logf("idle: ws %d bytes, wss %d bytes", ws, wss)
+	if wss > 1<<10 {
+		t.Errorf("an idle wss connection holds %d bytes", wss)
+	}
+}
+
+// layerAgain is l without its expanded keys.
+func layerAgain(t *testing.T, l *record.Layer) *record.Layer {
+	next, err := record.ParseState(l.AppendState(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+// nobody is a Handler that does not care.
+type nobody struct{}
+
+func (nobody) Message(*Conn, []byte, bool) {}
+func (nobody) Sent(*Conn, uint64)          {}
+func (nobody) Closed(*Conn, Close)         {}
+func (nobody) Alarm(time.Time)             {}
+func (nobody) EndTurn()                    {}

@@ -3,6 +3,7 @@ package conn
 import (
 	"crypto/tls"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -56,10 +57,37 @@ type farEnd struct {
 	in, out *record.Layer
 	data    []byte
 	err     error
+
+	explicit bool   // each record has its nonce in front
+	record   []byte // the beginning of one
+	records  uint64
 }
 
 func newFarEnd(t testing.TB, nc net.Conn, which int, seed uint64) *farEnd {
-	return &farEnd{Conn: nc, in: layerOf(t, which, seed, true), out: layerOf(t, which, seed, true)}
+	f := &farEnd{Conn: nc, in: layerOf(t, which, seed, true), out: layerOf(t, which, seed, true)}
+	f.explicit = f.in.CipherSuite() == tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+	return f
+}
+
+// watch holds the nonces of RFC 5288, which the peer may choose as it likes,
+// against the only choice that is sure to use none twice.
+func (f *farEnd) watch(b []byte) error {
+	if !f.explicit {
+		return nil
+	}
+	f.record = append(f.record, b...)
+	for len(f.record) >= 5+8 {
+		n := 5 + int(binary.BigEndian.Uint16(f.record[3:]))
+		if len(f.record) < n {
+			break
+		}
+		if nonce := binary.BigEndian.Uint64(f.record[5:]); nonce != f.records {
+			return &record.ViolationError{Why: fmt.Sprintf("record %d has nonce %d", f.records, nonce)}
+		}
+		f.records++
+		f.record = f.record[n:]
+	}
+	return nil
 }
 
 // Read returns io.EOF for close_notify, and io.ErrUnexpectedEOF for the end
@@ -76,6 +104,9 @@ func (f *farEnd) Read(b []byte) (int, error) {
 				err = io.ErrUnexpectedEOF
 			}
 			return 0, err
+		}
+		if f.err = f.watch(raw[:n]); f.err != nil {
+			return 0, f.err
 		}
 		if f.data, f.err = f.in.Open(raw[:n]); f.err == record.ErrCloseNotify {
 			f.err = io.EOF

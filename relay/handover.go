@@ -73,6 +73,7 @@ func (r *Relay) AdoptLink(state []byte) (*Link, error) {
 	}
 	r.links = append(r.links, l)
 	r.lastLink = max(r.lastLink, l.id)
+	r.survey()
 	return l, nil
 }
 
@@ -87,6 +88,7 @@ func (r *Relay) ReadoptLink(l *Link, state []byte) error {
 	}
 	l.window, l.in, l.out, l.off, l.draining, l.drained = n.window, n.in, n.out, 0, n.draining, n.drained
 	l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches = n.operator, n.askOnly, n.authorizes, n.tokens, n.taps, n.watches
+	r.survey() // before Activate: what chargers have sent during the freeze comes first
 	return nil
 }
 

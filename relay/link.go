@@ -200,6 +200,9 @@ func (r *Relay) Receive(l *Link, b []byte) {
 // frame handles one frame of a link. An error is a fault of the processor's
 // that ends the link.
 func (r *Relay) frame(l *Link, f unixipc.Frame) error {
+	if l.operator {
+		r.cfg.Observer.Ordered(l, f)
+	}
 	switch f.Type {
 	case unixipc.Ack:
 		r.ack(l, f)

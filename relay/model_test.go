@@ -125,8 +125,10 @@ func newModel(t *testing.T, seed uint64) *model {
 	m.r = New(modelConfig, m)
 	m.r.SetNow(m.now)
 	for i := range 5 {
-		m.chargers = append(m.chargers, &modelCharger{identity: fmt.Sprint("CP", i), acked: map[int]bool{}, poisoned: map[int]bool{},
-			taken: map[int]bool{}, late: map[int]bool{}, told: map[uint64]map[unixipc.Type]bool{}})
+		m.chargers = append(m.chargers, &modelCharger{
+			identity: fmt.Sprint("CP", i), acked: map[int]bool{}, poisoned: map[int]bool{},
+			taken: map[int]bool{}, late: map[int]bool{}, told: map[uint64]map[unixipc.Type]bool{},
+		})
 	}
 	return m
 }

@@ -1,6 +1,10 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"holdfast/unixipc"
+)
 
 // An Observer counts what happens to deliveries.
 type Observer interface {
@@ -11,11 +15,14 @@ type Observer interface {
 	Acknowledged(after time.Duration)
 	// GivenBack is told of each NACK.
 	GivenBack()
+	// Ordered is told of each frame of an operator's link, before it is obeyed.
+	Ordered(l *Link, f unixipc.Frame)
 }
 
 // unobserved counts nothing.
 type unobserved struct{}
 
-func (unobserved) Delivered(bool)             {}
-func (unobserved) Acknowledged(time.Duration) {}
-func (unobserved) GivenBack()                 {}
+func (unobserved) Delivered(bool)               {}
+func (unobserved) Acknowledged(time.Duration)   {}
+func (unobserved) GivenBack()                   {}
+func (unobserved) Ordered(*Link, unixipc.Frame) {}

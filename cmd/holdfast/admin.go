@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 )
 
 // admin serves operators' commands: HTTP over a Unix socket.
@@ -54,6 +56,7 @@ func newAdmin(g *gateway, l net.Listener) *admin {
 	mux.HandleFunc("GET /status", a.status)
 	mux.HandleFunc("GET /chargers", a.chargers)
 	mux.HandleFunc("POST /drain", a.drain)
+	mux.HandleFunc("GET /link", a.link)
 	mux.HandleFunc("POST /authorize", a.authorize)
 	a.server = newHTTPServer(mux, g.log)
 	return a
@@ -116,6 +119,33 @@ func (a *admin) note(c *gatedConn, order string, about ...any) {
 	a.log.Info("operator", append([]any{"order", order, "pid", who.pid, "uid", who.uid, "gid", who.gid}, about...)...)
 }
 
+// linkProtocol is what GET /link is upgraded to: a link as processors have them,
+// see docs/protocol.md, but an operator's.
+const linkProtocol = "holdfast-link"
+
+// link hands the connection on to a loop. From there on it is like any other
+// link: an upgrade hands it over.
+func (a *admin) link(w http.ResponseWriter, r *http.Request) {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), linkProtocol) {
+		w.Header().Set("Upgrade", linkProtocol)
+		http.Error(w, "ask for Upgrade: "+linkProtocol, http.StatusUpgradeRequired)
+		return
+	}
+	hijacked, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	c := hijacked.(*gatedConn)
+	defer c.passed() // it counts as the reception's by then
+	if _, err := io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+linkProtocol+"\r\n\r\n"); err != nil {
+		_ = c.Close()
+		return
+	}
+	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	a.g.reception.receive(c.Conn.(*net.UnixConn), early, true)
+}
+
 // drain has a processor's links get no more deliveries.
 func (a *admin) drain(w http.ResponseWriter, r *http.Request) {
 	name := r.FormValue("processor")
@@ -167,8 +197,10 @@ func setRights(path, group string) error {
 		}
 		mode = 0o660
 	}
-	if err := os.Chown(path, -1, gid); err != nil {
-		return fmt.Errorf("admin socket for group %s: %w", group, err)
+	if gid >= 0 {
+		if err := os.Chown(path, -1, gid); err != nil {
+			return fmt.Errorf("admin socket for group %s, of which this process must be a member: %w", group, err)
+		}
 	}
 	if err := os.Chmod(path, mode); err != nil {
 		return fmt.Errorf("admin socket: %w", err)

@@ -49,24 +49,34 @@ func (i *invocation) client() (*client, error) {
 	}}}, nil
 }
 
-// askAgain is how long a process that has been replaced may take to end.
-const askAgain = 2 * time.Second
+// askAgain is how long a process that has been replaced may take to end; it is
+// asked again at every askInterval.
+const (
+	askAgain    = 2 * time.Second
+	askInterval = 10 * time.Millisecond
+)
 
 // do asks the gateway. If the process that was asked is just being replaced by
 // an upgrade, so that it has not done it, the new one is asked.
 func (c *client) do(method, path string, query url.Values) (*http.Response, error) {
 	u := url.URL{Scheme: "http", Host: "gateway", Path: path, RawQuery: query.Encode()}
-	for until := time.Now().Add(askAgain); ; time.Sleep(10 * time.Millisecond) {
+	var until time.Time // since it was the first time that somebody else is to be asked
+	for ; ; time.Sleep(askInterval) {
 		req, err := http.NewRequest(method, u.String(), nil)
 		if err != nil {
 			return nil, err
 		}
 		resp, err := c.http.Do(req)
-		if replaced(resp, err) && time.Now().Before(until) {
-			if err == nil {
-				_ = resp.Body.Close()
+		if replaced(resp, err) {
+			if until.IsZero() {
+				until = time.Now().Add(askAgain)
 			}
-			continue
+			if time.Now().Before(until) {
+				if err == nil {
+					_ = resp.Body.Close()
+				}
+				continue
+			}
 		}
 		switch {
 		case err != nil:

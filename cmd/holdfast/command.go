@@ -82,6 +82,34 @@ func commands() []command {
 			run: runList,
 		},
 		{
+			name: "call", args: []argument{{"ID", aCharger, false}, {"ACTION", anything, false}, {"PAYLOAD", anything, true}}, help: "have a charger do something, and print its answer",
+			more: "PAYLOAD is a JSON object, {} if it is left out; - reads it from standard input. The\nanswer is printed as JSON, a CALLERROR goes to standard error. One CALL at a time is with a\ncharger: others wait for their turn within their time.\n",
+			options: func(i *invocation) []option {
+				return append([]option{{"timeout", "30s", "for the answer; the gateway may lower it (-max-call-timeout)", duration{&i.timeout, time.Millisecond, 24 * time.Hour}}}, jsonOptions(i)...)
+			},
+			run: runCall,
+		},
+		{
+			name: "send", args: []argument{{"ID", aCharger, false}, {"MESSAGE", anything, false}}, help: "write an OCPP message to a charger, and wait until it is written",
+			more:    "MESSAGE is a JSON array; - reads it from standard input. Nobody waits for an answer: if one\ncomes, it goes to the charger's processor.\n",
+			options: orderOptions, run: runSend,
+		},
+		{
+			name: "close", args: []argument{{"ID", aCharger, false}}, help: "close a charger's connection",
+			options: func(i *invocation) []option {
+				return append([]option{
+					{"code", "1000", "close code: 1000, 1001, 1003, 1008, 1011 to 1014, or 3000 to 4999", number{&i.code, 1000, 4999}},
+					{"reason", "", "for the charger, at most 123 bytes", text{&i.reason}},
+				}, orderOptions(i)...)
+			},
+			run: runClose,
+		},
+		{
+			name: "tap", args: []argument{{"ID|GLOB", aCharger, false}}, help: "show the messages of chargers, both ways, as they come",
+			more:    "Goes on until it is interrupted, across upgrades too. Each line has the time, the charger,\n-> for a message of the charger or <- for one to it, its size, and the message. If it cannot\nbe shown as fast as it comes, chargers do not wait: what was missed is counted.\n",
+			options: jsonOptions, run: runTap,
+		},
+		{
 			name: "drain", args: []argument{{"PROCESSOR", aProcessor, false}}, help: "move the chargers of a processor to the others, and wait until it has nothing left",
 			more: "Nothing new is delivered to PROCESSOR; what it has it may finish. It is not told and not\nstopped: do that when the command has returned. One that joins again takes part again.\n",
 			options: func(i *invocation) []option {
@@ -113,6 +141,10 @@ func adminOptions(i *invocation) []option {
 
 func jsonOptions(i *invocation) []option {
 	return append([]option{{"json", "false", "JSON for scripts", boolean{&i.json}}}, adminOptions(i)...)
+}
+
+func orderOptions(i *invocation) []option {
+	return append([]option{{"timeout", "30s", "for the gateway to do it", duration{&i.timeout, time.Millisecond, 24 * time.Hour}}}, adminOptions(i)...)
 }
 
 func serveOptions(*invocation) []option {

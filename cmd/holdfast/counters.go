@@ -49,10 +49,14 @@ func newCounters() counters {
 	return counters{kinds: map[connKind]*kindCount{}, calls: map[unixipc.Status]uint64{}}
 }
 
-// kind is where c is counted. Once all kinds are taken there is one for the
-// rest; as none is ever given up, a connection leaves the one it entered.
+// kind is where c is counted.
 func (n *counters) kind(c *conn.Conn) *kindCount {
-	k := connKind{c.Subprotocol.String(), tlsOf(c)}
+	return n.of(connKind{c.Subprotocol.String(), tlsOf(c)})
+}
+
+// of counts a kind. Once all are taken there is one for the rest; as none is
+// ever given up, a connection leaves the one it entered.
+func (n *counters) of(k connKind) *kindCount {
 	if n.kinds[k] == nil && len(n.kinds) >= maxKinds-1 {
 		k = connKind{"other", "other"}
 	}
@@ -117,19 +121,6 @@ func (n *counters) countClosed(why conn.Close) {
 		}
 	}
 }
-
-// Delivered, Acknowledged and GivenBack implement relay.Observer.
-func (n *counters) Delivered(again bool) {
-	if again {
-		n.redelivered++
-	} else {
-		n.delivered++
-	}
-}
-
-func (n *counters) Acknowledged(after time.Duration) { n.acknowledged.observe(metricAckTime, after) }
-
-func (n *counters) GivenBack() { n.givenBack++ }
 
 // called counts a CALL that has come to its end.
 func (n *counters) called(status unixipc.Status, took time.Duration) {

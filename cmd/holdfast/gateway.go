@@ -34,6 +34,7 @@ type gateway struct {
 	chargers   []entrance
 	processors *net.UnixListener
 	admin      *admin
+	reception  *reception
 	metrics    *metricsServer // nil: not asked for
 	watch      *watch
 
@@ -145,11 +146,11 @@ func (g *gateway) start() {
 
 // accept opens the doors.
 func (g *gateway) accept() {
-	r := &reception{
+	g.reception = &reception{
 		listener: g.processors, worlds: g.worlds, log: g.log, gate: g.gate,
 		maxLinks: g.cfg.maxLinks, maxMessage: g.cfg.maxMessage, joined: g.worlds[0].joined, tally: g.tally,
 	}
-	go r.run()
+	go g.reception.run()
 	g.door.watch()
 	for _, e := range g.chargers {
 		go g.door.run(e.Listener, e.how)

@@ -37,11 +37,19 @@ func (w *world) join(fd int, hello unixipc.HelloBody, peer peer, operator bool, 
 	if !operator {
 		w.counters.joined++
 	}
-	w.log.Info("processor joined", "processor", hello.Name, "link", l.relay.ID(), "loop", w.index,
-		"pid", peer.pid, "uid", peer.uid, "operator", operator, "chargers", l.relay.Chargers())
+	w.log.Info(l.kind()+" joined", "processor", hello.Name, "link", l.relay.ID(), "loop", w.index,
+		"pid", peer.pid, "uid", peer.uid, "chargers", l.relay.Chargers())
 	if len(rest) > 0 {
 		w.relay.Receive(l.relay, rest)
 	}
+}
+
+// kind is what the log calls it.
+func (l *link) kind() string {
+	if l.relay.Operator() {
+		return "operator"
+	}
+	return "processor"
 }
 
 // ready is called by the loop.
@@ -122,6 +130,6 @@ func (l *link) close(why string) {
 	default:
 		w.counters.leftUnclean++
 	}
-	w.log.Info("processor left", "processor", l.relay.Name(), "link", l.relay.ID(), "loop", w.index,
+	w.log.Info(l.kind()+" left", "processor", l.relay.Name(), "link", l.relay.ID(), "loop", w.index,
 		"reason", why, "redelivered", l.relay.Redelivered())
 }

@@ -62,8 +62,8 @@ func (s *gatewayStatus) print(w io.Writer, now time.Time) {
 	line("listening", "%s", strings.Join(s.Listen, ", "))
 	line("connections", "%d of at most %d", s.Connections, s.Limit)
 	for _, k := range s.Kinds {
-		tls := "TLS " + k.TLS
-		if k.TLS == noTLS {
+		tls := k.TLS
+		if tls == noTLS {
 			tls = "no TLS"
 		}
 		line("", "%d %s, %s", k.Connections, cmp.Or(k.Subprotocol, "without a subprotocol"), tls)

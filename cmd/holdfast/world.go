@@ -71,7 +71,7 @@ func newWorlds(c *config, log *slog.Logger) ([]*world, error) {
 			MaxCallTimeout: c.maxCallTimeout,
 			CallQueue:      c.callQueue,
 
-			Observer: &w.counters,
+			Observer: observer{w},
 		}, toChargers{w})
 		w.relay.SetNow(time.Now())
 		worlds[i] = w

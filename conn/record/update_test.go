@@ -51,11 +51,9 @@ func TestRekeyAtTheLimit(t *testing.T) {
 		limited.rekeyAt = 3
 		near, far := layers(s)
 		near.suite = limited
-		var want []byte
 		keys := map[[maxSecret]byte]bool{}
 		for i := range 20 {
 			data := bytes.Repeat([]byte{byte(i)}, 1+i%4*MaxPlaintext)
-			want = append(want, data...)
 			got, err := far.Open(near.Seal(nil, data))
 			if err != nil || !bytes.Equal(got, data) {
 				t.Fatalf("%d bytes of %d, %v", len(got), len(data), err)

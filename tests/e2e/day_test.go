@@ -66,7 +66,7 @@ func (d *day) install() {
 		d.t.Errorf("version: %q", out)
 	}
 	for path, want := range map[string]string{
-		"/run/holdfast":                 "holdfast:holdfast 750",
+		"/run/holdfast":                 "holdfast:holdfast 755",
 		"/run/holdfast/processors.sock": "holdfast:holdfast 660",
 		"/run/holdfast/admin.sock":      "holdfast:holdfast 600",
 	} {
@@ -229,6 +229,9 @@ func (d *day) activation() {
 		d.write("/etc/systemd/system/holdfast-tls.socket.d/here.conf", "[Socket]\nListenStream=\nListenStream=127.0.0.1:8443\n")
 		sockets += " holdfast-tls.socket"
 	}
+	d.do("groupadd operators")
+	d.write("/etc/systemd/system/holdfast.service.d/operators.conf", "[Service]\nSupplementaryGroups=operators\nSystemCallFilter=@chown\n")
+	d.write("/etc/holdfast/holdfast.conf", d.conf+"admin-group operators\n")
 	d.do("systemctl daemon-reload && systemctl start %s", sockets)
 	if state := d.property("holdfast", "ActiveState"); state != "inactive" {
 		d.t.Fatalf("the gateway is %s", state)
@@ -241,6 +244,9 @@ func (d *day) activation() {
 			now = d.another(now)
 		}
 		c.nothing()
+		if got := d.do("stat -c '%%U:%%G %%a' /run/holdfast/admin.sock"); got != "holdfast:operators 660" {
+			d.t.Errorf("admin socket: %s", got)
+		}
 		d.do("systemctl stop holdfast")
 	}
 	// One that the configuration does not name is no trap for chargers.
@@ -262,7 +268,7 @@ func (d *day) watchdog() {
 		d.t.Errorf("installing has started the gateway: %s", state)
 	}
 	d.write("/etc/systemd/system/holdfast.service.d/test.conf", `[Service]
-WatchdogSec=2s
+WatchdogSec=3s
 RestartSec=100ms
 Environment=HOLDFAST_FAULT=new:active:kill HOLDFAST_FAULT_ONCE=/run/holdfast/fault
 `)

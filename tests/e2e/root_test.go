@@ -25,26 +25,28 @@ var needed = map[string]string{
 	"dpkg-deb":       "dpkg",
 }
 
-// able ends the test unless this machine can run it: it is skipped, or has failed
-// if HOLDFAST_E2E is required.
+// unable ends a test that this machine cannot run: it is skipped, or has failed if
+// HOLDFAST_E2E is required.
+func unable(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("HOLDFAST_E2E") == "required" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf("THIS MACHINE CANNOT RUN IT: "+format, args...)
+}
+
+// able ends the test unless this machine can run it.
 func able(t *testing.T) {
 	t.Helper()
-	unable := func(format string, args ...any) {
-		t.Helper()
-		if os.Getenv("HOLDFAST_E2E") == "required" {
-			t.Fatalf(format, args...)
-		}
-		t.Skipf("THIS MACHINE CANNOT RUN IT: "+format, args...)
-	}
 	if os.Getenv("HOLDFAST_E2E") == "" {
 		t.Skip("make e2e runs it")
 	}
 	if os.Getuid() != 0 {
-		unable("a container needs root")
+		unable(t, "a container needs root")
 	}
 	for program, pkg := range needed {
 		if _, err := exec.LookPath(program); err != nil {
-			unable("%s is missing: apt-get install %s", program, pkg)
+			unable(t, "%s is missing: apt-get install %s", program, pkg)
 		}
 	}
 }

@@ -80,7 +80,7 @@ func TestFaults(t *testing.T) {
 }
 
 func testFault(t *testing.T, side, step, action string, want outcome) {
-	const chargers = 60
+	const chargers, callers = 60, 20
 	once := filepath.Join(t.TempDir(), "once")
 	if err := os.WriteFile(once, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -94,8 +94,10 @@ func testFault(t *testing.T, side, step, action string, want outcome) {
 	}, args...)
 	w.Checkproc("a")
 	w.Checkproc("b")
-	l := w.Load(chargers, 300, func(c *sim.Config) { c.Outstanding = 4 })
+	l := w.Load(chargers, 300, func(c *sim.Config) { c.Outstanding, c.CallDelay = 4, 100*time.Millisecond })
+	calls := w.Call(callers, 2)
 	l.More(200)
+	calls.More(callers)
 	before := w.Pid()
 
 	type result struct {
@@ -160,6 +162,7 @@ func testFault(t *testing.T, side, step, action string, want outcome) {
 			t.Error("the old process ended with success")
 		}
 		harness.Until(t, "all connections to end", func() bool { return l.Counters.Held.Load() == 0 })
+		calls.Stop()
 		rep := l.Stop()
 		if rep.Dropped != chargers || rep.Duplicated+rep.OutOfOrder+rep.Stray+rep.Malformed > 0 {
 			t.Errorf("%v; first: %q", rep.Err(), rep.Faults)
@@ -168,8 +171,11 @@ func testFault(t *testing.T, side, step, action string, want outcome) {
 		return
 	}
 	l.More(100)
+	calls.More(callers)
 	hup(t, w)
 	l.More(100)
+	calls.More(callers)
+	calls.Finish()
 	redelivered, _ := w.CheckLedger(l.Finish())
 	if redelivered != 0 {
 		t.Errorf("%d redelivered, though no processor left", redelivered)

@@ -317,6 +317,133 @@ var states = []struct {
 			s.p.next(unixipc.Drained, "")
 		}
 	}},
+	{"call outstanding, another waiting behind it", nil, func(s *scene) func() {
+		c := open(s.t, s.World, "c")
+		asker := joinAs(s.t, s.World, unixipc.HelloBody{Name: "asker", AskOnly: true})
+		asker.call(1, "c", 0, `[2,"one","Reset",{}]`)
+		c.expect(opText, `[2,"one","Reset",{}]`)
+		s.p.call(7, "c", 0, `[2,"two","Reset",{}]`)
+		s.settled()
+		return func() {
+			c.send(text(`[2,"one","Heartbeat",{}]`) + text(`[3,"two",{}]`) + text(`[3,"one",{"status":"Accepted"}]`))
+			asker.answered(1, "c", `[3,"one",{"status":"Accepted"}]`)
+			s.p.ack(s.p.message("c", `[2,"one","Heartbeat",{}]`), "beat")
+			s.p.ack(s.p.message("c", `[3,"two",{}]`), "") // not asked yet
+			c.expect(opText, `[2,"two","Reset",{}]`)
+			c.expect(opText, "beat")
+			c.send(text(`[4,"two","NotSupported","",{}]`))
+			s.p.answered(7, "c", `[4,"two","NotSupported","",{}]`)
+			s.works(c)
+		}
+	}},
+	{"call outstanding, its answer half sent", nil, func(s *scene) func() {
+		c := open(s.t, s.World, "c")
+		s.p.call(1, "c", 0, `[2,"one","Reset",{}]`)
+		c.expect(opText, `[2,"one","Reset",{}]`)
+		answer := text(`[3,"one",{}]`)
+		c.send(answer[:9])
+		s.settled()
+		return func() {
+			c.send(answer[9:])
+			s.p.answered(1, "c", `[3,"one",{}]`)
+			s.works(c)
+		}
+	}},
+	{"call that runs out of time", nil, func(s *scene) func() {
+		const limit = 1500 * time.Millisecond
+		c := open(s.t, s.World, "c")
+		began := time.Now()
+		s.p.call(1, "c", limit, `[2,"one","Reset",{}]`)
+		s.p.call(2, "c", limit, `[2,"two","Reset",{}]`)
+		c.expect(opText, `[2,"one","Reset",{}]`)
+		return func() {
+			if first, second := s.p.result("c", 1), s.p.result("c", 2); first != unixipc.StatusTimeout || second != unixipc.StatusTimeout {
+				s.t.Errorf("%v, %v", first, second)
+			}
+			if d := time.Since(began); d < limit || d > 3*limit {
+				s.t.Errorf("it was over after %v", d)
+			}
+		}
+	}},
+	{"call that has run out of time", nil, func(s *scene) func() {
+		c := open(s.t, s.World, "c")
+		s.p.call(1, "c", time.Millisecond, `[2,"one","Reset",{}]`)
+		c.expect(opText, `[2,"one","Reset",{}]`)
+		if status := s.p.result("c", 1); status != unixipc.StatusTimeout {
+			s.t.Errorf("%v", status)
+		}
+		return func() {
+			s.p.call(2, "c", 0, `[2,"one","Reset",{}]`)
+			if status := s.p.result("c", 2); status != unixipc.StatusRefused {
+				s.t.Errorf("the id of a CALL that may still be answered: %v", status)
+			}
+			c.send(text(`[3,"one",{}]`))
+			f := s.p.message("c", `[3,"one",{}]`)
+			if f.Flags&unixipc.Late == 0 {
+				s.t.Error("not marked late")
+			}
+			s.p.ack(f, "")
+			s.works(c)
+		}
+	}},
+	{"call of a link that has left", nil, func(s *scene) func() {
+		c := open(s.t, s.World, "c")
+		asker := joinAs(s.t, s.World, unixipc.HelloBody{Name: "asker", AskOnly: true})
+		asker.call(1, "c", 0, `[2,"one","Reset",{}]`)
+		c.expect(opText, `[2,"one","Reset",{}]`)
+		asker.call(2, "c", 0, `[2,"never","Reset",{}]`)
+		asker.Close()
+		awaitLog(s.t, s.World, "processor left")
+		s.p.call(3, "c", 0, `[2,"two","Reset",{}]`)
+		s.settled()
+		return func() {
+			c.send(text(`[3,"one",{}]`))
+			f := s.p.message("c", `[3,"one",{}]`)
+			if f.Flags&unixipc.Late == 0 {
+				s.t.Error("not marked late")
+			}
+			s.p.ack(f, "")
+			c.expect(opText, `[2,"two","Reset",{}]`)
+			c.send(text(`[3,"two",{}]`))
+			s.p.answered(3, "c", `[3,"two",{}]`)
+			s.works(c)
+		}
+	}},
+	{"late answer in flight", nil, func(s *scene) func() {
+		c := open(s.t, s.World, "c")
+		s.p.call(1, "c", time.Millisecond, `[2,"one","Reset",{}]`)
+		c.expect(opText, `[2,"one","Reset",{}]`)
+		s.p.result("c", 1)
+		c.send(text(`[3,"one",{}]`))
+		s.p.message("c", `[3,"one",{}]`)
+		return func() {
+			s.p.Close()
+			s.p = join(s.t, s.World, "q")
+			if f := s.p.message("c", `[3,"one",{}]`); f.Flags != unixipc.Late|unixipc.Redelivered {
+				s.t.Errorf("flags %x", f.Flags)
+			} else {
+				s.p.ack(f, "")
+			}
+			s.works(c)
+		}
+	}},
+	{"watched", nil, func(s *scene) func() {
+		c := open(s.t, s.World, "c")
+		w := joinAs(s.t, s.World, unixipc.HelloBody{Name: "watcher", AskOnly: true})
+		w.send(bytesOf(unixipc.Frame{Type: unixipc.Watch, Ref: 5, Payload: []byte(`{"glob":"c"}`)}))
+		w.seen("", unixipc.SeenBegin)
+		w.seen("c", unixipc.SeenHeld)
+		w.seen("", unixipc.SeenEnd)
+		return func() {
+			s.works(c)
+			c.send(masked(fin|opClose, closing(1000)))
+			w.seen("c", unixipc.SeenClosed)
+			c.expectEnd(1000)
+			open(s.t, s.World, "other")
+			open(s.t, s.World, "c")
+			w.seen("c", unixipc.SeenOpened)
+		}
+	}},
 	{"idle", nil, func(s *scene) func() {
 		c := s.open("c")
 		return func() { s.works(c) }

@@ -258,6 +258,44 @@ func join(t testing.TB, w *harness.World, name string) *processor {
 	return p
 }
 
+// joinAs is join with a HELLO of one's own.
+func joinAs(t testing.TB, w *harness.World, h unixipc.HelloBody) *processor {
+	t.Helper()
+	p := dialProcessor(t, w)
+	body, err := json.Marshal(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.send(bytesOf(unixipc.Frame{Type: unixipc.Hello, Ref: unixipc.Version, Payload: body}))
+	p.next(unixipc.Welcome, "")
+	return p
+}
+
+func (p *processor) call(ref uint64, identity string, limit time.Duration, message string) {
+	p.t.Helper()
+	p.send(bytesOf(unixipc.Frame{Type: unixipc.Call, Ref: ref, Key: []byte(identity), Payload: unixipc.AppendCall(nil, limit, []byte(message))}))
+}
+
+// answered reads the RESULT of a CALL, which must be this answer.
+func (p *processor) answered(ref uint64, identity, want string) {
+	p.t.Helper()
+	f := p.next(unixipc.Result, identity)
+	_, answer, _ := unixipc.ParseAnswer(f.Payload)
+	if f.Ref != ref || f.Flags&unixipc.Answered == 0 || string(answer) != want {
+		p.t.Fatalf("RESULT of %d: %s; want that of %d: %s", f.Ref, f.Payload, ref, want)
+	}
+}
+
+// seen reads the next SEEN, which must be this.
+func (p *processor) seen(identity, event string) {
+	p.t.Helper()
+	f := p.next(unixipc.Seen, identity)
+	var body unixipc.SeenBody
+	if err := json.Unmarshal(f.Payload, &body); err != nil || body.Event != event {
+		p.t.Fatalf("SEEN of %q: %s; want %s", identity, f.Payload, event)
+	}
+}
+
 func (p *processor) send(b string) {
 	p.t.Helper()
 	if _, err := io.WriteString(p, b); err != nil {

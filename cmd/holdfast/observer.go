@@ -1,0 +1,59 @@
+package main
+
+import (
+	"encoding/json"
+	"time"
+
+	"holdfast/relay"
+	"holdfast/unixipc"
+)
+
+// observer implements relay.Observer.
+type observer struct{ *world }
+
+func (o observer) Delivered(again bool) {
+	if again {
+		o.counters.redelivered++
+	} else {
+		o.counters.delivered++
+	}
+}
+
+func (o observer) Acknowledged(after time.Duration) {
+	o.counters.acknowledged.observe(metricAckTime, after)
+}
+
+func (o observer) GivenBack() { o.counters.givenBack++ }
+
+// Ordered logs who has a charger do what, or looks at its messages: but not the
+// messages, which may hold passwords.
+func (o observer) Ordered(l *relay.Link, f unixipc.Frame) {
+	var about []any
+	switch f.Type {
+	case unixipc.Call:
+		_, message, _ := unixipc.ParseCall(f.Payload)
+		about = []any{"charger", string(f.Key), "action", action(message), "bytes", len(message)}
+	case unixipc.Send:
+		about = []any{"charger", string(f.Key), "bytes", len(f.Payload)}
+	case unixipc.Close:
+		about = []any{"charger", string(f.Key), "close", string(f.Payload)}
+	case unixipc.Tap:
+		about = []any{"glob", string(f.Payload)}
+	default:
+		return
+	}
+	who := peer{-1, -1, -1}
+	if own := o.links[l]; own != nil && own.source != nil {
+		who = peerOfFD(own.source.Fd())
+	}
+	o.log.Info("operator", append([]any{"order", f.Type.String(), "pid", who.pid, "uid", who.uid, "gid", who.gid}, about...)...)
+}
+
+// action is that of a CALL; empty if it has none.
+func action(message []byte) (name string) {
+	var parts []json.RawMessage
+	if json.Unmarshal(message, &parts) == nil && len(parts) > 2 {
+		_ = json.Unmarshal(parts[2], &name)
+	}
+	return name
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"holdfast/proc"
+)
+
+// orders joins the gateway as an operator, over its admin socket.
+func (i *invocation) orders(ctx context.Context) (*proc.Client, error) {
+	c, err := i.client()
+	if err != nil {
+		return nil, err
+	}
+	joined, err := proc.Dial(ctx, proc.ClientConfig{
+		Name:   fmt.Sprintf("holdfast-%s-%d", i.command.name, os.Getpid()),
+		Dial:   c.link,
+		Logger: slog.New(slog.DiscardHandler), // errors come back to us
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, exit(exitTimeout, "the gateway at %s did not answer in time; nothing was sent", c.socket)
+	}
+	var refused *proc.RefusedError
+	if errors.As(err, &refused) {
+		return nil, exit(exitNotTaken, "the gateway at %s lets no command in now: %s", c.socket, printable(refused.Why))
+	}
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	return joined, nil
+}
+
+// link asks for a link on the admin socket.
+func (c *client) link(ctx context.Context) (net.Conn, error) {
+	for until := time.Now().Add(askAgain); ; time.Sleep(askInterval) {
+		conn, resp, err := c.askLink(ctx)
+		switch {
+		case replaced(resp, err) && time.Now().Before(until) && ctx.Err() == nil:
+			continue
+		case err != nil:
+			return nil, err
+		case resp.StatusCode != http.StatusSwitchingProtocols:
+			return nil, fmt.Errorf("it answered %s", resp.Status)
+		}
+		return conn, nil
+	}
+}
+
+// askLink leaves the connection open if the answer is 101.
+func (c *client) askLink(ctx context.Context) (net.Conn, *http.Response, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.socket)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	if _, err := io.WriteString(conn, "GET /link HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: "+linkProtocol+"\r\n\r\n"); err != nil {
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	// Nothing follows the answer before our HELLO, so nothing is read too much.
+	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 4096), nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		_ = conn.Close()
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF // the process has ended without a word
+	}
+	return conn, resp, err
+}
+
+// outcome is how an order ended that did not go well: its exit code, the word
+// for scripts, and a line for people.
+func outcome(err error, about string) (word string, failure error) {
+	var answered *proc.CallError
+	var refused *proc.RefusedError
+	unsent := ""
+	if errors.Is(err, proc.ErrNotSent) {
+		unsent = "; nothing was sent to it"
+	}
+	switch {
+	case err == nil:
+		return "done", nil
+	case errors.As(err, &answered):
+		text := printable(answered.Code)
+		if answered.Description != "" {
+			text += ": " + printable(answered.Description)
+		}
+		return "call_error", exit(exitCallError, "%s: CALLERROR %s", about, text)
+	case errors.Is(err, proc.ErrOffline):
+		return "offline", exit(exitOffline, "%s: the charger is not connected", about)
+	case errors.Is(err, proc.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		return "timeout", exit(exitTimeout, "%s: no answer in time%s", about, unsent)
+	case errors.Is(err, proc.ErrClosed):
+		return "closed", exit(exitClosed, "%s: the connection ended first%s", about, unsent)
+	case errors.Is(err, proc.ErrFull):
+		return "full", exit(exitNotTaken, "%s: %w%s", about, proc.ErrFull, unsent)
+	case errors.As(err, &refused):
+		return "refused", exit(exitUsage, "%s: the gateway refused it: %s", about, printable(refused.Why))
+	case errors.Is(err, proc.ErrLinkLost), errors.Is(err, proc.ErrNoLink):
+		return "lost", exit(exitClosed, "%s: the gateway went away before the outcome was known", about)
+	}
+	return "failed", fmt.Errorf("%s: %s", about, printable(err.Error()))
+}
+
+// order runs f with a link to the gateway and the time that the command has.
+func (i *invocation) order(f func(context.Context, *proc.Client) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), i.timeout)
+	defer cancel()
+	c, err := i.orders(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	return f(ctx, c)
+}
+
+// document is an argument that is JSON, or - for standard input; kind is its
+// first character.
+func document(arg, what string, kind byte) (json.RawMessage, error) {
+	b := []byte(arg)
+	if arg == "-" {
+		var err error
+		if b, err = io.ReadAll(os.Stdin); err != nil {
+			return nil, fmt.Errorf("standard input: %w", err)
+		}
+	}
+	var doc json.RawMessage
+	if err := json.Unmarshal(b, &doc); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return nil, exit(exitUsage, "%s is not JSON: %s at byte %d", what, printable(syntax.Error()), syntax.Offset)
+		}
+		return nil, exit(exitUsage, "%s is not JSON: %w", what, err)
+	}
+	if doc[0] != kind {
+		return nil, exit(exitUsage, "%s must be a JSON %s", what, map[byte]string{'{': "object, such as {}", '[': `array, such as [2,"id","Action",{}]`}[kind])
+	}
+	return doc, nil
+}
+
+// callOutcome is what `holdfast call -json` prints.
+type callOutcome struct {
+	Charger     string          `json:"charger"`
+	Action      string          `json:"action"`
+	Outcome     string          `json:"outcome"` // answered, call_error, offline, timeout, closed, full, refused, lost or failed
+	Payload     json.RawMessage `json:"payload,omitempty"`
+	Code        string          `json:"code,omitempty"` // of a CALLERROR
+	Description string          `json:"description,omitempty"`
+	Details     json.RawMessage `json:"details,omitempty"`
+	Seconds     float64         `json:"seconds"`
+}
+
+func runCall(i *invocation) error {
+	if err := i.parse(); err != nil {
+		return err
+	}
+	payload := json.RawMessage("{}")
+	if len(i.args) > 2 {
+		var err error
+		if payload, err = document(i.args[2], "PAYLOAD", '{'); err != nil {
+			return err
+		}
+	}
+	out := callOutcome{Charger: i.args[0], Action: i.args[1]}
+	return i.order(func(ctx context.Context, c *proc.Client) error {
+		began := time.Now()
+		answer, err := c.Call(ctx, out.Charger, out.Action, payload)
+		word, failure := outcome(err, printable(out.Action+" at "+out.Charger))
+		if !i.json {
+			if failure == nil {
+				return i.printAnswer(answer)
+			}
+			return failure
+		}
+		out.Outcome, out.Payload, out.Seconds = word, answer, time.Since(began).Seconds()
+		if failure == nil {
+			out.Outcome = "answered"
+		}
+		var answered *proc.CallError
+		if errors.As(err, &answered) {
+			out.Code, out.Description, out.Details = answered.Code, answered.Description, answered.Details
+		}
+		return errors.Join(printJSON(i.stdout, out), failure)
+	})
+}
+
+// printAnswer prints JSON of a charger: indented for people, else on one line.
+func (i *invocation) printAnswer(answer json.RawMessage) error {
+	if i.terminal {
+		var text strings.Builder
+		if err := printJSON(&text, answer); err != nil {
+			return err
+		}
+		for line := range strings.Lines(text.String()) {
+			fmt.Fprintln(i.stdout, printable(strings.TrimSuffix(line, "\n")))
+		}
+		return nil
+	}
+	out := json.NewEncoder(i.stdout)
+	out.SetEscapeHTML(false)
+	return out.Encode(answer)
+}
+
+func runSend(i *invocation) error {
+	if err := i.parse(); err != nil {
+		return err
+	}
+	message, err := document(i.args[1], "MESSAGE", '[')
+	if err != nil {
+		return err
+	}
+	return i.order(func(ctx context.Context, c *proc.Client) error {
+		_, err := outcome(c.Send(ctx, i.args[0], message), printable("send to "+i.args[0]))
+		return err
+	})
+}
+
+func runClose(i *invocation) error {
+	if err := i.parse(); err != nil {
+		return err
+	}
+	return i.order(func(ctx context.Context, c *proc.Client) error {
+		_, err := outcome(c.Disconnect(ctx, i.args[0], i.code, i.reason), printable("close "+i.args[0]))
+		return err
+	})
+}
