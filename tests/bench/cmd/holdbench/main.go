@@ -46,6 +46,7 @@ func mainErr() error {
 	flag.StringVar(&h.programs.Echo, "echo", filepath.Join(beside, "echo"), "`path` of cmd/echo, for -system bare")
 	args := flag.String("holdfast-args", "", "more `flags` for holdfast serve, space-separated")
 	flag.StringVar(&h.system, "system", "holdfast", "holdfast or bare")
+	flag.BoolVar(&h.programs.TLS, "tls", false, "over wss, TLS 1.3")
 	flag.IntVar(&h.chargers, "chargers", 15000, "connections")
 	flag.IntVar(&h.sources, "sources", 4, "source addresses 127.0.0.2… they come from")
 	flag.DurationVar(&h.stable, "stable", 10*time.Second, "memory is settled when it has not changed for so long")
