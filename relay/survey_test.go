@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -71,5 +72,23 @@ func TestLooksHoldBeforeActivate(t *testing.T) {
 	next.Closed(next.Charger(c.identity), unixipc.ClosedBody{Code: 1006, By: "network"})
 	if seen := len(link.Unwritten()); tapped == before || seen == tapped {
 		t.Errorf("%d bytes for the tap, %d for the watch", tapped-before, seen-tapped)
+	}
+}
+
+func BenchmarkSurvey(b *testing.B) {
+	for _, n := range []int{15_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r := New(modelConfig, nobody{})
+			r.SetNow(time.Now())
+			for i := range n {
+				c := r.Opened(fmt.Sprintf("CP%06d", i), "ocpp1.6", uint64(i+1))
+				if i%100 != 0 { // the others have something waiting
+					c.q = nil
+				}
+			}
+			for b.Loop() {
+				r.Survey(func(*Charger, Waiting) {})
+			}
+		})
 	}
 }
