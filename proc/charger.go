@@ -68,7 +68,8 @@ func (ch *Charger) Close(ctx context.Context, code int, reason string) error {
 // gateway has a limit of its own. payload may be nil: {}.
 //
 // A handler may call the charger whose message it handles, but not every charger
-// answers a CALL while it waits for the answer to its own.
+// answers a CALL while it waits for the answer to its own; and a handler must be
+// done before the gateway's -ack-timeout.
 //
 // It fails with a *CallError when the charger answers with CALLERROR, with
 // ErrTimeout when it does not answer in time, ErrBadAnswer when its answer is no

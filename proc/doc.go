@@ -24,6 +24,9 @@
 //   - When ctx ends, no new chargers come, what is here is finished, and Run
 //     returns nil. A release loses nothing and repeats nothing.
 //
+// Programs that only ask, such as a web API, use a Client instead (Dial): it
+// takes no deliveries, calls chargers, lists and watches them.
+//
 // Who owns what:
 //
 //	loop        keeps one link to its loop of the gateway up, until ctx ends

@@ -3,7 +3,10 @@ package proc_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log"
+	"time"
 
 	"holdfast/proc"
 	"holdfast/proc/proctest"
@@ -38,4 +41,28 @@ func ExampleRun() {
 	// Output:
 	// [3,"a1",{"currentTime":"2026-01-31T12:00:00Z"}] <nil>
 	// <nil>
+}
+
+// A web API calls a charger for its user.
+func ExampleClient() {
+	ctx := context.Background()
+	gateway, err := proc.Dial(ctx, proc.ClientConfig{Name: "api", Socket: "/run/holdfast/processors.sock"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer gateway.Close()
+
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	answer, err := gateway.Call(ctx, "CP000001", "RemoteStartTransaction", json.RawMessage(`{"idTag":"045A"}`))
+	switch {
+	case errors.Is(err, proc.ErrOffline):
+		log.Print("the charger is not connected")
+	case errors.Is(err, proc.ErrTimeout):
+		log.Print("the charger is connected, and does not answer")
+	case err != nil:
+		log.Print(err)
+	default:
+		log.Printf("the charger says %s", answer)
+	}
 }

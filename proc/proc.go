@@ -35,6 +35,7 @@ type Message struct {
 	Payload     []byte // the handler's to keep and to change
 	Binary      bool   // a binary message; OCPP sends text
 	Redelivered bool   // a processor, perhaps this one, may have acted on it before
+	Late        bool   // the answer to a CALL that nobody waits for any more
 }
 
 const (

@@ -129,6 +129,7 @@ func (r *runner) handle(ch *Charger, d delivery) {
 			Payload:     d.payload,
 			Binary:      d.flags&unixipc.Binary != 0,
 			Redelivered: d.flags&unixipc.Redelivered != 0,
+			Late:        d.flags&unixipc.Late != 0,
 		})
 		if err != nil {
 			r.giveBack(ch, d, err)

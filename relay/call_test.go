@@ -285,6 +285,22 @@ func TestAskerDies(t *testing.T) {
 	}
 }
 
+// An asker that does not read is let go, and the answer is the owner's.
+func TestAskerDoesNotRead(t *testing.T) {
+	s := newStage(t, 1)
+	c := s.open(0)
+	owner := s.join(0, unixipc.HelloBody{Name: "owner"}, false)
+	owner.frames()
+	l := s.join(0, askOnly, false)
+	l.call(1, c, 0, `[2,"a","Reset",{}]`)
+	l.out = append(l.out, make([]byte, maxBacklog+1)...)
+	c.says(`[3,"a",{}]`)
+	if why, ended := l.Ended(); !ended || !strings.Contains(why, "read") {
+		t.Errorf("%q", why)
+	}
+	s.want("the owner hears", owner.told(), `late [3,"a",{}]`)
+}
+
 func TestBadCalls(t *testing.T) {
 	s := newStage(t, 1)
 	c := s.open(0)

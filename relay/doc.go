@@ -9,6 +9,9 @@
 // moves only while nothing of it is in flight, or when its owner is gone; that
 // keeps order across a change of owner.
 //
+// The other way, a CALL waits in its charger's line until the charger is free,
+// and its answer, found by the message id, goes to whichever link asked.
+//
 // What may be called when: everything from the goroutine of the loop; a
 // *Charger from Opened until Closed; a *Link from Join until Lost, or until
 // Gateway.LinkReady found it Ended.

@@ -21,8 +21,12 @@
 //	    │ ◀────────────────────────────── WELCOME│  or REFUSED, and the link closes
 //	    │ ◀────────────── OPENED, MESSAGE, CLOSED│  each one a delivery
 //	    │ ACK (with the reply) or NACK ────────▶ │
-//	    │ SEND, CLOSE ─────────────────────────▶ │
+//	    │ SEND, CALL, CLOSE ───────────────────▶ │
 //	    │ ◀────────────────────────────── RESULT │
+//	    │ WATCH, TAP, STOP ────────────────────▶ │
+//	    │ ◀──────────────── RESULT, SEEN, TAPPED │
+//	    │ ◀─────────────────────────── AUTHORIZE │
+//	    │ VERDICT ─────────────────────────────▶ │
 //	    │ DRAIN ───────────────────────────────▶ │
 //	    │ ◀───────────────────────────── DRAINED │
 //

@@ -69,7 +69,7 @@ func mainErr() error {
 	}
 	defer os.RemoveAll(h.dir)
 
-	report := Report{Machine: sut.ThisMachine("nginx"), System: h.system, Chargers: h.chargers}
+	report := Report{Machine: sut.ThisMachine("nginx"), System: h.system, TLS: h.programs.TLS, Chargers: h.chargers}
 	if report.Quiet, err = h.part(0, h.idle); err != nil {
 		return err
 	}
