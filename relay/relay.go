@@ -73,7 +73,8 @@ type Relay struct {
 	delayed  []*Charger
 	crowded  []*Charger // paused because of bytes
 	spare    []*queue
-	slab     []Charger  // not used yet
+	slab     []Charger // not used yet
+	slabs    [][]Charger
 	staged   []*Charger // adopted, and with something to do at Activate
 	tracking bool       // a hand-over is under way
 	changed  []*Charger // while tracking
@@ -326,6 +327,7 @@ func (r *Relay) newCharger() *Charger {
 	}
 	if len(r.slab) == 0 {
 		r.slab = make([]Charger, 32<<10/unsafe.Sizeof(Charger{})) // the allocator's largest size class
+		r.slabs = append(r.slabs, r.slab)
 	}
 	c := &r.slab[0]
 	r.slab = r.slab[1:]

@@ -12,10 +12,15 @@ type Waiting struct {
 }
 
 // Survey calls f for each charger that has anything unacknowledged. It looks at
-// all chargers: that is for operators, who ask now and then.
+// all chargers, for operators ask now and then only; in the slabs, which is many
+// times faster than by the map. One that was forgotten has nothing.
 func (r *Relay) Survey(f func(*Charger, Waiting)) {
-	for _, c := range r.chargers {
-		if c.q != nil || c.paused {
+	for _, slab := range r.slabs {
+		for i := range slab {
+			c := &slab[i]
+			if c.q == nil && !c.paused {
+				continue
+			}
 			if w := r.Waiting(c); w.Messages > 0 || w.Paused {
 				f(c, w)
 			}

@@ -50,25 +50,28 @@ func (i *invocation) client() (*client, error) {
 }
 
 // askAgain is how long a process that has been replaced may take to end; it is
-// asked again at every askInterval.
+// asked again at every askInterval. One that takes longer than inLine to say that
+// it was replaced had been upgraded by somebody else who was first.
 const (
 	askAgain    = 2 * time.Second
 	askInterval = 10 * time.Millisecond
+	inLine      = 100 * time.Millisecond
 )
 
 // do asks the gateway. If the process that was asked is just being replaced by
 // an upgrade, so that it has not done it, the new one is asked.
 func (c *client) do(method, path string, query url.Values) (*http.Response, error) {
 	u := url.URL{Scheme: "http", Host: "gateway", Path: path, RawQuery: query.Encode()}
-	var until time.Time // since it was the first time that somebody else is to be asked
+	var until time.Time
 	for ; ; time.Sleep(askInterval) {
+		asked := time.Now()
 		req, err := http.NewRequest(method, u.String(), nil)
 		if err != nil {
 			return nil, err
 		}
 		resp, err := c.http.Do(req)
 		if replaced(resp, err) {
-			if until.IsZero() {
+			if until.IsZero() || time.Since(asked) > inLine {
 				until = time.Now().Add(askAgain)
 			}
 			if time.Now().Before(until) {

@@ -1,0 +1,199 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"holdfast/tests/harness"
+)
+
+// What scripts go by; the table is in docs/operations.md.
+const (
+	exitUsage       = 2
+	exitUnreachable = 3
+	exitOffline     = 4
+	exitCallError   = 5
+	exitTimeout     = 6
+)
+
+func TestCall(t *testing.T) {
+	w := harness.New(t, "-loops", "2")
+	w.Processor("p")
+	c := connect(t, w, "CP000001")
+	for range 2 { // the second time behind an upgrade
+		if out := done(t, w, "call", "CP000001", "Echo", `{"a": [1, "ü"]}`); out != `{"a":[1,"ü"]}`+"\n" {
+			t.Errorf("the answer is %q", out)
+		}
+		for _, f := range []struct {
+			what string
+			args []string
+			code int
+			says []string
+		}{
+			{"offline", []string{"CP-nobody", "Echo", "{}"}, exitOffline, []string{"CP-nobody", "not connected"}},
+			{"unknown action", []string{"CP000001", "Nonsense"}, exitCallError, []string{"NotImplemented", `no \x1b[31mred action`}},
+			{"time-out", []string{"-timeout", "300ms", "CP000001", "Silent"}, exitTimeout, []string{"no answer in time"}},
+			{"bad JSON", []string{"CP000001", "Echo", `{"a":}`}, exitUsage, []string{"not JSON"}},
+		} {
+			code, out, errs := command(t, w, "call", f.args...)
+			if code != f.code || out != "" {
+				t.Errorf("%s: exit code %d, want %d; printed %q", f.what, code, f.code, out)
+			}
+			oneLine(t, f.what, errs, f.says...)
+		}
+		upgraded(t, w)
+	}
+	code, out, _ := command(t, w, "call", "-json", "CP000001", "Nonsense")
+	var result struct{ Outcome, Code string }
+	if err := json.Unmarshal([]byte(out), &result); err != nil || code != exitCallError || result.Outcome != "call_error" || result.Code != "NotImplemented" {
+		t.Errorf("exit code %d, %v: %s", code, err, out)
+	}
+	w.Logged(w.Process, `"order":"CALL","pid":`)
+
+	done(t, w, "send", "CP000001", `[6, "m1", "Notice", {}]`)
+	select {
+	case got := <-c.got:
+		if got != `[6, "m1", "Notice", {}]` {
+			t.Errorf("the charger got %s", got)
+		}
+	case <-time.After(harness.Deadline):
+		t.Error("the charger did not get what was sent")
+	}
+	done(t, w, "close", "-code", "3001", "-reason", "enough", "CP000001")
+	select {
+	case code := <-c.closed:
+		if code != 3001 {
+			t.Errorf("closed with %d", code)
+		}
+	case <-time.After(harness.Deadline):
+		t.Error("the charger was not closed")
+	}
+	w.Logged(w.Process, `"by":"operator"`)
+	if code, _, errs := command(t, w, "close", "CP000001"); code != exitOffline {
+		t.Errorf("closing one that is not there: exit code %d, %s", code, errs)
+	}
+}
+
+func TestStatusAndList(t *testing.T) {
+	w := harness.New(t, "-loops", "2")
+	w.Processor("alpha")
+	connect(t, w, "CP-1")
+	connect(t, w, "CP-2")
+	connect(t, w, "other")
+	type status struct {
+		PID         int
+		Connections int
+		Kinds       []struct {
+			Subprotocol string
+			Connections int
+		}
+		Links []struct {
+			Processor string
+			PID       int
+			Chargers  int
+		}
+		LastUpgrade *struct {
+			Outcome string
+			PauseMS float64 `json:"pause_ms"`
+		} `json:"last_upgrade"`
+	}
+	read := func() (s status) {
+		if err := json.Unmarshal([]byte(done(t, w, "status", "-json")), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	harness.Until(t, "three chargers of one processor", func() bool {
+		s := read()
+		owned := 0
+		for _, l := range s.Links {
+			owned += l.Chargers
+		}
+		return s.Connections == 3 && owned == 3
+	})
+	if s := read(); len(s.Kinds) != 1 || s.Kinds[0].Subprotocol != "ocpp1.6" || s.Kinds[0].Connections != 3 || len(s.Links) != 2 || s.LastUpgrade != nil {
+		t.Errorf("status: %+v", s)
+	}
+	upgraded(t, w)
+	s := read()
+	pid, err := w.CurrentPid()
+	if err != nil || s.PID != pid || s.Connections != 3 || s.LastUpgrade == nil || s.LastUpgrade.Outcome != "done" || s.LastUpgrade.PauseMS <= 0 {
+		t.Errorf("status of process %d (%v) behind an upgrade: %+v", pid, err, s)
+	}
+	text := done(t, w, "status")
+	for _, want := range []string{"3 of at most", "3 ocpp1.6", "alpha", "done in"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("status does not say %q:\n%s", want, text)
+		}
+	}
+	if out := done(t, w, "list", "-names", "CP-*"); out != "CP-1\nCP-2\n" {
+		t.Errorf("listed: %q", out)
+	}
+	rows := strings.Split(strings.TrimSpace(done(t, w, "list", "-json")), "\n")
+	var row struct{ Identity, Subprotocol, Remote, Processor string }
+	if err := json.Unmarshal([]byte(rows[len(rows)-1]), &row); err != nil || len(rows) != 3 || row.Identity != "other" || row.Processor != "alpha" || row.Remote == "" {
+		t.Errorf("%v: %q", err, rows)
+	}
+	if code, _, errs := command(t, w, "list", "["); code != exitUsage {
+		t.Errorf("a bad pattern: exit code %d, %s", code, errs)
+	}
+}
+
+// A drained processor can be killed, and nothing is delivered twice.
+func TestDrain(t *testing.T) {
+	w := harness.New(t)
+	a := w.Checkproc("a")
+	w.Checkproc("b")
+	l := w.Load(40, 400)
+	l.More(100)
+	oneLine(t, "drain", done(t, w, "drain", "a"), "a is drained")
+	w.Kill(a)
+	l.More(200)
+	if again, _ := w.CheckLedger(l.Finish()); again != 0 {
+		t.Errorf("%d messages were redelivered", again)
+	}
+	if code, _, errs := command(t, w, "drain", "nobody"); code != exitOffline {
+		t.Errorf("draining nobody: exit code %d, %s", code, errs)
+	}
+	w.Logged(w.Process, `"order":"drain"`)
+}
+
+func TestNoGateway(t *testing.T) {
+	w := harness.New(t)
+	info, err := os.Stat(w.AdminSocket())
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the admin socket has %v, %v", info.Mode(), err)
+	}
+	if err := w.SignalCurrent(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-w.Exited()
+	for _, args := range [][]string{{"status"}, {"list"}, {"call", "CP1", "Reset"}, {"tap", "*"}, {"upgrade"}} {
+		code, _, errs := command(t, w, args[0], args[1:]...)
+		if code != exitUnreachable {
+			t.Errorf("%s: exit code %d", args[0], code)
+		}
+		oneLine(t, args[0], errs, "no gateway answers at "+w.AdminSocket())
+	}
+}
+
+// The group of -admin-group may give commands, too; a group that is not there is
+// a fault of the configuration.
+func TestAdminGroup(t *testing.T) {
+	w := harness.New(t, "-admin-group", fmt.Sprint(os.Getgid()))
+	info, err := os.Stat(w.AdminSocket())
+	if err != nil || info.Mode().Perm() != 0o660 || int(info.Sys().(*syscall.Stat_t).Gid) != os.Getgid() {
+		t.Errorf("the admin socket: %v, %v", info.Mode(), err)
+	}
+	out, err := exec.Command(harness.Holdfast(), "check", "-admin-group", "no-such-group", "-processors", filepath.Join(t.TempDir(), "p.sock")).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "there is no such group") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
