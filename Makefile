@@ -6,7 +6,7 @@ BUILD    = CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)
 FUZZTIME ?= 10s
 PORT     ?= 8887
 
-.PHONY: check lint build fmt fmt-check vet staticcheck cross test fuzz run demo compat soak bench bench-hold bench-relay bench-upgrade bench-call setup-tests setup-bench man package e2e clean
+.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo compat soak bench bench-hold bench-relay bench-upgrade bench-call setup-tests setup-bench man package e2e clean
 
 check: lint test ## everything that must hold before a commit
 
@@ -39,6 +39,9 @@ test: setup-tests ## all tests, with -race; the model test prints its number of 
 	go test -race -count=1 -v -run '^TestModel$$' ./relay
 	cd tests && go test -race -timeout 20m ./...
 
+testssl: ## testssl.sh against a gateway: no vulnerability, only the intended suites
+	cd tests && go test -race -count=1 -v -run TestTestssl ./tlsclients
+
 setup-tests: tests/realclients/node_modules/.done
 
 tests/realclients/node_modules/.done: tests/realclients/package-lock.json
@@ -67,14 +70,20 @@ soak: build ## 100 upgrades in a row under load, while processors restart
 
 bench: bench-relay bench-hold bench-upgrade bench-call
 
-bench-relay: build setup-bench ## rate, latency and CPU per message beside nginx and a bare echo server
-	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/relaybench -holdfast ../bin/holdfast -echo ../bin/echo -load ../bin/load
+bench-relay: build setup-bench ## rate, latency and CPU per message beside nginx and a bare echo server; then over wss beside nginx
+	cd tests && go build -o ../bin/ ./bench/cmd/...
+	bin/relaybench -holdfast bin/holdfast -echo bin/echo -load bin/load
+	bin/relaybench -holdfast bin/holdfast -echo bin/echo -load bin/load -tls
 
-bench-hold: build ## memory and CPU of 15,000 idle connections
-	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/holdbench -holdfast ../bin/holdfast -echo ../bin/echo
+bench-hold: build ## memory and CPU of 15,000 idle connections; then of 10,000 over wss
+	cd tests && go build -o ../bin/ ./bench/cmd/...
+	bin/holdbench -holdfast bin/holdfast -echo bin/echo
+	bin/holdbench -holdfast bin/holdfast -echo bin/echo -tls -chargers 10000
 
-bench-upgrade: build ## the pause that 15,000 and 1,500 chargers see
-	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/upgradebench -holdfast ../bin/holdfast -echo ../bin/echo
+bench-upgrade: build ## the pause that 15,000 and 1,500 chargers see; then 10,000 and 1,000 over wss
+	cd tests && go build -o ../bin/ ./bench/cmd/...
+	bin/upgradebench -holdfast bin/holdfast -echo bin/echo
+	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -tls -chargers 10000,1000
 
 bench-call: build ## round trip of a CALL to a charger, beside a direct WebSocket
 	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/callbench -holdfast ../bin/holdfast

@@ -21,7 +21,6 @@ type Conn struct {
 	fd         int32
 	slot       int32
 	generation uint32
-	interest   uint32 // what epoll watches for
 	held       int32  // bytes of Loop.memory on this connection's account
 	exported   uint32 // its id in the hand-over; 0: not exported
 
@@ -31,11 +30,12 @@ type Conn struct {
 	stalled tick // since when nothing could be written; 0: not stalled
 	starved tick // since when pauseMemory holds; 0: it does not
 
-	dirty    bool // in Loop.dirty
-	queued   bool // in Loop.resumed
-	deaf     bool // not in epoll: the connection is over, but its end is not read yet
-	reported bool // Handler.Closed was called
-	changed  bool // since it was exported
+	dirty    bool  // in Loop.dirty
+	queued   bool  // in Loop.resumed
+	interest uint8 // what epoll watches for: readable, writable
+	deaf     bool  // not in epoll: the connection is over, but its end is not read yet
+	reported bool  // Handler.Closed was called
+	changed  bool  // since it was exported
 }
 
 // Why a message cannot be sent.
@@ -51,7 +51,7 @@ func (l *Loop) Add(fd int, s State, user any, early []byte) (*Conn, error) {
 	c := l.table.add()
 	c.State, c.User, c.loop, c.fd = s, user, l, int32(fd)
 	c.interest = readable
-	if err := l.poller.add(fd, c.slot, c.generation, c.interest); err != nil {
+	if err := l.poller.add(fd, c.slot, c.generation, uint32(c.interest)); err != nil {
 		l.table.remove(c)
 		return nil, err
 	}
@@ -264,14 +264,14 @@ func (c *Conn) goOn() {
 	}
 	if c.deaf && c.pause == 0 && c.phase <= phaseClosing {
 		c.deaf = false
-		if err := c.loop.poller.add(int(c.fd), c.slot, c.generation, c.interest); err != nil {
+		if err := c.loop.poller.add(int(c.fd), c.slot, c.generation, uint32(c.interest)); err != nil {
 			c.die(Close{CodeAbnormal, err.Error(), ByGateway})
 		}
 	}
 }
 
 // wanted is what epoll is to watch for.
-func (c *Conn) wanted() (events uint32) {
+func (c *Conn) wanted() (events uint8) {
 	if c.pause == 0 || c.phase == phaseDraining {
 		events |= readable
 	}
@@ -291,7 +291,7 @@ func (c *Conn) watch() {
 	if c.deaf {
 		return
 	}
-	if err := c.loop.poller.modify(int(c.fd), c.slot, c.generation, want); err != nil {
+	if err := c.loop.poller.modify(int(c.fd), c.slot, c.generation, uint32(want)); err != nil {
 		// Later: the caller may be in the middle of something, and so may the
 		// handler that it was called from.
 		l, handle := c.loop, c.Handle()

@@ -157,7 +157,7 @@ func (l *Loop) Adopt(fd int, state []byte, user any) (*Conn, error) {
 	c := l.table.add()
 	c.loop, c.fd, c.User = l, int32(fd), user
 	c.restore(s, due)
-	if err := l.poller.add(fd, c.slot, c.generation, c.interest); err != nil {
+	if err := l.poller.add(fd, c.slot, c.generation, uint32(c.interest)); err != nil {
 		c.forget()
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func (c *Conn) Readopt(state []byte) error {
 	had := c.interest
 	c.restore(s, due)
 	if c.interest != had {
-		return c.loop.poller.modify(int(c.fd), c.slot, c.generation, c.interest)
+		return c.loop.poller.modify(int(c.fd), c.slot, c.generation, uint32(c.interest))
 	}
 	return nil
 }

@@ -90,6 +90,7 @@ type handoverPeer struct {
 	read  struct {
 		data, pongs []string
 		done        bool
+		err         error // that ended it; nil: a Close frame
 	}
 }
 
@@ -369,7 +370,7 @@ func (p *handoverPeer) listen(w *handoverWorld) {
 		w.mu.Lock()
 		switch {
 		case err != nil:
-			p.read.done = true
+			p.read.done, p.read.err = true, err
 		case op == opPong:
 			p.read.pongs = append(p.read.pongs, string(b))
 		case op == opBinary:
@@ -572,7 +573,7 @@ func (w *handoverWorld) finish() {
 			w.t.Errorf("%s: %d messages of %d came", p.identity, len(p.got), len(p.messages))
 		}
 		if !slices.Equal(p.read.data, p.sent) {
-			w.t.Errorf("%s (%+v): the charger read %d of %d messages, or others: %.500q of %.500q", p.identity, p.closed, len(p.read.data), len(p.sent), p.read.data, p.sent)
+			w.t.Errorf("%s (%+v): the charger read %d of %d messages (%v), or others: %.500q of %.500q", p.identity, p.closed, len(p.read.data), len(p.sent), p.read.err, p.read.data, p.sent)
 		}
 		if n := len(p.read.pongs); n > len(p.pings) || !slices.Equal(p.read.pongs, p.pings[:n]) {
 			w.t.Errorf("%s: pongs %q of %q", p.identity, p.read.pongs, p.pings)

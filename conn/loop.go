@@ -131,6 +131,9 @@ func (l *Loop) Run() error {
 		}
 		l.now = time.Now()
 		l.turn(nil) // for the timers
+		if l.stopped {
+			return nil
+		}
 		if err := l.limitWait(); err != nil {
 			return err
 		}

@@ -200,3 +200,43 @@ func (r *rig) gone(p *peer) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+// stopper stops its loop in the turn of a timer, when there is something to read.
+type stopper struct {
+	nobody
+	loop *Loop
+	nc   interface{ Write([]byte) (int, error) }
+	got  int
+}
+
+func (s *stopper) Message(*Conn, []byte, bool) { s.got++ }
+
+func (s *stopper) Alarm(time.Time) {
+	_, _ = s.nc.Write(stream(textFrame("too late")))
+	s.loop.Stop()
+}
+
+// Stop ends Run after this turn, even one for the timers: what comes then is
+// another's.
+func TestStopInATurnForTimers(t *testing.T) {
+	fd, nc := pipe(t)
+	s := &stopper{nc: nc}
+	var err error
+	if s.loop, err = NewLoop(Config{MaxMessage: 100, WriteBuffer: 100, MemoryLimit: 100}, s); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.loop.Add(fd, held(nil), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.loop.SetAlarm(time.Now())
+	if err := s.loop.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if s.got != 0 {
+		t.Error("a message was read after Stop")
+	}
+	c.die(policy)
+	_ = s.loop.Close()
+	_ = nc.Close()
+}

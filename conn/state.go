@@ -13,15 +13,14 @@ type State struct {
 	Identity    string
 	Path        Name // the prefix of the request's path
 	Subprotocol Name
-	Opened      int64 // Unix time, milliseconds
-	Remote      Remote
+	Opened      int64         // Unix time, milliseconds
+	TLS         *record.Layer // nil: ws
+	Certificate *Certificate  // of the charger, verified; nil: none
+	Remote      Remote        // small fields follow: they share a word
 
 	// DeflateBits is the window of permessage-deflate toward the charger, 8 to
 	// 15 bits; 0: not negotiated.
 	DeflateBits uint8
-
-	TLS         *record.Layer // nil: ws
-	Certificate *Certificate  // of the charger, verified; nil: none
 
 	phase phase
 	pause pause

@@ -121,7 +121,7 @@ func (d *door) watch() {
 }
 
 func (d *door) listen(network, address string) (net.Listener, error) {
-	lc := net.ListenConfig{KeepAlive: d.keepAlive}
+	lc := net.ListenConfig{KeepAlive: -1} // see setKeepAlive
 	l, err := lc.Listen(context.Background(), network, address)
 	if err != nil {
 		return nil, fmt.Errorf("charger socket: %w", err)
@@ -160,8 +160,25 @@ func (d *door) run(l net.Listener, how listener) {
 
 // letIn does the handshake of a charger, TLS and WebSocket with one deadline,
 // and passes the connection to its loop.
+// setKeepAlive says whether the kernel sends keep-alives. A listener that was
+// inherited knows nothing of its ListenConfig, and would turn them on.
+func (d *door) setKeepAlive(nc net.Conn) {
+	c, ok := nc.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	err := c.SetKeepAlive(d.keepAlive > 0)
+	if err == nil && d.keepAlive > 0 {
+		err = c.SetKeepAlivePeriod(d.keepAlive)
+	}
+	if err != nil {
+		d.log.Warn("connection with the kernel's keep-alives", "remote", nc.RemoteAddr().String(), "err", err)
+	}
+}
+
 func (d *door) letIn(nc net.Conn, how listener) {
 	began := time.Now()
+	d.setKeepAlive(nc)
 	a := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: began.Add(d.timeout)}
 	held, s, early, err := d.shakeHands(nc, &a)
 	if err != nil {

@@ -118,6 +118,47 @@ func TestDocumentedOptions(t *testing.T) {
 	}
 }
 
+// docs/operations.md says of every line of the log what it means.
+func TestDocumentedLog(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(doc), "## What the log says\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	var known []string // … stands for the rest
+	for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(table, -1) {
+		known = append(known, m[1])
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`\blog\.(Info|Warn|Error)\("((?:[^"\\]|\\.)*)"`)
+	found := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range line.FindAllStringSubmatch(string(b), -1) {
+			found++
+			if !slices.ContainsFunc(known, func(k string) bool {
+				begin, rest := strings.CutSuffix(k, "…")
+				return k == m[2] || rest && strings.HasPrefix(m[2], strings.TrimSpace(begin))
+			}) {
+				t.Errorf("%s logs %q, and docs/operations.md does not say what it means", file, m[2])
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("found %d lines only", found)
+	}
+}
+
 // The packaged configuration is valid, and what it shows as defaults are those.
 func TestPackagedConfig(t *testing.T) {
 	const path = "../../deploy/holdfast.conf"

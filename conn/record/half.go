@@ -15,7 +15,16 @@ type half struct {
 	secret [maxSecret]byte // as much of it as suite.secretLen says
 	seq    uint64          // number of the next record
 	keys   *keys           // nil: cold
+
+	// Key and IV of TLS 1.3 are kept once they are derived: that takes four
+	// times as long as all else that a cold connection needs.
+	derived bool
+	key     [maxKey]byte
+	iv      [nonceSize]byte
 }
+
+// maxKey is the longest key of a suite.
+const maxKey = 32
 
 // keys are what is needed to work with a half: made from the secret when a
 // record comes or goes, and dropped when the connection is cold again.
@@ -30,29 +39,43 @@ func (h *half) warm(s *suite) *keys {
 	if h.keys != nil {
 		return h.keys
 	}
-	k := new(keys)
-	var key []byte
-	if s.version == tls.VersionTLS13 {
-		secret := h.secret[:s.secretLen()]
-		key = expandLabel(s.hash, secret, "key", s.keyLen)
-		copy(k.iv[:], expandLabel(s.hash, secret, "iv", s.ivLen))
-	} else {
-		key = h.secret[:s.keyLen]
-		copy(k.iv[:], h.secret[s.keyLen:s.keyLen+s.ivLen])
+	if !h.derived {
+		h.derive(s)
 	}
+	k := &keys{iv: h.iv}
 	var err error
-	if k.aead, err = s.aead(key); err != nil {
+	if k.aead, err = s.aead(h.key[:s.keyLen]); err != nil {
 		panic(fmt.Sprintf("record: %v: %v", s, err)) // only for key lengths that no suite has
 	}
 	h.keys = k
 	return k
 }
 
+// derive makes key and IV from the secret, RFC 8446 section 7.3.
+func (h *half) derive(s *suite) {
+	h.derived = true
+	secret := h.secret[:s.secretLen()]
+	if s.version == tls.VersionTLS13 {
+		copy(h.key[:], expandLabel(s.hash, secret, "key", s.keyLen))
+		copy(h.iv[:], expandLabel(s.hash, secret, "iv", s.ivLen))
+		return
+	}
+	copy(h.iv[:], secret[copy(h.key[:], secret[:s.keyLen]):])
+}
+
+// wipe overwrites what is secret.
+func (h *half) wipe() {
+	clear(h.secret[:])
+	clear(h.key[:])
+	clear(h.iv[:])
+	h.keys = nil
+}
+
 // next goes on to the next key of TLS 1.3, RFC 8446 section 7.2.
 func (h *half) next(s *suite) {
 	secret := h.secret[:s.secretLen()]
 	copy(secret, expandLabel(s.hash, secret, "traffic upd", len(secret)))
-	h.seq, h.keys = 0, nil
+	h.seq, h.keys, h.derived = 0, nil, false
 }
 
 // prepare sets up nonce and additional data for record h.seq: its header is

@@ -345,9 +345,8 @@ func (l *Layer) seal(dst []byte, typ uint8, data []byte) []byte {
 
 // Wipe overwrites the secrets: the connection is over.
 func (l *Layer) Wipe() {
-	clear(l.read.secret[:])
-	clear(l.write.secret[:])
-	l.cool()
+	l.read.wipe()
+	l.write.wipe()
 	l.part = nil
 	l.readClosed, l.writeClosed = true, true
 }

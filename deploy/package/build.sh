@@ -49,9 +49,8 @@ holdfast ($VERSION) stable; urgency=medium
 
  -- $MAINTAINER  $(date -uR -d "@$SOURCE_DATE_EPOCH")
 EOF
-  # Empty as long as the program has none.
-  "$work/native" completion bash >"$stage/completion.bash" 2>/dev/null || : >"$stage/completion.bash"
-  "$work/native" completion zsh >"$stage/completion.zsh" 2>/dev/null || : >"$stage/completion.zsh"
+  "$work/native" completion bash >"$stage/completion.bash"
+  "$work/native" completion zsh >"$stage/completion.zsh"
   for format in ${FORMATS:-deb rpm}; do
     # Debian's own tools look in places of their own.
     units=/usr/lib/systemd/system zsh=site-functions

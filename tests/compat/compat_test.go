@@ -26,10 +26,24 @@ type world struct {
 func start(t *testing.T, from string, env ...string) world {
 	binary := filepath.Join(t.TempDir(), "holdfast")
 	install(t, binary, from)
-	w := world{harness.NewOf(t, binary, env), binary}
+	begin := harness.NewOf
+	if !knowsTLS(t, from) {
+		begin = harness.NewPlain
+	}
+	w := world{begin(t, binary, env), binary}
 	w.Checkproc("a")
 	w.Checkproc("b")
 	return w
+}
+
+// knowsTLS says whether a release has ports for wss; the first had none.
+func knowsTLS(t *testing.T, binary string) bool {
+	t.Helper()
+	out, err := exec.Command(binary, "help").Output()
+	if err != nil {
+		t.Fatalf("%s help: %v", binary, err)
+	}
+	return strings.Contains(string(out), "-listen-tls")
 }
 
 // install puts a program in the place of another, as an operator does.

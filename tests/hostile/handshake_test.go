@@ -35,7 +35,7 @@ func TestRefusals(t *testing.T) {
 		why                     string // in the log and the response
 		header                  string
 	}{
-		{"no HTTP", "", "\x16\x03\x01\r\n\r\n", 400, "not an HTTP request", ""},
+		{"no HTTP", "", "\x17\x03\x01\r\n\r\n", 400, "not an HTTP request", ""},
 		{"bad escape", "", request("%zz"), 400, "%zz", ""},
 		{"path", "", strings.Replace(request("r-path"), "/ocpp/", "/ocp/", 1), 404, "no such path", ""},
 		{"no identity", "", request(""), 400, "identity is missing", ""},

@@ -319,6 +319,7 @@ var states = []struct {
 	}},
 	{"call outstanding, another waiting behind it", nil, func(s *scene) func() {
 		c := open(s.t, s.World, "c")
+		s.works(c)
 		asker := joinAs(s.t, s.World, unixipc.HelloBody{Name: "asker", AskOnly: true})
 		asker.call(1, "c", 0, `[2,"one","Reset",{}]`)
 		c.expect(opText, `[2,"one","Reset",{}]`)
@@ -338,6 +339,7 @@ var states = []struct {
 	}},
 	{"call outstanding, its answer half sent", nil, func(s *scene) func() {
 		c := open(s.t, s.World, "c")
+		s.works(c)
 		s.p.call(1, "c", 0, `[2,"one","Reset",{}]`)
 		c.expect(opText, `[2,"one","Reset",{}]`)
 		answer := text(`[3,"one",{}]`)
@@ -352,6 +354,7 @@ var states = []struct {
 	{"call that runs out of time", nil, func(s *scene) func() {
 		const limit = 1500 * time.Millisecond
 		c := open(s.t, s.World, "c")
+		s.works(c)
 		began := time.Now()
 		s.p.call(1, "c", limit, `[2,"one","Reset",{}]`)
 		s.p.call(2, "c", limit, `[2,"two","Reset",{}]`)
@@ -367,6 +370,7 @@ var states = []struct {
 	}},
 	{"call that has run out of time", nil, func(s *scene) func() {
 		c := open(s.t, s.World, "c")
+		s.works(c)
 		s.p.call(1, "c", time.Millisecond, `[2,"one","Reset",{}]`)
 		c.expect(opText, `[2,"one","Reset",{}]`)
 		if status := s.p.result("c", 1); status != unixipc.StatusTimeout {
@@ -388,6 +392,7 @@ var states = []struct {
 	}},
 	{"call of a link that has left", nil, func(s *scene) func() {
 		c := open(s.t, s.World, "c")
+		s.works(c)
 		asker := joinAs(s.t, s.World, unixipc.HelloBody{Name: "asker", AskOnly: true})
 		asker.call(1, "c", 0, `[2,"one","Reset",{}]`)
 		c.expect(opText, `[2,"one","Reset",{}]`)
@@ -411,6 +416,7 @@ var states = []struct {
 	}},
 	{"late answer in flight", nil, func(s *scene) func() {
 		c := open(s.t, s.World, "c")
+		s.works(c)
 		s.p.call(1, "c", time.Millisecond, `[2,"one","Reset",{}]`)
 		c.expect(opText, `[2,"one","Reset",{}]`)
 		s.p.result("c", 1)
@@ -429,6 +435,7 @@ var states = []struct {
 	}},
 	{"watched", nil, func(s *scene) func() {
 		c := open(s.t, s.World, "c")
+		s.works(c)
 		w := joinAs(s.t, s.World, unixipc.HelloBody{Name: "watcher", AskOnly: true})
 		w.send(bytesOf(unixipc.Frame{Type: unixipc.Watch, Ref: 5, Payload: []byte(`{"glob":"c"}`)}))
 		w.seen("", unixipc.SeenBegin)

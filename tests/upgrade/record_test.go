@@ -1,8 +1,12 @@
 package upgrade
 
 import (
+	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 
@@ -135,4 +139,97 @@ func TestFreezePartlyWritten(t *testing.T) {
 			}
 		})
 	}
+}
+
+// throttle is a connection that lets some bytes out, and the rest when it is opened.
+type throttle struct {
+	net.Conn
+	left   int
+	passed chan struct{} // closed when none are left
+	open   chan struct{}
+}
+
+func (h *throttle) Write(b []byte) (int, error) {
+	n := min(h.left, len(b))
+	if n == len(b) {
+		h.left -= n
+		return h.Conn.Write(b)
+	}
+	if h.left >= 0 {
+		if _, err := h.Conn.Write(b[:n]); err != nil {
+			return 0, err
+		}
+		h.left = -1
+		close(h.passed)
+	} else {
+		n = 0
+	}
+	<-h.open
+	m, err := h.Conn.Write(b[n:])
+	return n + m, err
+}
+
+// TestFreezeMidTLSHandshake: TLS handshakes that are under way at the freeze end in the
+// old process, and follow, each from another byte on.
+func TestFreezeMidTLSHandshake(t *testing.T) {
+	t.Parallel()
+	s := setScene(t, harness.New(t))
+	type late struct {
+		*throttle
+		suite    suites.Suite
+		identity string
+		done     chan net.Conn
+	}
+	var all []*late
+	for i, suite := range oneOfEach {
+		for _, at := range []int{0, 3, 100, 300, 450} { // from its first byte to the middle of the request
+			h := &throttle{Conn: connect(t, s.AddrTLS), left: at, passed: make(chan struct{}), open: make(chan struct{})}
+			l := &late{h, suite, fmt.Sprintf("late-%d-%d", i, at), make(chan net.Conn, 1)}
+			all = append(all, l)
+			config := s.TLS.Client()
+			config.ServerName = "127.0.0.2"
+			config.CurvePreferences = []tls.CurveID{tls.X25519} // a short ClientHello
+			go func() {
+				tc, err := suite.Client(t.Context(), h, config)
+				if err != nil {
+					t.Errorf("%s: %v", l.identity, err)
+					close(l.done)
+					return
+				}
+				_, err = io.WriteString(tc, (&charger{identity: l.identity}).request())
+				if err != nil {
+					t.Error(err)
+				}
+				l.done <- tc
+			}()
+		}
+	}
+	for _, l := range all {
+		select {
+		case <-l.passed:
+		case tc := <-l.done: // it is through
+			l.done <- tc
+		}
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := upgrade(t, s.World)
+		done <- err
+	}()
+	awaitLog(t, s.World, "upgraded")
+	s.settled() // served by the new process already
+	for _, l := range all {
+		close(l.open)
+		tc := <-l.done
+		if tc == nil {
+			continue
+		}
+		c := &charger{Conn: tc, t: t, identity: l.identity, br: bufio.NewReader(tc)}
+		c.opened()
+		s.works(c)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	mustUpgrade(t, s.World)
 }

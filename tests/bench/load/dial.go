@@ -14,11 +14,12 @@ import (
 const dialTimeout = 15
 
 // dial opens one WebSocket and returns its socket, non-blocking, and what the
-// server sent after the handshake. source may be the zero Addr.
-func dial(server netip.AddrPort, source netip.Addr, path, subprotocol string) (fd int, rest []byte, err error) {
+// server sent after the handshake. source may be the zero Addr; s is nil without
+// overTLS.
+func dial(server netip.AddrPort, source netip.Addr, path, subprotocol string, overTLS bool) (fd int, s *session, rest []byte, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, nil, fmt.Errorf("open socket: %w", err)
+		return -1, nil, nil, fmt.Errorf("open socket: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -26,25 +27,32 @@ func dial(server netip.AddrPort, source netip.Addr, path, subprotocol string) (f
 		}
 	}()
 	if err := prepare(fd, source); err != nil {
-		return -1, nil, err
+		return -1, nil, nil, err
 	}
 	err = unix.EINTR
 	for errors.Is(err, unix.EINTR) || errors.Is(err, unix.EALREADY) { // the Go runtime's own signals
 		err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(server.Port()), Addr: server.Addr().As4()})
 	}
 	if err != nil && !errors.Is(err, unix.EISCONN) {
-		return -1, nil, fmt.Errorf("connect to %s: %w", server, err)
+		return -1, nil, nil, fmt.Errorf("connect to %s: %w", server, err)
 	}
-	if _, err := unix.Write(fd, ws.AppendRequest(nil, server.String(), path, subprotocol)); err != nil {
-		return -1, nil, fmt.Errorf("send handshake: %w", err)
+	request := ws.AppendRequest(nil, server.String(), path, subprotocol)
+	if overTLS {
+		if s, err = startTLS(fd); err != nil {
+			return -1, nil, nil, fmt.Errorf("TLS handshake: %w", err)
+		}
+		request = s.seal(nil, request)
 	}
-	if rest, err = answer(fd, subprotocol); err != nil {
-		return -1, nil, err
+	if _, err := unix.Write(fd, request); err != nil {
+		return -1, nil, nil, fmt.Errorf("send handshake: %w", err)
+	}
+	if rest, err = answer(fd, s, subprotocol); err != nil {
+		return -1, nil, nil, err
 	}
 	if err := unix.SetNonblock(fd, true); err != nil {
-		return -1, nil, fmt.Errorf("set non-blocking: %w", err)
+		return -1, nil, nil, fmt.Errorf("set non-blocking: %w", err)
 	}
-	return fd, rest, nil
+	return fd, s, rest, nil
 }
 
 func prepare(fd int, source netip.Addr) error {
@@ -70,10 +78,11 @@ func prepare(fd int, source netip.Addr) error {
 	return nil
 }
 
-func answer(fd int, subprotocol string) (rest []byte, err error) {
+func answer(fd int, s *session, subprotocol string) (rest []byte, err error) {
 	var buf [4096]byte
-	for have := 0; have < len(buf); {
-		n, err := unix.Read(fd, buf[have:])
+	var have []byte
+	for len(have) < len(buf) {
+		n, err := unix.Read(fd, buf[:])
 		if err == unix.EINTR {
 			continue
 		}
@@ -81,15 +90,19 @@ func answer(fd int, subprotocol string) (rest []byte, err error) {
 			return nil, fmt.Errorf("read answer to handshake: %w", err)
 		}
 		if n == 0 {
-			return nil, fmt.Errorf("read answer to handshake: closed after %q", buf[:have])
+			return nil, fmt.Errorf("read answer to handshake: closed after %q", have)
 		}
-		have += n
-		end, err := ws.ParseResponse(buf[:have], subprotocol)
+		if s == nil {
+			have = append(have, buf[:n]...)
+		} else if have, err = s.open(have, buf[:n]); err != nil {
+			return nil, err
+		}
+		end, err := ws.ParseResponse(have, subprotocol)
 		if err != nil {
 			return nil, err
 		}
 		if end > 0 {
-			return append(rest, buf[end:have]...), nil
+			return have[end:], nil
 		}
 	}
 	return nil, fmt.Errorf("answer to handshake is over %d bytes", len(buf))

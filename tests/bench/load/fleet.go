@@ -27,6 +27,7 @@ type Config struct {
 	Chargers    int
 	Sources     int // spread over so many addresses 127.0.0.2…; 0: the system chooses
 	Dialers     int // handshakes at once; 0: 32
+	TLS         bool
 }
 
 // Fleet holds the connections. One goroutine at a time may use it.
@@ -36,6 +37,8 @@ type Fleet struct {
 	byFD     []*charger
 	alive    int
 	buf      []byte
+	plain    []byte // opened records
+	sealed   []byte // a record on its way
 	errors   int
 	first    error
 	closing  bool
@@ -48,6 +51,7 @@ type Fleet struct {
 type charger struct {
 	fd       int
 	number   uint32
+	tls      *session        // nil: ws
 	part     []byte          // of a frame that is not complete
 	sent     uint32          // messages, each with an id counting up
 	answered uint32          // of these, in order
@@ -101,13 +105,13 @@ func (f *Fleet) dialAll(cfg Config, server netip.AddrPort) error {
 				if cfg.Sources > 0 {
 					source = netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i%cfg.Sources)})
 				}
-				fd, rest, err := dial(server, source, fmt.Sprintf("%s%s%d", cfg.Path, cfg.Prefix, i), cfg.Subprotocol)
+				fd, session, rest, err := dial(server, source, fmt.Sprintf("%s%s%d", cfg.Path, cfg.Prefix, i), cfg.Subprotocol, cfg.TLS)
 				if err != nil {
 					errs[d] = fmt.Errorf("charger %d of %d: %w", i, cfg.Chargers, err)
 					next.Store(int64(cfg.Chargers))
 					return
 				}
-				f.chargers[i] = &charger{fd: fd, number: uint32(i), part: rest}
+				f.chargers[i] = &charger{fd: fd, number: uint32(i), tls: session, part: rest}
 			}
 		})
 	}
@@ -162,6 +166,13 @@ func (f *Fleet) read(c *charger) {
 		return
 	}
 	b := f.buf[:n]
+	if c.tls != nil {
+		if b, err = c.tls.open(f.plain[:0], b); err != nil {
+			f.lose(c, fmt.Errorf("charger %d: %w", c.number, err))
+			return
+		}
+		f.plain = b
+	}
 	if len(c.part) > 0 {
 		c.part = append(c.part, b...)
 		b = c.part
@@ -206,6 +217,10 @@ func (f *Fleet) take(c *charger, frame ws.Frame) bool {
 
 // send writes the whole of b; what does not fit at once is a fault here.
 func (f *Fleet) send(c *charger, b []byte) {
+	if c.tls != nil {
+		f.sealed = c.tls.seal(f.sealed[:0], b)
+		b = f.sealed
+	}
 	if n, err := epoll.Write(c.fd, b); err != nil || n < len(b) {
 		f.lose(c, fmt.Errorf("charger %d: wrote %d of %d bytes: %v", c.number, n, len(b), err))
 	}

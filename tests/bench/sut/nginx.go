@@ -13,7 +13,8 @@ import (
 
 // nginxConfig is tuned for what is measured, within what a careful operator of
 // nginx would do: one worker as Holdfast has one loop, no logs, no buffering,
-// no time-out in reach, no limit in reach. Verbs: directory, address, socket.
+// no time-out in reach, no limit in reach. Verbs: directory, address, socket,
+// and what of TLS follows the address.
 const nginxConfig = `
 daemon off;
 user root;
@@ -43,7 +44,7 @@ http {
 		server unix:%[3]s;
 	}
 	server {
-		listen %[2]s backlog=4096;
+		listen %[2]s backlog=4096%[4]s
 		location / {
 			proxy_pass http://back;
 			proxy_http_version 1.1;
@@ -76,8 +77,18 @@ func (s *System) nginx(programs Programs, core int, dir string) error {
 	if s.Addr, err = freeAddr(); err != nil {
 		return err
 	}
+	secure := ";"
+	if programs.TLS {
+		cert, key, err := certificate(dir)
+		if err != nil {
+			return err
+		}
+		// Its defaults otherwise, but for the suite, which is to be the same.
+		secure = " ssl;\n\t\tssl_certificate " + cert + ";\n\t\tssl_certificate_key " + key + ";\n\t\tssl_protocols TLSv1.3;" +
+			"\n\t\tssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;"
+	}
 	config := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, s.Addr, socket), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, s.Addr, socket, secure), 0o600); err != nil {
 		return err
 	}
 	p, err := s.run("nginx", core, dir, path, "-p", dir, "-e", filepath.Join(dir, "error.log"), "-c", config)

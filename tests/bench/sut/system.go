@@ -1,12 +1,14 @@
 package sut
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"holdfast/tests/bench/procfs"
+	"holdfast/tests/pki"
 )
 
 // Programs are the paths of what is started.
@@ -15,6 +17,7 @@ type Programs struct {
 	HoldfastArgs []string // added to serve's
 	Echo         string
 	Nginx        string
+	TLS          bool // wss instead of ws
 }
 
 // System is one thing to measure: a few processes that answer chargers.
@@ -81,7 +84,23 @@ func (s *System) Stop() {
 	}
 }
 
+// certificate makes one for a server, ECDSA P-256.
+func certificate(dir string) (cert, key string, err error) {
+	a, err := pki.NewAuthority("benchmark")
+	if err != nil {
+		return "", "", err
+	}
+	pair, err := a.Issue(pki.Request{CommonName: "gateway", Names: []string{"127.0.0.1"}})
+	if err != nil {
+		return "", "", err
+	}
+	return pair.Write(dir, "server")
+}
+
 func (s *System) bare(programs Programs, core int, dir string) error {
+	if programs.TLS {
+		return errors.New("the bare echo has no TLS")
+	}
 	p, err := s.run("echo", core, dir, programs.Echo, "-mode", "tcp", "-listen", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -123,8 +142,16 @@ func StartGateway(programs Programs, core int, dir string) (*Gateway, error) {
 	}
 	g := &Gateway{Socket: filepath.Join(dir, "processors.sock")}
 	args := []string{
-		path, "serve", "-listen", "127.0.0.1:0", "-processors", g.Socket,
-		"-pid-file", filepath.Join(dir, "pid"), "-log-format", "json",
+		path, "serve", "-processors", g.Socket, "-pid-file", filepath.Join(dir, "pid"), "-log-format", "json",
+	}
+	if programs.TLS {
+		cert, key, err := certificate(dir)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "-listen", "none", "-listen-tls", "127.0.0.1:0", "-tls-cert", cert, "-tls-key", key)
+	} else {
+		args = append(args, "-listen", "127.0.0.1:0")
 	}
 	if g.Process, err = start("holdfast", core, dir, append(args, programs.HoldfastArgs...)...); err != nil {
 		return nil, err

@@ -102,7 +102,7 @@ func (p *Part) connect(h *hold, s *system) (*load.Fleet, error) {
 	peak := watchPeak(s.pid)
 	fleet, err := load.Connect(load.Config{
 		Addr: s.addr, Path: "/ocpp/", Prefix: fmt.Sprintf("H%d-", h.parts), Subprotocol: "ocpp1.6",
-		Chargers: h.chargers, Sources: h.sources,
+		Chargers: h.chargers, Sources: h.sources, TLS: h.programs.TLS,
 	})
 	if err == nil {
 		err = s.opened(h.chargers)

@@ -46,6 +46,7 @@ func mainErr() error {
 	flag.StringVar(&h.programs.Echo, "echo", filepath.Join(beside, "echo"), "`path` of cmd/echo, for -system bare")
 	args := flag.String("holdfast-args", "", "more `flags` for holdfast serve, space-separated")
 	flag.StringVar(&h.system, "system", "holdfast", "holdfast or bare")
+	flag.BoolVar(&h.programs.TLS, "tls", false, "over wss, TLS 1.3")
 	flag.IntVar(&h.chargers, "chargers", 15000, "connections")
 	flag.IntVar(&h.sources, "sources", 4, "source addresses 127.0.0.2… they come from")
 	flag.DurationVar(&h.stable, "stable", 10*time.Second, "memory is settled when it has not changed for so long")
@@ -68,7 +69,7 @@ func mainErr() error {
 	}
 	defer os.RemoveAll(h.dir)
 
-	report := Report{Machine: sut.ThisMachine("nginx"), System: h.system, Chargers: h.chargers}
+	report := Report{Machine: sut.ThisMachine("nginx"), System: h.system, TLS: h.programs.TLS, Chargers: h.chargers}
 	if report.Quiet, err = h.part(0, h.idle); err != nil {
 		return err
 	}

@@ -13,17 +13,25 @@ import (
 type Report struct {
 	Machine  sut.Machine `json:"machine"`
 	System   string      `json:"system"`
+	TLS      bool        `json:"tls"`
 	Chargers int         `json:"chargers"`
 	Quiet    Part        `json:"quiet"`
 	Pinging  *Part       `json:"pinging,omitempty"`
 }
 
-// aim is how many bytes an idle connection may cost, without TLS.
-const aim = 512
+// aim is how many bytes an idle connection may cost, and aimTLS over wss.
+const (
+	aim    = 512
+	aimTLS = 1024
+)
 
 func (r Report) print(w io.Writer) {
 	fmt.Fprint(w, "\n", r.Machine, "\n")
-	fmt.Fprintf(w, "%d idle ws connections to %s; memory is PSS, its growth over the empty process\n\n", r.Chargers, r.System)
+	over, aim := "ws", int64(aim)
+	if r.TLS {
+		over, aim = "wss", aimTLS
+	}
+	fmt.Fprintf(w, "%d idle %s connections to %s; memory is PSS, its growth over the empty process\n\n", r.Chargers, over, r.System)
 	parts := []Part{r.Quiet}
 	if r.Pinging != nil {
 		parts = append(parts, *r.Pinging)

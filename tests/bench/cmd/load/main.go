@@ -34,6 +34,7 @@ func mainErr() error {
 	flag.StringVar(&fleet.Subprotocol, "subprotocol", "ocpp1.6", "the only subprotocol offered")
 	flag.IntVar(&fleet.Chargers, "chargers", 100, "connections")
 	flag.IntVar(&fleet.Sources, "sources", 0, "spread over so many source addresses 127.0.0.2…")
+	flag.BoolVar(&fleet.TLS, "tls", false, "over wss, TLS 1.3")
 	mode := flag.String("mode", string(load.Closed), "closed, open or idle")
 	flag.IntVar(&plan.Rate, "rate", 2000, "open: messages per second, all chargers together")
 	flag.IntVar(&plan.Size, "size", 200, "bytes of a message")

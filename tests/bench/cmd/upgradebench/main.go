@@ -47,6 +47,7 @@ func mainErr() error {
 	flag.StringVar(&b.programs.Holdfast, "holdfast", "bin/holdfast", "`path` of the gateway")
 	flag.StringVar(&b.programs.Echo, "echo", "bin/echo", "`path` of cmd/echo")
 	counts := flag.String("chargers", "15000,1500", "connections held, comma-separated")
+	flag.BoolVar(&b.programs.TLS, "tls", false, "over wss, TLS 1.3")
 	flag.IntVar(&b.rate, "rate", 2000, "messages per second of all together")
 	flag.IntVar(&b.rounds, "rounds", 5, "upgrades")
 	flag.DurationVar(&b.length, "length", 3*time.Second, "of a round without an upgrade, and of one with")
@@ -87,7 +88,7 @@ func (b bench) run(out *tabwriter.Writer) (err error) {
 	admin := filepath.Join(filepath.Dir(found[0]), "admin.sock")
 
 	fleet, err := load.Connect(load.Config{
-		Addr: s.Addr, Path: "/ocpp/", Prefix: "U-", Subprotocol: "ocpp1.6", Chargers: b.chargers, Sources: 4,
+		Addr: s.Addr, Path: "/ocpp/", Prefix: "U-", Subprotocol: "ocpp1.6", Chargers: b.chargers, Sources: 4, TLS: b.programs.TLS,
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,169 @@
+package wss
+
+import (
+	"bytes"
+	"crypto/tls"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"holdfast/tests/harness"
+)
+
+// valve is a connection that holds back what is written while it is shut.
+type valve struct {
+	net.Conn
+	shut bool
+	held [][]byte // records
+}
+
+func (v *valve) Write(b []byte) (int, error) {
+	if v.shut {
+		v.held = append(v.held, bytes.Clone(b))
+		return len(b), nil
+	}
+	return v.Conn.Write(b)
+}
+
+// Each of these ends the connection with the alert that it calls for; the client,
+// crypto/tls, reads it.
+func TestBadRecords(t *testing.T) {
+	w := start(t)
+	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	const (
+		unexpectedMessage = tls.AlertError(10)
+		badRecordMAC      = tls.AlertError(20)
+		recordOverflow    = tls.AlertError(22)
+		protocolVersion   = tls.AlertError(70)
+	)
+	both := func(a tls.AlertError) [2]tls.AlertError { return [2]tls.AlertError{a, a} }
+	for _, c := range []struct {
+		name   string
+		mangle func(one, two []byte) []byte
+		alert  [2]tls.AlertError // of TLS 1.2, of 1.3
+		reason string
+	}{
+		{"forged", func(one, two []byte) []byte { one[len(one)-1] ^= 1; return one }, both(badRecordMAC), "forged"},
+		{"forged at its start", func(one, two []byte) []byte { one[5] ^= 0x80; return one }, both(badRecordMAC), "forged"},
+		{"replayed", func(one, two []byte) []byte { return join(one, one) }, both(badRecordMAC), "not the next one"},
+		{"reordered", func(one, two []byte) []byte { return join(two, one) }, both(badRecordMAC), "not the next one"},
+		{"left out", func(one, two []byte) []byte { return two }, both(badRecordMAC), "not the next one"},
+		{"truncated", func(one, two []byte) []byte { one[4]--; return one[:len(one)-1] }, both(badRecordMAC), "forged"},
+		{"too short to be one", func(one, two []byte) []byte { return []byte{23, 3, 3, 0, 1, 0} }, both(badRecordMAC), "cannot be one"},
+		{"too long", func(one, two []byte) []byte { return []byte{23, 3, 3, 0xff, 0xff} }, both(recordOverflow), "65535 bytes"},
+		{"ChangeCipherSpec", func(one, two []byte) []byte { return []byte{20, 3, 3, 0, 1, 1} }, both(unexpectedMessage), "type 20"},
+		{"unknown type", func(one, two []byte) []byte { return []byte{99, 3, 3, 0, 1, 1} }, both(unexpectedMessage), "type 99"},
+		{
+			"plain handshake message", func(one, two []byte) []byte { return append([]byte{22, 3, 3, 0, 4}, 1, 0, 0, 0) },
+			[2]tls.AlertError{badRecordMAC, unexpectedMessage},
+			"",
+		},
+		{
+			"plain alert", func(one, two []byte) []byte { return []byte{21, 3, 3, 0, 2, 1, 0} },
+			[2]tls.AlertError{badRecordMAC, unexpectedMessage},
+			"",
+		},
+		{"HTTP", func(one, two []byte) []byte { return []byte("GET / HTTP/1.1\r\n\r\n") }, both(unexpectedMessage), "type 71"},
+		{"another version", func(one, two []byte) []byte { one[2] = 1; return one }, [2]tls.AlertError{protocolVersion, badRecordMAC}, ""},
+	} {
+		for i, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			t.Run(c.name+", "+tls.VersionName(version), func(t *testing.T) {
+				t.Parallel()
+				config := only(w.TLS.Client(), version)
+				config.ServerName = "127.0.0.2"
+				v := &valve{Conn: connect(t, w.AddrTLS)}
+				tc := tls.Client(v, config)
+				identity := strings.NewReplacer(" ", "-", ",", "").Replace(t.Name()[len("TestBadRecords/"):])
+				ch := open(t, tc, identity)
+				ch.mustAsk(t)
+				v.shut = true
+				for range 2 {
+					if _, err := tc.Write([]byte("\x89\x80mask")); err != nil { // a ping
+						t.Fatal(err)
+					}
+				}
+				if _, err := v.Conn.Write(c.mangle(v.held[0], v.held[1])); err != nil {
+					t.Fatal(err)
+				}
+				var err error
+				for b := make([]byte, 100); err == nil; {
+					_, err = ch.br.Read(b)
+				}
+				if err.Error() != "remote error: "+c.alert[i].Error() {
+					t.Errorf("the client sees %q, want %v", err, c.alert[i])
+				}
+				harness.Until(t, "the log to tell why", func() bool {
+					for _, l := range w.Log.Lines() {
+						if l.Msg() == "closed" && l.String("charger") == identity {
+							return strings.Contains(l.String("reason"), c.reason) && l.String("by") == "gateway"
+						}
+					}
+					return false
+				})
+			})
+		}
+	}
+}
+
+// A stream that ends inside a record is an end like any other.
+func TestTruncatedStream(t *testing.T) {
+	w := start(t)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		config := only(w.TLS.Client(), version)
+		config.ServerName = "127.0.0.2"
+		v := &valve{Conn: connect(t, w.AddrTLS)}
+		ch := open(t, tls.Client(v, config), "TRUNCATED")
+		ch.mustAsk(t)
+		v.shut = true
+		if _, err := ch.Write([]byte("\x89\x80mask")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Conn.Write(v.held[0][:9]); err != nil {
+			t.Fatal(err)
+		}
+		v.Conn.Close()
+		harness.Until(t, "the log to tell of it", func() bool {
+			for _, l := range w.Log.Lines() {
+				if l.Msg() == "closed" && l.String("charger") == "TRUNCATED" && l.String("by") == "charger" {
+					return true
+				}
+			}
+			return false
+		})
+	}
+}
+
+// A client that asks for renegotiation is told no.
+func TestRenegotiation(t *testing.T) {
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("openssl is missing: apt-get install openssl")
+	}
+	w := start(t)
+	cmd := exec.Command(openssl, "s_client", "-brief", "-tls1_2", "-connect", w.AddrTLS, "-CAfile", w.TLS.ServersFile)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	const hello = "GET /ocpp/RENEGOTIATE HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
+	if _, err := in.Write([]byte(hello)); err != nil {
+		t.Fatal(err)
+	}
+	harness.Until(t, "the charger to be open", func() bool { return w.Log.Contains("RENEGOTIATE") })
+	if _, err := in.Write([]byte("R\n")); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if !strings.Contains(out.String(), "unexpected message") {
+		t.Errorf("openssl says:\n%s", out)
+	}
+	logged(t, w, "closed", "there is no renegotiation here")
+}
