@@ -246,7 +246,9 @@ func (c *config) contradictions(places map[string]string) (errs []error) {
 	seen := map[string]string{}
 	for _, l := range slices.Concat(c.listen, c.listenTLS) {
 		name := l.option()
-		if other := seen[l.address]; other != "" && !strings.HasSuffix(l.address, ":0") {
+		// Port 0 is another port each time, but one of ws would become one of
+		// wss in an upgrade: listeners are known by their address.
+		if other := seen[l.address]; other != "" && (other != name || !strings.HasSuffix(l.address, ":0")) {
 			fault(name, other, "%s %s is given twice", name, l.address)
 		}
 		seen[l.address] = name
