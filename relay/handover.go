@@ -222,6 +222,11 @@ func (r *Relay) Activate() {
 		if c.owner == nil || c.moving {
 			r.settle(c)
 		}
+		// A delay may be all that is left of a charger that has gone.
+		r.release(c)
+		if r.forget(c); r.chargers[c.identity] != c {
+			continue
+		}
 		if c.q != nil && c.q.held {
 			r.delayed = append(r.delayed, c)
 		}
