@@ -111,9 +111,10 @@ func (c *Conn) ready(events uint32) {
 	}
 }
 
-func (c *Conn) read() {
+// read reads once; it tells whether there was anything.
+func (c *Conn) read() bool {
 	if c.queued {
-		return // what was read before comes first; epoll will report this again
+		return false // what was read before comes first; epoll will report this again
 	}
 	l := c.loop
 	b, errno := l.Read(int(c.fd))
@@ -127,6 +128,7 @@ func (c *Conn) read() {
 	default:
 		c.die(Close{CodeAbnormal, "connection ended without a close frame", ByCharger})
 	}
+	return len(b) > 0
 }
 
 // receive takes what was read.

@@ -42,6 +42,17 @@ func (c *Conn) Drop(why Close) {
 	c.report()
 }
 
+// ReadLeft handles what the socket has received by now, for a connection that is
+// to be dropped for no fault of its own. It must not be called by a Handler's
+// Message. It stops where reading is paused: what is behind that was never taken.
+func (c *Conn) ReadLeft() {
+	for c.phase <= phaseClosing && c.pause == 0 && !c.queued {
+		if !c.read() {
+			return
+		}
+	}
+}
+
 // peerClosed answers the charger's Close frame, or takes it as the answer to ours.
 func (c *Conn) peerClosed(payload []byte) {
 	why, fault := parseClose(payload)

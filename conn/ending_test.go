@@ -5,6 +5,8 @@ import (
 	"io"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var policy = Close{CodePolicy, "replaced", ByGateway}
@@ -187,5 +189,31 @@ func TestBrokenConnections(t *testing.T) {
 				t.Errorf("%s: %x, %v", tt.name, b, err)
 			}
 		}
+	}
+}
+
+// A connection that is dropped for another has what it had sent before: it is in
+// the socket, though the loop has not come to read it.
+func TestReadLeft(t *testing.T) {
+	r := newRig(t, nil)
+	p := r.connect("CP", State{})
+	p.conn(func(c *Conn) {
+		p.send(textFrame("one"), textFrame("two"))
+		awaitInput(t, c)
+		c.ReadLeft()
+		c.Drop(policy)
+	})
+	p.expectClose(CodePolicy)
+	if why := p.ended(); why != policy || len(p.seen.messages) != 2 {
+		t.Errorf("%+v, %q", why, p.seen.messages)
+	}
+}
+
+// awaitInput waits until the socket has something to read.
+func awaitInput(t *testing.T, c *Conn) {
+	t.Helper()
+	fds := []unix.PollFd{{Fd: c.fd, Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, 10_000); n != 1 || err != nil {
+		t.Errorf("nothing arrives: %v", err)
 	}
 }

@@ -92,8 +92,10 @@ func (w *world) open(fd int, s conn.State, early []byte) {
 		return
 	}
 	w.relay.SetNow(w.loop.Now())
-	if old, ok := w.relay.Connected(s.Identity); ok {
-		w.loop.Lookup(old).Drop(conn.Close{Code: conn.CodePolicy, Reason: "replaced by a new connection of the same identity", By: conn.ByGateway})
+	if handle, ok := w.relay.Connected(s.Identity); ok {
+		old := w.loop.Lookup(handle)
+		old.ReadLeft() // what the charger had sent before it came again
+		old.Drop(conn.Close{Code: conn.CodePolicy, Reason: "replaced by a new connection of the same identity", By: conn.ByGateway})
 	}
 	c, err := w.loop.Add(fd, s, nil, early)
 	if err != nil {
