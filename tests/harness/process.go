@@ -130,8 +130,10 @@ func (p *Process) WaitLog(ctx context.Context, what string, match func(Line) boo
 		select {
 		case <-more:
 		case <-p.exited:
-			if lines, _ := p.Log.after(from); len(lines) > 0 {
+			select {
+			case <-more: // its last words may still be on their way here
 				continue
+			case <-time.After(time.Second):
 			}
 			return Line{}, fmt.Errorf("%s ended (%v) before it logged %s:\n%s", p.Name, p.err, what, p.Log.Tail(20))
 		case <-ctx.Done():

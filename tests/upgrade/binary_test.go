@@ -15,8 +15,8 @@ import (
 const frameHello = 0x41
 
 // channel writes a file to the hand-over channel, wherever it is among the file
-// descriptors: the others are listeners, which take nothing.
-const channel = "for fd in 5 6 7 8; do cat \"$0.bytes\" 2>/dev/null >&$fd; done 2>/dev/null\n"
+// descriptors: 3 and 4 are pipes, and the others listeners, which take nothing.
+const channel = "for fd in 5 6 7 8 9; do cat \"$0.bytes\" 2>/dev/null >&$fd; done 2>/dev/null\n"
 
 func TestBinaries(t *testing.T) {
 	hello := func(json string) []byte {
@@ -48,7 +48,11 @@ func TestBinaries(t *testing.T) {
 			t.Parallel()
 			binary := filepath.Join(t.TempDir(), "holdfast")
 			install(t, binary, harness.Holdfast())
-			w := harness.NewOf(t, binary, nil, "-upgrade-timeout", "2s")
+			limit := "20s"
+			if strings.HasPrefix(c.want, "no ") && c.script != "" {
+				limit = "2s" // it is what is waited for
+			}
+			w := harness.NewOf(t, binary, nil, "-upgrade-timeout", limit)
 			w.Checkproc("a")
 			l := w.Load(50, 300)
 			l.More(100)
