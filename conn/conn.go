@@ -111,10 +111,10 @@ func (c *Conn) ready(events uint32) {
 	}
 }
 
-// read reads once; it tells whether there was anything.
-func (c *Conn) read() bool {
+// read reads once; n bytes.
+func (c *Conn) read() (n int) {
 	if c.queued {
-		return false // what was read before comes first; epoll will report this again
+		return 0 // what was read before comes first; epoll will report this again
 	}
 	l := c.loop
 	b, errno := l.Read(int(c.fd))
@@ -128,7 +128,7 @@ func (c *Conn) read() bool {
 	default:
 		c.die(Close{CodeAbnormal, "connection ended without a close frame", ByCharger})
 	}
-	return len(b) > 0
+	return len(b)
 }
 
 // receive takes what was read.

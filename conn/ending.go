@@ -43,13 +43,20 @@ func (c *Conn) Drop(why Close) {
 }
 
 // ReadLeft handles what the socket has received by now, for a connection that is
-// to be dropped for no fault of its own. It must not be called by a Handler's
+// to be dropped for no fault of its own; not what comes meanwhile, or a charger
+// that never stops would hold up the loop. It must not be called by a Handler's
 // Message. It stops where reading is paused: what is behind that was never taken.
 func (c *Conn) ReadLeft() {
-	for c.phase <= phaseClosing && c.pause == 0 && !c.queued {
-		if !c.read() {
+	if c.phase > phaseClosing {
+		return
+	}
+	left, err := unix.IoctlGetInt(int(c.fd), unix.SIOCINQ)
+	for err == nil && left > 0 && c.phase <= phaseClosing && c.pause == 0 && !c.queued {
+		n := c.read()
+		if n == 0 {
 			return
 		}
+		left -= n
 	}
 }
 

@@ -193,11 +193,16 @@ func TestBrokenConnections(t *testing.T) {
 }
 
 // A connection that is dropped for another has what it had sent before: it is in
-// the socket, though the loop has not come to read it.
+// the socket, though the loop has not come to read it. What it sends while that
+// is handled is not waited for: there might be no end of it.
 func TestReadLeft(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.connect("CP", State{})
 	p.conn(func(c *Conn) {
+		r.onMessage = func(_ *Conn, payload []byte, _ bool) {
+			p.send(textFrame("more after " + string(payload)))
+			awaitInput(t, c)
+		}
 		p.send(textFrame("one"), textFrame("two"))
 		awaitInput(t, c)
 		c.ReadLeft()
