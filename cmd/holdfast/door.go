@@ -158,8 +158,6 @@ func (d *door) run(l net.Listener, how listener) {
 	}
 }
 
-// letIn does the handshake of a charger, TLS and WebSocket with one deadline,
-// and passes the connection to its loop.
 // setKeepAlive says whether the kernel sends keep-alives. A listener that was
 // inherited knows nothing of its ListenConfig, and would turn them on.
 func (d *door) setKeepAlive(nc net.Conn) {
@@ -176,6 +174,8 @@ func (d *door) setKeepAlive(nc net.Conn) {
 	}
 }
 
+// letIn does the handshake of a charger, TLS and WebSocket with one deadline,
+// and passes the connection to its loop.
 func (d *door) letIn(nc net.Conn, how listener) {
 	began := time.Now()
 	d.setKeepAlive(nc)
