@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+
+	"holdfast/cmd/holdfast/config"
 )
 
 // admin serves operators' commands: HTTP over a Unix socket.
@@ -192,7 +194,7 @@ func setRights(path, group string) error {
 	mode, gid := os.FileMode(0o600), -1
 	if group != "" {
 		var err error
-		if gid, err = lookupGroup(group); err != nil {
+		if gid, err = config.LookupGroup(group); err != nil {
 			return err
 		}
 		mode = 0o660

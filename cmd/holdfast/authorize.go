@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"holdfast/cmd/holdfast/config"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
@@ -14,7 +15,7 @@ import (
 // An applicant is a charger at the door, its TLS handshake done.
 type applicant struct {
 	remote      string
-	listener    listener
+	listener    config.Listener
 	tls         *tls.ConnectionState // nil: ws
 	certificate *conn.Certificate    // nil: none
 	deadline    time.Time            // of its whole handshake
@@ -29,7 +30,7 @@ func (d *door) authorize(a applicant, r conn.Request) *conn.Refusal {
 			return &conn.Refusal{Status: http.StatusForbidden, Why: err.Error()}
 		}
 	}
-	switch a.listener.auth {
+	switch a.listener.Auth {
 	case "file":
 		return d.authorizeByFile(r)
 	case "processor":

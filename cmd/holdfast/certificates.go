@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/cmd/holdfast/config"
 	"holdfast/conn"
 	"holdfast/conn/record"
 	"holdfast/unixipc"
@@ -19,13 +20,13 @@ import (
 // certificates are what the TLS listeners serve with: files, read again when
 // they change.
 type certificates struct {
-	cfg     *config
+	cfg     *config.Config
 	tickets *tickets
 	current atomic.Pointer[map[string]*tls.Config] // by client-auth
 }
 
 // newCertificates reads the files; the error names the one at fault.
-func newCertificates(c *config) (*certificates, error) {
+func newCertificates(c *config.Config) (*certificates, error) {
 	s := &certificates{cfg: c, tickets: newTickets()}
 	s.tickets.changed = s.setTickets
 	return s, s.load()
@@ -36,33 +37,33 @@ func (s *certificates) load() error {
 	c := s.cfg
 	base := &tls.Config{
 		MinVersion:   tls.VersionTLS12,
-		CipherSuites: record.Suites12(c.tlsLegacy),
+		CipherSuites: record.Suites12(c.TLSLegacy),
 	}
-	for i := range c.tlsCerts {
-		pair, err := tls.LoadX509KeyPair(c.tlsCerts[i], c.tlsKeys[i])
+	for i := range c.TLSCerts {
+		pair, err := tls.LoadX509KeyPair(c.TLSCerts[i], c.TLSKeys[i])
 		if err != nil {
-			return fmt.Errorf("tls-cert %s with tls-key %s: %w", c.tlsCerts[i], c.tlsKeys[i], err)
+			return fmt.Errorf("tls-cert %s with tls-key %s: %w", c.TLSCerts[i], c.TLSKeys[i], err)
 		}
 		base.Certificates = append(base.Certificates, pair)
 	}
-	if c.tlsClientCA != "" {
-		pem, err := os.ReadFile(c.tlsClientCA)
+	if c.TLSClientCA != "" {
+		pem, err := os.ReadFile(c.TLSClientCA)
 		if err != nil {
 			return fmt.Errorf("tls-client-ca: %w", err)
 		}
 		base.ClientCAs = x509.NewCertPool()
 		if !base.ClientCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("tls-client-ca %s: no certificate in it", c.tlsClientCA)
+			return fmt.Errorf("tls-client-ca %s: no certificate in it", c.TLSClientCA)
 		}
 	}
 	base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return chooseCertificate(hello, base.Certificates), nil
 	}
-	configs := make(map[string]*tls.Config, len(clientAuths))
+	configs := make(map[string]*tls.Config, len(config.ClientAuths))
 	for i, how := range []tls.ClientAuthType{tls.NoClientCert, tls.VerifyClientCertIfGiven, tls.RequireAndVerifyClientCert} {
-		config := base.Clone()
-		config.ClientAuth = how
-		configs[clientAuths[i]] = config
+		with := base.Clone()
+		with.ClientAuth = how
+		configs[config.ClientAuths[i]] = with
 	}
 	s.current.Store(&configs)
 	s.setTickets(s.tickets.all())
@@ -97,12 +98,12 @@ func (s *certificates) config(clientAuth string) *tls.Config { return (*s.curren
 
 // expired lists the certificates that chargers will refuse for their dates.
 func (s *certificates) expired(now time.Time) (errs []error) {
-	for i, pair := range s.config(clientAuths[0]).Certificates {
+	for i, pair := range s.config(config.ClientAuths[0]).Certificates {
 		switch leaf := pair.Leaf; {
 		case now.After(leaf.NotAfter):
-			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate has expired at %s", s.cfg.tlsCerts[i], leaf.NotAfter.Format(time.RFC3339)))
+			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate has expired at %s", s.cfg.TLSCerts[i], leaf.NotAfter.Format(time.RFC3339)))
 		case now.Before(leaf.NotBefore):
-			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate is not valid before %s", s.cfg.tlsCerts[i], leaf.NotBefore.Format(time.RFC3339)))
+			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate is not valid before %s", s.cfg.TLSCerts[i], leaf.NotBefore.Format(time.RFC3339)))
 		}
 	}
 	return errs
@@ -111,9 +112,9 @@ func (s *certificates) expired(now time.Time) (errs []error) {
 // watch reads the files again when they change; those that are wrong change
 // nothing.
 func (s *certificates) watch(log *slog.Logger) {
-	files := slices.Concat(s.cfg.tlsCerts, s.cfg.tlsKeys)
-	if s.cfg.tlsClientCA != "" {
-		files = append(files, s.cfg.tlsClientCA)
+	files := slices.Concat(s.cfg.TLSCerts, s.cfg.TLSKeys)
+	if s.cfg.TLSClientCA != "" {
+		files = append(files, s.cfg.TLSClientCA)
 	}
 	watchFiles(files, func() {
 		if err := s.load(); err != nil {

@@ -33,7 +33,7 @@ func (u *upgrade) spawn() error {
 	if err != nil {
 		return fmt.Errorf("hand-over channel: %w", err)
 	}
-	u.old = handoff.NewOld(c.(*net.UnixConn), u.g.cfg.upgradeTimeout)
+	u.old = handoff.NewOld(c.(*net.UnixConn), u.g.cfg.UpgradeTimeout)
 	if err := u.g.flip.AddFile(handoffFile, theirs); err != nil {
 		return fmt.Errorf("hand-over channel: %w", err)
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"holdfast/cmd/holdfast/config"
 )
 
 // defaultAdminSocket is where the gateway has it that is not told otherwise.
@@ -35,11 +37,11 @@ func (i *invocation) client() (*client, error) {
 		}
 		// Other faults of the configuration are for the gateway to report: it is
 		// the one that refuses them.
-		c, faults := parseConfig(args)
-		if c.admin == "" {
-			return nil, configError(faults)
+		c, faults := config.Parse(args)
+		if c.Admin == "" {
+			return nil, config.Faults(faults)
 		}
-		socket = c.admin
+		socket = c.Admin
 	}
 	return &client{socket: socket, http: http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

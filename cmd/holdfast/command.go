@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"holdfast/cmd/holdfast/config"
 )
 
 // A command is what follows `holdfast` on a command line. main, the help and the
@@ -17,7 +19,7 @@ type command struct {
 	args    []argument
 	help    string // one line
 	more    string // for its own help
-	options func(*invocation) []option
+	options func(*invocation) []config.Option
 	run     func(*invocation) error
 }
 
@@ -68,24 +70,24 @@ func commands() []command {
 		},
 		{
 			name: "status", help: "how the gateway is: connections, processors, queues, the last upgrade",
-			options: func(i *invocation) []option {
-				return append([]option{{"names", "false", "nothing but the names of the processors", boolean{&i.names}}}, jsonOptions(i)...)
+			options: func(i *invocation) []config.Option {
+				return append([]config.Option{config.Define("names", "false", "nothing but the names of the processors", config.Boolean(&i.names))}, jsonOptions(i)...)
 			},
 			run: runStatus,
 		},
 		{
 			name: "list", args: []argument{{"GLOB", aCharger, true}}, help: "the chargers that are connected",
 			more: "GLOB chooses among their identities: * stands for anything, ? for one character,\n[a-z] for one of these.\n",
-			options: func(i *invocation) []option {
-				return append([]option{{"names", "false", "nothing but the identities", boolean{&i.names}}}, jsonOptions(i)...)
+			options: func(i *invocation) []config.Option {
+				return append([]config.Option{config.Define("names", "false", "nothing but the identities", config.Boolean(&i.names))}, jsonOptions(i)...)
 			},
 			run: runList,
 		},
 		{
 			name: "call", args: []argument{{"ID", aCharger, false}, {"ACTION", anything, false}, {"PAYLOAD", anything, true}}, help: "have a charger do something, and print its answer",
 			more: "PAYLOAD is a JSON object, {} if it is left out; - reads it from standard input. The\nanswer is printed as JSON, a CALLERROR goes to standard error. One CALL at a time is with a\ncharger: others wait for their turn within their time.\n",
-			options: func(i *invocation) []option {
-				return append([]option{{"timeout", "30s", "for the answer; the gateway may lower it (-max-call-timeout)", duration{&i.timeout, time.Millisecond, 24 * time.Hour}}}, jsonOptions(i)...)
+			options: func(i *invocation) []config.Option {
+				return append([]config.Option{config.Define("timeout", "30s", "for the answer; the gateway may lower it (-max-call-timeout)", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, jsonOptions(i)...)
 			},
 			run: runCall,
 		},
@@ -96,10 +98,10 @@ func commands() []command {
 		},
 		{
 			name: "close", args: []argument{{"ID", aCharger, false}}, help: "close a charger's connection",
-			options: func(i *invocation) []option {
-				return append([]option{
-					{"code", "1000", "close code: 1000, 1001, 1003, 1008, 1011 to 1014, or 3000 to 4999", number{&i.code, 1000, 4999}},
-					{"reason", "", "for the charger, at most 123 bytes", text{&i.reason}},
+			options: func(i *invocation) []config.Option {
+				return append([]config.Option{
+					config.Define("code", "1000", "close code: 1000, 1001, 1003, 1008, 1011 to 1014, or 3000 to 4999", config.Number(&i.code, 1000, 4999)),
+					config.Define("reason", "", "for the charger, at most 123 bytes", config.Text(&i.reason)),
 				}, orderOptions(i)...)
 			},
 			run: runClose,
@@ -112,8 +114,8 @@ func commands() []command {
 		{
 			name: "drain", args: []argument{{"PROCESSOR", aProcessor, false}}, help: "move the chargers of a processor to the others, and wait until it has nothing left",
 			more: "Nothing new is delivered to PROCESSOR; what it has it may finish. It is not told and not\nstopped: do that when the command has returned. One that joins again takes part again.\n",
-			options: func(i *invocation) []option {
-				return append([]option{{"timeout", "60s", "for the processor to finish what it has", duration{&i.timeout, time.Millisecond, 24 * time.Hour}}}, adminOptions(i)...)
+			options: func(i *invocation) []config.Option {
+				return append([]config.Option{config.Define("timeout", "60s", "for the processor to finish what it has", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, adminOptions(i)...)
 			},
 			run: runDrain,
 		},
@@ -132,23 +134,23 @@ func commands() []command {
 	}
 }
 
-func adminOptions(i *invocation) []option {
-	return []option{
-		{"admin-socket", "", "path of the gateway's socket for operators; without it the one of -config, or " + defaultAdminSocket, text{&i.socket}},
-		{"config", "", "configuration of the gateway", text{&i.config}},
+func adminOptions(i *invocation) []config.Option {
+	return []config.Option{
+		config.Define("admin-socket", "", "path of the gateway's socket for operators; without it the one of -config, or "+defaultAdminSocket, config.Text(&i.socket)),
+		config.Define("config", "", "configuration of the gateway", config.Text(&i.config)),
 	}
 }
 
-func jsonOptions(i *invocation) []option {
-	return append([]option{{"json", "false", "JSON for scripts", boolean{&i.json}}}, adminOptions(i)...)
+func jsonOptions(i *invocation) []config.Option {
+	return append([]config.Option{config.Define("json", "false", "JSON for scripts", config.Boolean(&i.json))}, adminOptions(i)...)
 }
 
-func orderOptions(i *invocation) []option {
-	return append([]option{{"timeout", "30s", "for the gateway to do it", duration{&i.timeout, time.Millisecond, 24 * time.Hour}}}, adminOptions(i)...)
+func orderOptions(i *invocation) []config.Option {
+	return append([]config.Option{config.Define("timeout", "30s", "for the gateway to do it", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, adminOptions(i)...)
 }
 
-func serveOptions(*invocation) []option {
-	return append([]option{{"config", "", "file of these options, without the dash, one `name value` a line; a flag wins over it", text{new(string)}}}, options(new(config))...)
+func serveOptions(*invocation) []config.Option {
+	return append([]config.Option{config.Define("config", "", "file of these options, without the dash, one `name value` a line; a flag wins over it", config.Text(new(string)))}, config.Options(new(config.Config))...)
 }
 
 // Exit codes are part of the interface: scripts go by them.
@@ -194,7 +196,7 @@ func exit(code int, format string, args ...any) error {
 
 // exitCode tells of an error, each fault of a configuration on its own line.
 func exitCode(err error, stderr io.Writer) int {
-	var faults configError
+	var faults config.Faults
 	var own *exitError
 	switch {
 	case err == nil:
@@ -215,46 +217,12 @@ func exitCode(err error, stderr io.Writer) int {
 // parse reads what was given to the command: options and arguments, in any
 // order; behind -- there are only arguments.
 func (i *invocation) parse() error {
-	var opts []option
+	var opts []config.Option
 	if i.command.options != nil {
 		opts = i.command.options(i)
 	}
-	var errs configError
-	var flags []string
-	for n := 0; n < len(i.raw); n++ {
-		arg := i.raw[n]
-		switch {
-		case arg == "--":
-			i.args = append(i.args, i.raw[n+1:]...)
-			n = len(i.raw)
-		case len(arg) < 2 || arg[0] != '-':
-			i.args = append(i.args, arg)
-		default:
-			name, _, whole := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-			o := find(opts, name)
-			if _, isBool := valueOf(o).(boolean); isBool && !whole {
-				arg += "=true" // an argument may follow
-			}
-			if flags = append(flags, arg); o != nil && !whole && !strings.Contains(arg, "=") && n+1 < len(i.raw) {
-				n++
-				flags = append(flags, i.raw[n])
-			}
-		}
-	}
-	given, faults := parseArgs(flags, opts)
-	errs = append(errs, faults...)
-	for _, o := range opts {
-		value := o.def
-		for _, s := range ofName(given, o.name) {
-			value = s.value
-		}
-		if value == "" {
-			continue
-		}
-		if err := o.value.set(value); err != nil {
-			errs = append(errs, fmt.Errorf("-%s %q: %w", o.name, value, err))
-		}
-	}
+	var errs config.Faults
+	i.args, errs = config.ParseCommand(i.raw, opts)
 	least := 0
 	for _, a := range i.command.args {
 		if !a.optional {
@@ -308,13 +276,13 @@ func printExitCodes(w io.Writer) {
 	}
 }
 
-func printOptions(w io.Writer, opts []option) {
+func printOptions(w io.Writer, opts []config.Option) {
 	for _, o := range opts {
-		def := o.def
+		def := o.Default
 		if def == "" {
 			def = "none"
 		}
-		fmt.Fprintf(w, "  -%s\n        %s (default: %s)\n", o.name, o.help, def)
+		fmt.Fprintf(w, "  -%s\n        %s (default: %s)\n", o.Name, o.Help, def)
 	}
 }
 
@@ -337,7 +305,7 @@ func runVersion(i *invocation) error {
 func runHelp(i *invocation) error {
 	printUsage(i.stdout)
 	fmt.Fprint(i.stdout, "\nOptions of serve and check. The same names, without the dash, stand in the -config\nfile, one `name value` a line; a flag given wins over the file.\n\n")
-	printOptions(i.stdout, options(new(config)))
+	printOptions(i.stdout, config.Options(new(config.Config)))
 	printExitCodes(i.stdout)
 	return nil
 }

@@ -131,8 +131,8 @@ func TestBashCompletion(t *testing.T) {
 		t.Errorf("the gateway was asked with %q", b)
 	}
 	for _, o := range allOptions() {
-		if !regexp.MustCompile(`[" ]-` + o.name + `[" ]`).MatchString(script.String()) {
-			t.Errorf("-%s is not completed", o.name)
+		if !regexp.MustCompile(`[" ]-` + o.Name + `[" ]`).MatchString(script.String()) {
+			t.Errorf("-%s is not completed", o.Name)
 		}
 	}
 }
@@ -141,8 +141,8 @@ func TestZshCompletion(t *testing.T) {
 	var script bytes.Buffer
 	zshCompletion(&script)
 	for _, o := range allOptions() {
-		if !strings.Contains(script.String(), "'-"+o.name+"[") {
-			t.Errorf("-%s is not completed", o.name)
+		if !strings.Contains(script.String(), "'-"+o.Name+"[") {
+			t.Errorf("-%s is not completed", o.Name)
 		}
 	}
 	if _, err := exec.LookPath("zsh"); err != nil {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"holdfast/cmd/holdfast/config"
 )
 
 func runCompletion(i *invocation) error {
@@ -22,7 +24,7 @@ func runCompletion(i *invocation) error {
 }
 
 // optionsOf are what c can be told, help aside.
-func optionsOf(c *command) []option {
+func optionsOf(c *command) []config.Option {
 	if c.options == nil {
 		return nil
 	}
@@ -46,12 +48,12 @@ _holdfast() {
 	for _, c := range commands() {
 		var all, bools, files []string
 		for _, o := range optionsOf(&c) {
-			all = append(all, "-"+o.name)
-			switch o.value.(type) {
-			case boolean:
-				bools = append(bools, "-"+o.name)
-			case text:
-				files = append(files, "-"+o.name)
+			all = append(all, "-"+o.Name)
+			switch o.Value.(type) {
+			case config.BooleanValue:
+				bools = append(bools, "-"+o.Name)
+			case config.TextValue:
+				files = append(files, "-"+o.Name)
 			}
 		}
 		var kinds []string
@@ -73,8 +75,8 @@ _holdfast() {
 		case $prev in
 `)
 	for _, o := range allOptions() {
-		if c, ok := o.value.(choice); ok {
-			fmt.Fprintf(w, "\t\t-%s) words=%q ;;\n", o.name, strings.Join(c.from, " "))
+		if c, ok := o.Value.(config.ChoiceValue); ok {
+			fmt.Fprintf(w, "\t\t-%s) words=%q ;;\n", o.Name, strings.Join(c.From, " "))
 		}
 	}
 	fmt.Fprint(w, `		*)
@@ -144,12 +146,12 @@ _holdfast() {
 	for _, c := range commands() {
 		fmt.Fprintf(w, "\t%s)\n\t\t_arguments", c.name)
 		for _, o := range optionsOf(&c) {
-			spec := fmt.Sprintf("-%s[%s]", o.name, zshEscape(o.help))
-			switch v := o.value.(type) {
-			case boolean:
-			case choice:
-				spec += ":value:(" + strings.Join(v.from, " ") + ")"
-			case text:
+			spec := fmt.Sprintf("-%s[%s]", o.Name, zshEscape(o.Help))
+			switch v := o.Value.(type) {
+			case config.BooleanValue:
+			case config.ChoiceValue:
+				spec += ":value:(" + strings.Join(v.From, " ") + ")"
+			case config.TextValue:
 				spec += ":file:_files"
 			default:
 				spec += ":value:"
@@ -187,10 +189,10 @@ func commandNames() (names []string) {
 }
 
 // allOptions are those of all commands, each name once.
-func allOptions() (all []option) {
+func allOptions() (all []config.Option) {
 	for _, c := range commands() {
 		for _, o := range optionsOf(&c) {
-			if find(all, o.name) == nil {
+			if config.Find(all, o.Name) == nil {
 				all = append(all, o)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/cmd/holdfast/config"
 )
 
 func configFile(t *testing.T, lines ...string) string {
@@ -139,15 +141,15 @@ func TestFaults(t *testing.T) {
 
 func TestFlagsWinOverFile(t *testing.T) {
 	path := configFile(t, "listen 127.0.0.1:1", "listen 127.0.0.1:2", "window 5", "lenient on", "compression false", "path /a/", "\tack-timeout   90s\r")
-	c, errs := parseConfig([]string{"-listen", ":3", "-config=" + path, "-window", "6", "-lenient=false"})
+	c, errs := config.Parse([]string{"-listen", ":3", "-config=" + path, "-window", "6", "-lenient=false"})
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	if len(c.listen) != 1 || c.listen[0].address != ":3" || c.window != 6 || c.lenient || c.compression ||
-		len(c.paths) != 1 || c.paths[0] != "/a/" || c.ackTimeout != 90*time.Second {
+	if len(c.Listen) != 1 || c.Listen[0].Address != ":3" || c.Window != 6 || c.Lenient || c.Compression ||
+		len(c.Paths) != 1 || c.Paths[0] != "/a/" || c.AckTimeout != 90*time.Second {
 		t.Errorf("%+v", c)
 	}
-	if c.maxMessage != 1<<20 || c.pingInterval != time.Minute || c.idleTimeout != 3*time.Minute || len(c.subprotocols) != 3 || c.subprotocols[0] != "ocpp2.1" {
+	if c.MaxMessage != 1<<20 || c.PingInterval != time.Minute || c.IdleTimeout != 3*time.Minute || len(c.Subprotocols) != 3 || c.Subprotocols[0] != "ocpp2.1" {
 		t.Errorf("defaults: %+v", c)
 	}
 }
@@ -158,9 +160,9 @@ func TestHelpNamesEveryOption(t *testing.T) {
 		if code := run(args, &stdout, &stderr); code != 0 || stderr.Len() > 0 {
 			t.Errorf("%q: code %d, %s", args, code, stderr.String())
 		}
-		for _, o := range append(options(new(config)), option{name: "config", help: "-config"}) {
-			if !strings.Contains(stdout.String(), "-"+o.name) || !strings.Contains(stdout.String(), o.help) {
-				t.Errorf("%q does not mention -%s", args, o.name)
+		for _, o := range append(config.Options(new(config.Config)), config.Option{Name: "config", Help: "-config"}) {
+			if !strings.Contains(stdout.String(), "-"+o.Name) || !strings.Contains(stdout.String(), o.Help) {
+				t.Errorf("%q does not mention -%s", args, o.Name)
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/cmd/holdfast/config"
 	"holdfast/conn"
 	"holdfast/conn/record"
 	"holdfast/relay"
@@ -47,65 +48,38 @@ type door struct {
 }
 
 // newDoor reads the files that the listeners need.
-func newDoor(c *config, worlds []*world, g *gate, n *tally, log *slog.Logger) (d *door, err error) {
+func newDoor(c *config.Config, worlds []*world, g *gate, n *tally, log *slog.Logger) (d *door, err error) {
 	d = &door{
 		worlds:      worlds,
 		log:         log,
 		held:        worlds[0].held,
-		slots:       make(chan struct{}, c.handshakes),
-		max:         c.maxConnections,
-		rate:        newRate(c.handshakesPerSec),
-		userTimeout: c.idleTimeout,
+		slots:       make(chan struct{}, c.Handshakes),
+		max:         c.MaxConnections,
+		rate:        newRate(c.HandshakesPerSec),
+		userTimeout: c.IdleTimeout,
 		keepAlive:   -1, // the pings do that
 		tidy:        newTidy(),
 		gate:        g,
 		tally:       n,
 
-		timeout:        c.handshakeTimeout,
-		adminSocket:    c.admin,
-		clientIdentity: c.tlsClientIdentity,
+		timeout:        c.HandshakeTimeout,
+		adminSocket:    c.Admin,
+		clientIdentity: c.TLSClientIdentity,
 	}
-	if c.pingInterval == 0 {
+	if c.PingInterval == 0 {
 		d.keepAlive = time.Minute
 	}
 	d.handshake = conn.Handshake{
-		Paths:              c.paths,
-		Subprotocols:       c.subprotocols,
-		DefaultSubprotocol: c.defaultSubprotocol,
-		Lenient:            c.lenient,
-		Compression:        c.compression,
+		Paths:              c.Paths,
+		Subprotocols:       c.Subprotocols,
+		DefaultSubprotocol: c.DefaultSubprotocol,
+		Lenient:            c.Lenient,
+		Compression:        c.Compression,
 	}
-	if d.certificates, d.passwords, err = c.readFiles(); err != nil {
+	if d.certificates, d.passwords, err = readFiles(c); err != nil {
 		return nil, err
 	}
 	return d, nil
-}
-
-// readFiles reads what the listeners need of files; nil for what they do not.
-func (c *config) readFiles() (certs *certificates, words *passwords, err error) {
-	if len(c.listenTLS) > 0 {
-		if certs, err = newCertificates(c); err != nil {
-			return nil, nil, err
-		}
-	}
-	if c.authFile != "" {
-		if words, err = newPasswords(c.authFile, c.authHex); err != nil {
-			return nil, nil, err
-		}
-	}
-	return certs, words, nil
-}
-
-// checkFiles reports what is wrong with the files that the configuration names.
-func checkFiles(c *config) []error {
-	certs, _, err := c.readFiles()
-	if err != nil {
-		return []error{err}
-	}
-	if certs == nil {
-		return nil
-	}
-	return certs.expired(time.Now())
 }
 
 // watch notices changes of those files.
@@ -131,7 +105,7 @@ func (d *door) listen(network, address string) (net.Listener, error) {
 
 // run accepts from l until it is closed. While all slots are taken, chargers
 // wait in the backlog.
-func (d *door) run(l net.Listener, how listener) {
+func (d *door) run(l net.Listener, how config.Listener) {
 	for {
 		d.slots <- struct{}{}
 		nc, err := l.Accept()
@@ -176,7 +150,7 @@ func (d *door) setKeepAlive(nc net.Conn) {
 
 // letIn does the handshake of a charger, TLS and WebSocket with one deadline,
 // and passes the connection to its loop.
-func (d *door) letIn(nc net.Conn, how listener) {
+func (d *door) letIn(nc net.Conn, how config.Listener) {
 	began := time.Now()
 	d.setKeepAlive(nc)
 	a := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: began.Add(d.timeout)}
@@ -218,7 +192,7 @@ func (d *door) shakeHands(nc net.Conn, a *applicant) (held net.Conn, s conn.Stat
 	}
 	var tc *record.Conn
 	talk := nc
-	if a.listener.tls {
+	if a.listener.TLS {
 		if tc, err = d.shakeTLS(nc, a); err != nil {
 			return nil, s, nil, err
 		}
@@ -248,7 +222,7 @@ func (d *door) shakeHands(nc net.Conn, a *applicant) (held net.Conn, s conn.Stat
 
 // shakeTLS does the TLS handshake.
 func (d *door) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
-	tc, state, err := record.Server(nc, d.certificates.config(a.listener.clientAuth))
+	tc, state, err := record.Server(nc, d.certificates.config(a.listener.ClientAuth))
 	switch {
 	case errors.Is(err, record.ErrHTTP):
 		refusal := &conn.Refusal{Status: http.StatusBadRequest, Why: "plain HTTP on a port for wss: the address begins with wss://"}

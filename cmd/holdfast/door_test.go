@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"holdfast/cmd/holdfast/config"
 )
 
 // No second may see more than a second's tokens and what had been saved up.
@@ -50,7 +52,7 @@ func TestRate(t *testing.T) {
 
 // Chargers that are let in at the same moment count, before any of them is held.
 func TestAdmitCountsThoseEntering(t *testing.T) {
-	c, _ := parseConfig(nil)
+	c, _ := config.Parse(nil)
 	worlds, err := newWorlds(c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/cmd/holdfast/config"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc/handoff"
@@ -23,7 +24,7 @@ import (
 
 // A gateway is this process: its worlds, and the doors that lead to them.
 type gateway struct {
-	cfg     *config
+	cfg     *config.Config
 	version string
 	log     *slog.Logger
 	flip    *tableflip.Upgrader
@@ -50,12 +51,12 @@ type gateway struct {
 // entrance is where chargers come in.
 type entrance struct {
 	net.Listener
-	how listener
+	how config.Listener
 }
 
 // newGateway sets everything up, with the listeners of the old process if there
 // is one, but serves nothing yet.
-func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway, error) {
+func newGateway(c *config.Config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway, error) {
 	now := time.Now()
 	g := &gateway{cfg: c, version: version, log: log, flip: flip, gate: newGate(), tally: newTally(), since: now, began: now}
 	var err error
@@ -71,10 +72,10 @@ func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway
 	if err != nil {
 		return nil, err
 	}
-	for _, how := range slices.Concat(c.listen, c.listenTLS) {
-		l, err := flip.ListenWithCallback("tcp", how.address, sockets.or(how.option(), g.door.listen))
+	for _, how := range slices.Concat(c.Listen, c.ListenTLS) {
+		l, err := flip.ListenWithCallback("tcp", how.Address, sockets.or(how.Option(), g.door.listen))
 		if err != nil {
-			return nil, fmt.Errorf("charger socket %s: %w", how.address, err)
+			return nil, fmt.Errorf("charger socket %s: %w", how.Address, err)
 		}
 		g.chargers = append(g.chargers, entrance{l, how})
 		g.gate.guard(l)
@@ -82,20 +83,20 @@ func newGateway(c *config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway
 	if err := sockets.unused(); err != nil {
 		return nil, err
 	}
-	if g.processors, err = g.listenUnix(c.processors, 0o117); err != nil {
+	if g.processors, err = g.listenUnix(c.Processors, 0o117); err != nil {
 		return nil, err
 	}
 	g.gate.guard(g.processors)
-	l, err := g.listenUnix(c.admin, 0o177)
+	l, err := g.listenUnix(c.Admin, 0o177)
 	if err != nil {
 		return nil, err
 	}
-	if err := setRights(c.admin, c.adminGroup); err != nil {
+	if err := setRights(c.Admin, c.AdminGroup); err != nil {
 		return nil, err
 	}
 	g.admin = newAdmin(g, l)
-	if c.metrics != "" {
-		if g.metrics, err = newMetricsServer(g, c.metrics); err != nil {
+	if c.Metrics != "" {
+		if g.metrics, err = newMetricsServer(g, c.Metrics); err != nil {
 			return nil, err
 		}
 	}
@@ -148,7 +149,7 @@ func (g *gateway) start() {
 func (g *gateway) accept() {
 	g.reception = &reception{
 		listener: g.processors, worlds: g.worlds, log: g.log, gate: g.gate,
-		maxLinks: g.cfg.maxLinks, maxMessage: g.cfg.maxMessage, joined: g.worlds[0].joined, tally: g.tally,
+		maxLinks: g.cfg.MaxLinks, maxMessage: g.cfg.MaxMessage, joined: g.worlds[0].joined, tally: g.tally,
 	}
 	go g.reception.run()
 	g.door.watch()
@@ -160,7 +161,7 @@ func (g *gateway) accept() {
 		go g.metrics.run()
 	}
 	for _, e := range g.chargers {
-		g.log.Info("listening", "addr", e.Addr().String(), "tls", e.how.tls, "processors", g.cfg.processors, "pid", os.Getpid(), "version", version)
+		g.log.Info("listening", "addr", e.Addr().String(), "tls", e.how.TLS, "processors", g.cfg.Processors, "pid", os.Getpid(), "version", version)
 	}
 }
 
@@ -228,7 +229,7 @@ func (g *gateway) replace(tell func(progress)) (done bool, err error) {
 // awaitParent waits until the process before this one has gone: there are never
 // three of them.
 func (g *gateway) awaitParent() error {
-	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.handshakeTimeout+2*helloTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.HandshakeTimeout+2*helloTimeout)
 	defer cancel()
 	if err := g.flip.WaitForParent(ctx); err != nil {
 		return fmt.Errorf("the upgrade before is not over: %w", err)
@@ -255,8 +256,8 @@ func (g *gateway) passOn(signals <-chan os.Signal) {
 // end closes everything.
 func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	held := g.worlds[0].held
-	g.log.Info("shutting down", "signal", s.String(), "connections", held.Load(), "grace", g.cfg.shutdownGrace.String())
-	g.watch.stopping(g.cfg.shutdownGrace)
+	g.log.Info("shutting down", "signal", s.String(), "connections", held.Load(), "grace", g.cfg.ShutdownGrace.String())
+	g.watch.stopping(g.cfg.ShutdownGrace)
 	g.gate.end()
 	shutDown(g.cfg, g.worlds, signals)
 	for _, w := range g.worlds {

@@ -9,16 +9,18 @@ import (
 
 // Imports point one way: docs/architecture.md says which.
 var allowed = map[string][]string{
-	"holdfast/conn":            {"golang.org/x/sys", "holdfast/conn/record", "holdfast/unixipc/tlv"},
-	"holdfast/conn/record":     {"golang.org/x/crypto", "holdfast/unixipc/tlv"},
-	"holdfast/unixipc":         {"golang.org/x/sys", "golang.org/x/crypto"},
-	"holdfast/unixipc/tlv":     {},
-	"holdfast/unixipc/handoff": {"holdfast/unixipc"},
-	"holdfast/relay":           {"holdfast/unixipc", "holdfast/unixipc/tlv"},
-	"holdfast/proc":            {"holdfast/unixipc"},
-	"holdfast/proc/proctest":   {"holdfast/unixipc"},
-	"holdfast/cmd/processor":   {"holdfast/proc", "holdfast/unixipc"},
+	"holdfast/conn":                {"golang.org/x/sys", "holdfast/conn/record", "holdfast/unixipc/tlv"},
+	"holdfast/conn/record":         {"golang.org/x/crypto", "holdfast/unixipc/tlv"},
+	"holdfast/unixipc":             {"golang.org/x/sys", "golang.org/x/crypto"},
+	"holdfast/unixipc/tlv":         {},
+	"holdfast/unixipc/handoff":     {"holdfast/unixipc"},
+	"holdfast/relay":               {"holdfast/unixipc", "holdfast/unixipc/tlv"},
+	"holdfast/proc":                {"holdfast/unixipc"},
+	"holdfast/proc/proctest":       {"holdfast/unixipc"},
+	"holdfast/cmd/processor":       {"holdfast/proc", "holdfast/unixipc"},
+	"holdfast/cmd/holdfast/config": {},
 	"holdfast/cmd/holdfast": {
+		"holdfast/cmd/holdfast/config",
 		"holdfast/conn", "holdfast/conn/record", "holdfast/relay", "holdfast/proc", "holdfast/unixipc", "holdfast/unixipc/handoff", "holdfast/unixipc/tlv", "golang.org/x/sys",
 		"github.com/cloudflare/tableflip", "github.com/prometheus/client_golang",
 	},

@@ -5,12 +5,14 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+
+	"holdfast/cmd/holdfast/config"
 )
 
-func newLogger(c *config, w *logWriter) *slog.Logger {
-	w.json = c.logFormat == "json"
+func newLogger(c *config.Config, w *logWriter) *slog.Logger {
+	w.json = c.LogFormat == "json"
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.logLevel)) // one of the choices
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // one of the choices
 	opts := &slog.HandlerOptions{Level: level}
 	if w.json {
 		return slog.New(slog.NewJSONHandler(w, opts))

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"holdfast/cmd/holdfast/config"
 )
 
 // version of the program; the build sets it.
@@ -44,17 +46,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 func runServeCommand(i *invocation) error {
-	cfg, faults := parseConfig(i.raw)
+	cfg, faults := config.Parse(i.raw)
 	return runServe(cfg, faults, i.stderr)
 }
 
 func runCheck(i *invocation) error {
-	cfg, faults := parseConfig(i.raw)
+	cfg, faults := config.Parse(i.raw)
 	if len(faults) == 0 {
 		faults = checkFiles(cfg)
 	}
 	if len(faults) > 0 {
-		return configError(faults)
+		return config.Faults(faults)
 	}
 	fmt.Fprintln(i.stdout, "configuration is valid")
 	return nil

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"holdfast/cmd/holdfast/config"
 )
 
 var update = flag.Bool("update", false, "write the man pages anew (make man)")
@@ -56,7 +58,7 @@ func manCommands() string {
 			continue
 		}
 		for _, o := range c.options(&invocation{command: &c}) {
-			fmt.Fprintf(&b, ".br\n.B %s\n%s.\n", roff("-"+o.name), roff(o.help))
+			fmt.Fprintf(&b, ".br\n.B %s\n%s.\n", roff("-"+o.Name), roff(o.Help))
 		}
 	}
 	b.WriteString(".SH EXIT STATUS\n")
@@ -69,12 +71,12 @@ func manCommands() string {
 // manOptions has a paragraph for each option.
 func manOptions() string {
 	var b strings.Builder
-	for _, o := range options(new(config)) {
-		def := o.def
+	for _, o := range config.Options(new(config.Config)) {
+		def := o.Default
 		if def == "" {
 			def = "none"
 		}
-		fmt.Fprintf(&b, ".TP\n.BI %s \" value\"\n%s.\nDefault: %s.\n", roff(o.name), roff(upper(o.help)), roff(def))
+		fmt.Fprintf(&b, ".TP\n.BI %s \" value\"\n%s.\nDefault: %s.\n", roff(o.Name), roff(upper(o.Help)), roff(def))
 	}
 	return b.String()
 }
@@ -100,18 +102,18 @@ func TestDocumentedOptions(t *testing.T) {
 		}
 		rows[m[1]] = m[2]
 	}
-	for _, o := range options(new(config)) {
-		def := o.def
+	for _, o := range config.Options(new(config.Config)) {
+		def := o.Default
 		if def == "" {
 			def = "none"
 		}
-		switch got, ok := rows[o.name]; {
+		switch got, ok := rows[o.Name]; {
 		case !ok:
-			t.Errorf("docs/configuration.md has no row | `%s` | %s | why |", o.name, def)
+			t.Errorf("docs/configuration.md has no row | `%s` | %s | why |", o.Name, def)
 		case got != def:
-			t.Errorf("docs/configuration.md says that the default of %s is %q; it is %q", o.name, got, def)
+			t.Errorf("docs/configuration.md says that the default of %s is %q; it is %q", o.Name, got, def)
 		}
-		delete(rows, o.name)
+		delete(rows, o.Name)
 	}
 	for name := range rows {
 		t.Errorf("docs/configuration.md has a row for %s, which is no option", name)
@@ -169,10 +171,10 @@ func TestPackagedConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := options(new(config))
+	opts := config.Options(new(config.Config))
 	for _, m := range regexp.MustCompile(`(?m)^#([a-z-]+) (.+)$`).FindAllStringSubmatch(string(b), -1) {
-		i := slices.IndexFunc(opts, func(o option) bool { return o.name == m[1] })
-		if i < 0 || opts[i].def != m[2] {
+		i := slices.IndexFunc(opts, func(o config.Option) bool { return o.Name == m[1] })
+		if i < 0 || opts[i].Default != m[2] {
 			t.Errorf("%q shows no default", m[0])
 		}
 	}

@@ -68,7 +68,7 @@ func (g *gateway) sample(ctx context.Context) (samples, error) {
 	all.add(g.inherited)
 	all.gauge(metricBuild, 1, g.version)
 	all.gauge(metricStarted, float64(g.since.UnixMilli())/1000)
-	all.gauge(metricLimit, float64(g.cfg.maxConnections))
+	all.gauge(metricLimit, float64(g.cfg.MaxConnections))
 	return all, nil
 }
 

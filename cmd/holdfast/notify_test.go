@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/cmd/holdfast/config"
 )
 
 // serviceManager is the other end of NOTIFY_SOCKET.
@@ -112,7 +114,7 @@ func TestNotifyNobody(t *testing.T) {
 func TestWatchdog(t *testing.T) {
 	manager := serviceManager(t, filepath.Join(t.TempDir(), "notify"))
 	t.Setenv("WATCHDOG_USEC", "80000") // fed each 20 ms
-	c, faults := parseConfig([]string{"-loops", "2"})
+	c, faults := config.Parse([]string{"-loops", "2"})
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}

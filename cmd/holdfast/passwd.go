@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"holdfast/cmd/holdfast/config"
 	"holdfast/conn"
 
 	"golang.org/x/sys/unix"
@@ -23,13 +24,13 @@ type passwd struct {
 	hex, generate, remove bool
 }
 
-func passwdOptions(i *invocation) []option {
+func passwdOptions(i *invocation) []config.Option {
 	p := &i.passwd
-	return []option{
-		{"file", "", "auth-file to change", text{&p.file}},
-		{"hex", "false", "the password is given in hexadecimal, and may be any bytes", boolean{&p.hex}},
-		{"generate", "false", "make a new password of 32 hexadecimal digits, and print it", boolean{&p.generate}},
-		{"delete", "false", "take the charger out of -file", boolean{&p.remove}},
+	return []config.Option{
+		config.Define("file", "", "auth-file to change", config.Text(&p.file)),
+		config.Define("hex", "false", "the password is given in hexadecimal, and may be any bytes", config.Boolean(&p.hex)),
+		config.Define("generate", "false", "make a new password of 32 hexadecimal digits, and print it", config.Boolean(&p.generate)),
+		config.Define("delete", "false", "take the charger out of -file", config.Boolean(&p.remove)),
 	}
 }
 

@@ -8,10 +8,10 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
+	"holdfast/cmd/holdfast/config"
 	"holdfast/conn"
 	"holdfast/unixipc/handoff"
 
@@ -20,7 +20,7 @@ import (
 
 // run serves with a configuration, or with its faults, which an old process
 // that started us is to hear of.
-func runServe(c *config, faults []error, stderr io.Writer) error {
+func runServe(c *config.Config, faults []error, stderr io.Writer) error {
 	signals := takeSignals()
 	if os.Getenv("GOGC") == "" {
 		// Nearly all of the heap is connections that stay; collecting more
@@ -42,7 +42,7 @@ func runServe(c *config, faults []error, stderr io.Writer) error {
 		return why
 	}
 	if len(faults) > 0 {
-		return refuse(configError(faults))
+		return refuse(config.Faults(faults))
 	}
 	raiseFiles()
 	out := newLogWriter(stderr)
@@ -75,10 +75,10 @@ func runServe(c *config, faults []error, stderr io.Writer) error {
 		}()
 	}
 	g.accept()
-	if err := writePidFile(c.pidFile); err != nil {
+	if err := writePidFile(c.PIDFile); err != nil {
 		log.Error("pid file", "err", err)
 	}
-	defer removePidFile(c.pidFile)
+	defer removePidFile(c.PIDFile)
 	if err := flip.Ready(); err != nil {
 		log.Warn("the old process did not hear that this one is ready", "err", err)
 	}
@@ -110,17 +110,6 @@ func inherited(flip *tableflip.Upgrader) (*net.UnixConn, error) {
 	return c.(*net.UnixConn), nil
 }
 
-// configError joins the faults of a configuration into one sentence.
-type configError []error
-
-func (e configError) Error() string {
-	lines := make([]string, len(e))
-	for i, err := range e {
-		lines[i] = err.Error()
-	}
-	return strings.Join(lines, "; ")
-}
-
 // raiseFiles raises the soft limit of open files to the hard one. Go does so,
 // too, but takes it back in processes that it starts.
 func raiseFiles() {
@@ -141,11 +130,11 @@ const gcPercentUpgrade = 400
 // shutDown closes the chargers with 1012, spread over half of the grace period
 // so that they do not all come back at once, and waits for them. A second
 // signal cuts it short.
-func shutDown(c *config, worlds []*world, signals <-chan os.Signal) {
+func shutDown(c *config.Config, worlds []*world, signals <-chan os.Signal) {
 	const steps = 50
-	interval := max(time.Millisecond, c.shutdownGrace/(2*steps))
+	interval := max(time.Millisecond, c.ShutdownGrace/(2*steps))
 	began := time.Now()
-	spread, ends := began.Add(c.shutdownGrace/2), began.Add(c.shutdownGrace)
+	spread, ends := began.Add(c.ShutdownGrace/2), began.Add(c.ShutdownGrace)
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for worlds[0].held.Load() > 0 && time.Now().Before(ends) {
@@ -174,12 +163,12 @@ func (w *world) closeShare(n int) {
 
 // warnFiles compares the limit of open files, which Go has raised to the hard
 // one, with what the configuration may need.
-func warnFiles(c *config, log *slog.Logger) {
+func warnFiles(c *config.Config, log *slog.Logger) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return
 	}
-	need := uint64(c.maxConnections + c.handshakes + c.maxLinks + 64)
+	need := uint64(c.MaxConnections + c.Handshakes + c.MaxLinks + 64)
 	if limit.Max < need {
 		log.Warn("file limit is too low for max-connections", "limit", limit.Max, "needed", need,
 			"remedy", "LimitNOFILE= of the unit, or a lower max-connections")

@@ -74,7 +74,7 @@ func (a *admin) status(w http.ResponseWriter, r *http.Request) {
 func (g *gateway) status(ctx context.Context) (*gatewayStatus, error) {
 	s := &gatewayStatus{
 		Version: g.version, PID: os.Getpid(), Started: g.began, Since: g.since, ShuttingDown: g.gate.over(),
-		Limit: g.cfg.maxConnections, LastUpgrade: g.tally.lastUpgrade(), Links: []linkStatus{}, Kinds: []kindStatus{},
+		Limit: g.cfg.MaxConnections, LastUpgrade: g.tally.lastUpgrade(), Links: []linkStatus{}, Kinds: []kindStatus{},
 	}
 	for _, l := range g.chargers {
 		s.Listen = append(s.Listen, l.Addr().String())

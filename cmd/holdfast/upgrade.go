@@ -88,7 +88,7 @@ func (u *upgrade) run() error {
 	if err := u.spawn(); err != nil {
 		return err
 	}
-	u.old.SetLimit(u.g.cfg.upgradeTimeout)
+	u.old.SetLimit(u.g.cfg.UpgradeTimeout)
 	hello, err := u.old.Hello()
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func (u *upgrade) run() error {
 	if err := u.precopy(held); err != nil {
 		return err
 	}
-	u.old.SetLimit(u.g.cfg.freezeTimeout)
+	u.old.SetLimit(u.g.cfg.FreezeTimeout)
 	u.froze = time.Now()
 	u.g.tally.phase("precopy", u.froze.Sub(started))
 	if err := u.freeze(); err != nil {
@@ -229,7 +229,7 @@ func (u *upgrade) freeze() error {
 			})
 		})
 	}
-	timeout := time.NewTimer(g.cfg.freezeTimeout)
+	timeout := time.NewTimer(g.cfg.FreezeTimeout)
 	defer timeout.Stop()
 	for range g.worlds {
 		select {
@@ -239,7 +239,7 @@ func (u *upgrade) freeze() error {
 				u.thaw <- true
 			}
 			g.gate.reopen()
-			return fmt.Errorf("the loops did not stop within %v", g.cfg.freezeTimeout)
+			return fmt.Errorf("the loops did not stop within %v", g.cfg.FreezeTimeout)
 		}
 	}
 	u.frozen = true
@@ -332,12 +332,12 @@ func (u *upgrade) committed() error {
 			g.log.Warn("the service manager did not hear which process serves now", "err", err)
 		}
 	}
-	u.old.SetLimit(g.cfg.upgradeTimeout)
+	u.old.SetLimit(g.cfg.UpgradeTimeout)
 	for _, w := range g.worlds {
 		w.late = &handOverLate{old: u.old, ids: &u.ids}
 		w.relay.MoveQuestions()
 	}
-	deadline := time.Now().Add(g.cfg.handshakeTimeout + helloTimeout)
+	deadline := time.Now().Add(g.cfg.HandshakeTimeout + helloTimeout)
 	for quiet := false; !quiet && time.Now().Before(deadline); {
 		if quiet = g.gate.quiet(); !quiet {
 			time.Sleep(lateInterval)
@@ -354,7 +354,7 @@ func (u *upgrade) committed() error {
 	if err := g.watch.barrier(barrierTime); err != nil {
 		g.log.Warn("the service manager did not hear which process serves now", "err", err)
 	}
-	alarm := time.AfterFunc(g.cfg.upgradeTimeout, func() {
+	alarm := time.AfterFunc(g.cfg.UpgradeTimeout, func() {
 		g.log.Error("the new process has taken over, but does not serve: only it can; look at it, or restart the service", "pids", children())
 	})
 	defer alarm.Stop()

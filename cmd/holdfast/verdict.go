@@ -90,7 +90,7 @@ func (a *admin) authorize(rw http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithDeadline(r.Context(), deadline)
 	defer cancel()
 	worlds := a.g.worlds
-	v, err := worlds[relay.LoopOf(body.Identity, len(worlds))].verdict(ctx, body, a.g.cfg.admin)
+	v, err := worlds[relay.LoopOf(body.Identity, len(worlds))].verdict(ctx, body, a.g.cfg.Admin)
 	if err != nil {
 		http.Error(rw, err.Error(), http.StatusGatewayTimeout)
 		return

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/cmd/holdfast/config"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
@@ -35,20 +36,20 @@ type world struct {
 	late   *handOverLate // since it was handed over: for what comes after
 }
 
-func newWorlds(c *config, log *slog.Logger) ([]*world, error) {
-	worlds := make([]*world, c.loops)
+func newWorlds(c *config.Config, log *slog.Logger) ([]*world, error) {
+	worlds := make([]*world, c.Loops)
 	held, joined := new(atomic.Int64), new(atomic.Int64)
 	for i := range worlds {
-		w := &world{index: i, worlds: worlds, log: log, held: held, joined: joined, links: map[*relay.Link]*link{}, maxUnwritten: 2<<20 + c.maxMessage, counters: newCounters()}
+		w := &world{index: i, worlds: worlds, log: log, held: held, joined: joined, links: map[*relay.Link]*link{}, maxUnwritten: 2<<20 + c.MaxMessage, counters: newCounters()}
 		var err error
 		w.loop, err = conn.NewLoop(conn.Config{
-			MaxMessage:   c.maxMessage,
-			WriteBuffer:  c.writeBuffer,
-			MemoryLimit:  c.bufferBytes / c.loops,
-			PingInterval: c.pingInterval,
-			IdleTimeout:  c.idleTimeout,
-			WriteTimeout: c.writeTimeout,
-			CloseTimeout: c.closeTimeout,
+			MaxMessage:   c.MaxMessage,
+			WriteBuffer:  c.WriteBuffer,
+			MemoryLimit:  c.BufferBytes / c.Loops,
+			PingInterval: c.PingInterval,
+			IdleTimeout:  c.IdleTimeout,
+			WriteTimeout: c.WriteTimeout,
+			CloseTimeout: c.CloseTimeout,
 		}, w)
 		if err != nil {
 			return nil, err
@@ -56,20 +57,20 @@ func newWorlds(c *config, log *slog.Logger) ([]*world, error) {
 		w.relay = relay.New(relay.Config{
 			Version:       version,
 			Loop:          i,
-			Loops:         c.loops,
-			MaxMessage:    c.maxMessage,
-			QueueMessages: c.queueMessages,
-			QueueBytes:    c.queueBytes,
-			BufferBytes:   c.bufferBytes / c.loops,
-			Window:        c.window,
-			MaxWindow:     maxWindow,
+			Loops:         c.Loops,
+			MaxMessage:    c.MaxMessage,
+			QueueMessages: c.QueueMessages,
+			QueueBytes:    c.QueueBytes,
+			BufferBytes:   c.BufferBytes / c.Loops,
+			Window:        c.Window,
+			MaxWindow:     config.MaxWindow,
 			ChargerWindow: chargerWindow,
-			AckTimeout:    c.ackTimeout,
-			MaxAttempts:   c.maxAttempts,
+			AckTimeout:    c.AckTimeout,
+			MaxAttempts:   c.MaxAttempts,
 
-			CallTimeout:    c.callTimeout,
-			MaxCallTimeout: c.maxCallTimeout,
-			CallQueue:      c.callQueue,
+			CallTimeout:    c.CallTimeout,
+			MaxCallTimeout: c.MaxCallTimeout,
+			CallQueue:      c.CallQueue,
 
 			Observer: observer{w},
 		}, toChargers{w})

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ type setting struct{ name, value, where string }
 
 // parseArgs reads -name value, -name=value, and -name alone for a boolean. It
 // reports all faults, not just the first.
-func parseArgs(args []string, opts []option) (given []setting, errs []error) {
+func parseArgs(args []string, opts []Option) (given []setting, errs []error) {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		name, value, hasValue := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"), "=")
@@ -20,7 +20,7 @@ func parseArgs(args []string, opts []option) (given []setting, errs []error) {
 			errs = append(errs, fmt.Errorf("unexpected argument %q", arg))
 			continue
 		}
-		o := find(opts, name)
+		o := Find(opts, name)
 		if o == nil && name != "config" {
 			errs = append(errs, fmt.Errorf("unknown flag -%s%s", name, suggest(opts, name)))
 			if !hasValue && i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
@@ -29,7 +29,7 @@ func parseArgs(args []string, opts []option) (given []setting, errs []error) {
 			continue
 		}
 		if !hasValue {
-			_, isBool := valueOf(o).(boolean)
+			_, isBool := valueOf(o).(BooleanValue)
 			switch {
 			case isBool && (i+1 == len(args) || strings.HasPrefix(args[i+1], "-")):
 				value = "true"
@@ -46,16 +46,58 @@ func parseArgs(args []string, opts []option) (given []setting, errs []error) {
 	return given, errs
 }
 
-func valueOf(o *option) value {
+// parseCommand reads what was given to a command: options and arguments, in any
+// order; behind -- there are only arguments. It sets the values of opts, those of
+// options that were not given to their defaults, and returns the arguments and
+// every fault.
+func ParseCommand(raw []string, opts []Option) (args []string, errs []error) {
+	var flags []string
+	for n := 0; n < len(raw); n++ {
+		arg := raw[n]
+		switch {
+		case arg == "--":
+			args = append(args, raw[n+1:]...)
+			n = len(raw)
+		case len(arg) < 2 || arg[0] != '-':
+			args = append(args, arg)
+		default:
+			name, _, whole := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+			o := Find(opts, name)
+			if _, isBool := valueOf(o).(BooleanValue); isBool && !whole {
+				arg += "=true" // an argument may follow
+			}
+			if flags = append(flags, arg); o != nil && !whole && !strings.Contains(arg, "=") && n+1 < len(raw) {
+				n++
+				flags = append(flags, raw[n])
+			}
+		}
+	}
+	given, errs := parseArgs(flags, opts)
+	for _, o := range opts {
+		value := o.Default
+		for _, s := range ofName(given, o.Name) {
+			value = s.value
+		}
+		if value == "" {
+			continue
+		}
+		if err := o.Value.Set(value); err != nil {
+			errs = append(errs, fmt.Errorf("-%s %q: %w", o.Name, value, err))
+		}
+	}
+	return args, errs
+}
+
+func valueOf(o *Option) Value {
 	if o == nil {
 		return nil
 	}
-	return o.value
+	return o.Value
 }
 
 // parseFile reads a config file: one `name value` a line; # begins a comment
 // at the start of a line or behind white space.
-func parseFile(path string, opts []option) (found []setting, errs []error) {
+func parseFile(path string, opts []Option) (found []setting, errs []error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, []error{fmt.Errorf("config file: %w", err)}
@@ -68,7 +110,7 @@ func parseFile(path string, opts []option) (found []setting, errs []error) {
 		value = strings.TrimSpace(value)
 		switch {
 		case name == "":
-		case find(opts, name) == nil:
+		case Find(opts, name) == nil:
 			errs = append(errs, fmt.Errorf("%s: unknown name %q%s", where, name, suggest(opts, name)))
 		case value == "":
 			errs = append(errs, fmt.Errorf("%s: %s has no value", where, name))
@@ -88,19 +130,19 @@ func uncomment(line string) string {
 	return line
 }
 
-func find(opts []option, name string) *option {
-	if i := slices.IndexFunc(opts, func(o option) bool { return o.name == name }); i >= 0 {
+func Find(opts []Option, name string) *Option {
+	if i := slices.IndexFunc(opts, func(o Option) bool { return o.Name == name }); i >= 0 {
 		return &opts[i]
 	}
 	return nil
 }
 
 // suggest names the option that is most likely meant.
-func suggest(opts []option, name string) string {
+func suggest(opts []Option, name string) string {
 	for _, o := range opts {
-		if len(name) >= 3 && (strings.HasPrefix(o.name, name) || strings.HasPrefix(name, o.name) ||
-			strings.ReplaceAll(o.name, "-", "") == strings.ReplaceAll(strings.ReplaceAll(name, "_", ""), "-", "")) {
-			return fmt.Sprintf("; did you mean %s?", o.name)
+		if len(name) >= 3 && (strings.HasPrefix(o.Name, name) || strings.HasPrefix(name, o.Name) ||
+			strings.ReplaceAll(o.Name, "-", "") == strings.ReplaceAll(strings.ReplaceAll(name, "_", ""), "-", "")) {
+			return fmt.Sprintf("; did you mean %s?", o.Name)
 		}
 	}
 	return ""

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -12,18 +12,18 @@ import (
 )
 
 // value is where an option's text goes. set is called once for each setting.
-type value interface{ set(s string) error }
+type Value interface{ Set(s string) error }
 
 // single values take one setting only.
 type single interface{ single() bool }
 
 type (
-	text    struct{ to *string }
-	boolean struct{ to *bool }
-	list    struct{ to *[]string } // comma-separated
-	choice  struct {
+	TextValue    struct{ to *string }
+	BooleanValue struct{ to *bool }
+	list         struct{ to *[]string } // comma-separated
+	ChoiceValue  struct {
 		to   *string
-		from []string
+		From []string
 	}
 	number struct {
 		to       *int
@@ -44,13 +44,28 @@ type (
 	paths        struct{ to *[]string }
 )
 
+// Define makes an option of a command.
+func Define(name, def, help string, v Value) Option { return Option{name, def, help, v} }
+
+// Text takes any text.
+func Text(to *string) Value { return TextValue{to} }
+
+// Boolean takes true or false, and true when it stands alone.
+func Boolean(to *bool) Value { return BooleanValue{to} }
+
+// Number takes a decimal number from min to max.
+func Number(to *int, min, max int) Value { return number{to, min, max} }
+
+// Duration takes a duration from min to max, such as 90s.
+func Duration(to *time.Duration, min, max time.Duration) Value { return duration{to, min, max} }
+
 // automatic stands for a default that is computed.
 const automatic = time.Duration(-1)
 
-func (text) single() bool         { return true }
-func (boolean) single() bool      { return true }
+func (TextValue) single() bool    { return true }
+func (BooleanValue) single() bool { return true }
 func (list) single() bool         { return true }
-func (choice) single() bool       { return true }
+func (ChoiceValue) single() bool  { return true }
 func (number) single() bool       { return true }
 func (size) single() bool         { return true }
 func (duration) single() bool     { return true }
@@ -58,12 +73,12 @@ func (autoDuration) single() bool { return true }
 func (address) single() bool      { return true }
 func (group) single() bool        { return true }
 
-func (v text) set(s string) error {
+func (v TextValue) Set(s string) error {
 	*v.to = s
 	return nil
 }
 
-func (v boolean) set(s string) (err error) {
+func (v BooleanValue) Set(s string) (err error) {
 	switch s {
 	case "true", "on", "yes":
 		*v.to = true
@@ -75,7 +90,7 @@ func (v boolean) set(s string) (err error) {
 	return nil
 }
 
-func (v list) set(s string) error {
+func (v list) Set(s string) error {
 	for item := range strings.SplitSeq(s, ",") {
 		if item = strings.TrimSpace(item); item == "" {
 			return errors.New("an item of the list is empty")
@@ -89,15 +104,15 @@ func (v list) set(s string) error {
 	return nil
 }
 
-func (v choice) set(s string) error {
-	if !slices.Contains(v.from, s) {
-		return fmt.Errorf("want one of %s", strings.Join(v.from, ", "))
+func (v ChoiceValue) Set(s string) error {
+	if !slices.Contains(v.From, s) {
+		return fmt.Errorf("want one of %s", strings.Join(v.From, ", "))
 	}
 	*v.to = s
 	return nil
 }
 
-func (v number) set(s string) error {
+func (v number) Set(s string) error {
 	n, err := strconv.Atoi(s)
 	if err != nil || n < v.min || n > v.max {
 		return fmt.Errorf("want a number from %d to %d", v.min, v.max)
@@ -106,7 +121,7 @@ func (v number) set(s string) error {
 	return nil
 }
 
-func (v size) set(s string) error {
+func (v size) Set(s string) error {
 	digits, shift := s, 0
 	for i, suffix := range []string{"KiB", "MiB", "GiB"} {
 		if d, ok := strings.CutSuffix(s, suffix); ok {
@@ -121,7 +136,7 @@ func (v size) set(s string) error {
 	return nil
 }
 
-func (v duration) set(s string) error {
+func (v duration) Set(s string) error {
 	d, err := time.ParseDuration(s)
 	if err != nil || d < v.min || d > v.max {
 		return fmt.Errorf("want a duration from %v to %v, such as 90s or 5m", v.min, v.max)
@@ -130,27 +145,27 @@ func (v duration) set(s string) error {
 	return nil
 }
 
-func (v autoDuration) set(s string) error {
+func (v autoDuration) Set(s string) error {
 	if strings.HasSuffix(s, "ping intervals") {
 		*v.to = automatic
 		return nil
 	}
-	return duration{v.to, 0, 24 * time.Hour}.set(s)
+	return duration{v.to, 0, 24 * time.Hour}.Set(s)
 }
 
-func (v address) set(s string) error {
+func (v address) Set(s string) error {
 	*v.to = s
 	return checkAddress(s)
 }
 
-func (v group) set(s string) error {
+func (v group) Set(s string) error {
 	*v.to = s
-	_, err := lookupGroup(s)
+	_, err := LookupGroup(s)
 	return err
 }
 
 // lookupGroup is the id of a group, which is named or a number.
-func lookupGroup(s string) (int, error) {
+func LookupGroup(s string) (int, error) {
 	if g, err := user.LookupGroup(s); err == nil {
 		s = g.Gid
 	}
@@ -161,12 +176,12 @@ func lookupGroup(s string) (int, error) {
 	return gid, nil
 }
 
-func (v files) set(s string) error {
+func (v files) Set(s string) error {
 	*v.to = append(*v.to, s)
 	return nil
 }
 
-func (v paths) set(s string) error {
+func (v paths) Set(s string) error {
 	u, err := url.ParseRequestURI(s)
 	if err != nil || u.Path != s || u.EscapedPath() != s || !strings.HasPrefix(s, "/") || !strings.HasSuffix(s, "/") {
 		return errors.New("want a path that begins and ends with a slash, such as /ocpp/")
