@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"holdfast/cmd/holdfast/config"
+	"holdfast/cmd/holdfast/gate"
 )
 
 // admin serves operators' commands: HTTP over a Unix socket.
@@ -52,7 +53,7 @@ func (r *upgradeRequest) finish(err error) {
 }
 
 func newAdmin(g *gateway, l net.Listener) *admin {
-	a := &admin{g: g, listener: g.gate.listener(l), log: g.log, upgrades: make(chan *upgradeRequest), over: make(chan struct{})}
+	a := &admin{g: g, listener: g.gate.Listener(l), log: g.log, upgrades: make(chan *upgradeRequest), over: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /upgrade", a.upgrade)
 	mux.HandleFunc("GET /status", a.status)
@@ -60,22 +61,22 @@ func newAdmin(g *gateway, l net.Listener) *admin {
 	mux.HandleFunc("POST /drain", a.drain)
 	mux.HandleFunc("GET /link", a.link)
 	mux.HandleFunc("POST /authorize", a.authorize)
-	a.server = newHTTPServer(mux, g.log)
+	a.server = gate.NewHTTPServer(mux, g.log)
 	return a
 }
 
-func (a *admin) run() { serveHTTP(a.server, a.listener, a.log) }
+func (a *admin) run() { gate.ServeHTTP(a.server, a.listener, a.log) }
 
 // shutDown takes no more commands, and waits for those in progress.
 func (a *admin) shutDown() {
 	close(a.over)
-	shutDownHTTP(a.server)
+	gate.ShutDownHTTP(a.server)
 }
 
 // upgrade answers with one progress in JSON a line; the last tells the outcome.
 func (a *admin) upgrade(w http.ResponseWriter, r *http.Request) {
-	c := connOf(r)
-	c.passed() // an upgrade does not wait for itself
+	c := gate.ConnOf(r)
+	c.Passed() // an upgrade does not wait for itself
 	a.note(c, "upgrade")
 	request := &upgradeRequest{lines: make(chan progress, 4096)}
 	select {
@@ -116,7 +117,7 @@ func answer(w http.ResponseWriter, result any, err error) {
 }
 
 // note logs who asked for something that changes something.
-func (a *admin) note(c *gatedConn, order string, about ...any) {
+func (a *admin) note(c *gate.Conn, order string, about ...any) {
 	who := peerOf(c.Conn.(*net.UnixConn))
 	a.log.Info("operator", append([]any{"order", order, "pid", who.pid, "uid", who.uid, "gid", who.gid}, about...)...)
 }
@@ -138,8 +139,8 @@ func (a *admin) link(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	c := hijacked.(*gatedConn)
-	defer c.passed() // it counts as the reception's by then
+	c := hijacked.(*gate.Conn)
+	defer c.Passed() // it counts as the reception's by then
 	if _, err := io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+linkProtocol+"\r\n\r\n"); err != nil {
 		_ = c.Close()
 		return
@@ -151,7 +152,7 @@ func (a *admin) link(w http.ResponseWriter, r *http.Request) {
 // drain has a processor's links get no more deliveries.
 func (a *admin) drain(w http.ResponseWriter, r *http.Request) {
 	name := r.FormValue("processor")
-	a.note(connOf(r), "drain", "processor", name)
+	a.note(gate.ConnOf(r), "drain", "processor", name)
 	found := 0
 	for _, world := range a.g.worlds {
 		n, err := ask(r.Context(), world, func() int { return world.drain(name) })

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/cmd/holdfast/config"
+	"holdfast/cmd/holdfast/credentials"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
@@ -26,7 +27,7 @@ type applicant struct {
 // is wrong, so it is never sent for a fault of ours.
 func (d *door) authorize(a applicant, r conn.Request) *conn.Refusal {
 	if a.certificate != nil {
-		if err := checkCertificate(d.clientIdentity, r.Identity, a.tls.PeerCertificates[0], a.certificate); err != nil {
+		if err := credentials.CheckCertificate(d.clientIdentity, r.Identity, a.tls.PeerCertificates[0], a.certificate); err != nil {
 			return &conn.Refusal{Status: http.StatusForbidden, Why: err.Error()}
 		}
 	}
@@ -44,7 +45,7 @@ func unauthorized(why string) *conn.Refusal {
 }
 
 func (d *door) authorizeByFile(r conn.Request) *conn.Refusal {
-	known, right := d.passwords.check(r.Identity, r.Password)
+	known, right := d.passwords.Check(r.Identity, r.Password)
 	switch {
 	case !known:
 		return &conn.Refusal{Status: http.StatusNotFound, Why: "no charger of this identity is known here"}

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"holdfast/cmd/holdfast/config"
+	"holdfast/cmd/holdfast/credentials"
+	"holdfast/cmd/holdfast/gate"
+	"holdfast/cmd/holdfast/metrics"
 	"holdfast/conn"
 	"holdfast/conn/record"
 	"holdfast/relay"
@@ -37,18 +40,18 @@ type door struct {
 	userTimeout time.Duration
 	keepAlive   time.Duration
 	tidy        *tidy
-	gate        *gate
-	tally       *tally
+	gate        *gate.Gate
+	tally       *metrics.Counters
 
 	timeout        time.Duration // of a whole handshake
 	adminSocket    string
 	clientIdentity string
-	certificates   *certificates // nil: no TLS listeners
-	passwords      *passwords    // nil: none
+	certificates   *credentials.Certificates // nil: no TLS listeners
+	passwords      *credentials.Passwords    // nil: none
 }
 
 // newDoor reads the files that the listeners need.
-func newDoor(c *config.Config, worlds []*world, g *gate, n *tally, log *slog.Logger) (d *door, err error) {
+func newDoor(c *config.Config, worlds []*world, g *gate.Gate, n *metrics.Counters, log *slog.Logger) (d *door, err error) {
 	d = &door{
 		worlds:      worlds,
 		log:         log,
@@ -76,7 +79,7 @@ func newDoor(c *config.Config, worlds []*world, g *gate, n *tally, log *slog.Log
 		Lenient:            c.Lenient,
 		Compression:        c.Compression,
 	}
-	if d.certificates, d.passwords, err = readFiles(c); err != nil {
+	if d.certificates, d.passwords, err = credentials.Read(c); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -85,12 +88,12 @@ func newDoor(c *config.Config, worlds []*world, g *gate, n *tally, log *slog.Log
 // watch notices changes of those files.
 func (d *door) watch() {
 	if c := d.certificates; c != nil {
-		c.warnExpired(d.log)
-		c.watch(d.log)
-		go c.tickets.run()
+		c.WarnExpired(d.log)
+		c.Watch(d.log)
+		go c.Tickets.Run()
 	}
 	if d.passwords != nil {
-		d.passwords.watch(d.log)
+		d.passwords.Watch(d.log)
 	}
 }
 
@@ -111,7 +114,7 @@ func (d *door) run(l net.Listener, how config.Listener) {
 		nc, err := l.Accept()
 		if err != nil {
 			<-d.slots
-			over, again := d.gate.stopped(err)
+			over, again := d.gate.Stopped(err)
 			if over {
 				return
 			}
@@ -121,11 +124,11 @@ func (d *door) run(l net.Listener, how config.Listener) {
 			}
 			continue
 		}
-		d.gate.enter()
+		d.gate.Enter()
 		go func() {
 			defer func() {
 				<-d.slots
-				d.gate.leave()
+				d.gate.Leave()
 			}()
 			d.letIn(nc, how)
 		}()
@@ -159,16 +162,16 @@ func (d *door) letIn(nc net.Conn, how config.Listener) {
 		_ = nc.Close()
 		var refusal *conn.Refusal
 		if errors.As(err, &refusal) {
-			d.tally.handshake("refused", refusal.Status, 0)
+			d.tally.Handshake("refused", refusal.Status, 0)
 			d.log.Info("refused", "charger", refusal.Identity, "remote", a.remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
 		} else {
-			d.tally.handshake("failed", 0, 0)
+			d.tally.Handshake("failed", 0, 0)
 			d.log.Info("handshake failed", "remote", a.remote, "reason", err.Error())
 		}
 		return
 	}
 	defer d.entering.Add(-1)
-	d.tally.handshake("opened", http.StatusSwitchingProtocols, time.Since(began))
+	d.tally.Handshake("opened", http.StatusSwitchingProtocols, time.Since(began))
 	fd, err := conn.Take(held)
 	if err != nil {
 		d.log.Error("connection lost", "charger", s.Identity, "remote", a.remote, "err", err)
@@ -222,7 +225,7 @@ func (d *door) shakeHands(nc net.Conn, a *applicant) (held net.Conn, s conn.Stat
 
 // shakeTLS does the TLS handshake.
 func (d *door) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
-	tc, state, err := record.Server(nc, d.certificates.config(a.listener.ClientAuth))
+	tc, state, err := record.Server(nc, d.certificates.Config(a.listener.ClientAuth))
 	switch {
 	case errors.Is(err, record.ErrHTTP):
 		refusal := &conn.Refusal{Status: http.StatusBadRequest, Why: "plain HTTP on a port for wss: the address begins with wss://"}
@@ -231,7 +234,7 @@ func (d *door) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
 	case err != nil:
 		return nil, err
 	}
-	a.tls, a.certificate = &state, certificateOf(state)
+	a.tls, a.certificate = &state, credentials.CertificateOf(state)
 	return tc, nil
 }
 

@@ -11,10 +11,14 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"holdfast/cmd/holdfast/config"
+	"holdfast/cmd/holdfast/gate"
+	"holdfast/cmd/holdfast/metrics"
+	"holdfast/cmd/holdfast/systemd"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc/handoff"
@@ -29,7 +33,7 @@ type gateway struct {
 	log     *slog.Logger
 	flip    *tableflip.Upgrader
 	worlds  []*world
-	gate    *gate
+	gate    *gate.Gate
 	door    *door
 
 	chargers   []entrance
@@ -37,12 +41,13 @@ type gateway struct {
 	admin      *admin
 	reception  *reception
 	metrics    *metricsServer // nil: not asked for
-	watch      *watch
+	watch      *systemd.Reporter
 
-	tally     *tally
-	inherited samples   // what the processes before this one have counted
-	since     time.Time // when the first of them started
-	began     time.Time // when this one did
+	tally     *metrics.Counters
+	inherited metrics.Samples // what the processes before this one have counted
+	since     time.Time       // when the first of them started
+	began     time.Time       // when this one did
+	last      atomic.Pointer[upgradeReport]
 
 	running sync.WaitGroup
 	failed  chan error
@@ -58,7 +63,7 @@ type entrance struct {
 // is one, but serves nothing yet.
 func newGateway(c *config.Config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway, error) {
 	now := time.Now()
-	g := &gateway{cfg: c, version: version, log: log, flip: flip, gate: newGate(), tally: newTally(), since: now, began: now}
+	g := &gateway{cfg: c, version: version, log: log, flip: flip, gate: gate.New(), tally: metrics.NewCounters(outcomeDone, outcomeRolledBack), since: now, began: now}
 	var err error
 	if g.worlds, err = newWorlds(c, log); err != nil {
 		return nil, err
@@ -67,26 +72,30 @@ func newGateway(c *config.Config, flip *tableflip.Upgrader, log *slog.Logger) (*
 	if g.door, err = newDoor(c, g.worlds, g.gate, g.tally, log); err != nil {
 		return nil, err
 	}
-	g.watch = newWatch(g.worlds, log)
-	sockets, err := takePassed()
+	about := systemd.Process{Version: version, Chargers: g.worlds[0].held.Load, Links: g.worlds[0].joined.Load}
+	for _, w := range g.worlds {
+		about.Loops = append(about.Loops, w.loop.Post)
+	}
+	g.watch = systemd.NewReporter(about, log)
+	sockets, err := systemd.TakeSockets()
 	if err != nil {
 		return nil, err
 	}
 	for _, how := range slices.Concat(c.Listen, c.ListenTLS) {
-		l, err := flip.ListenWithCallback("tcp", how.Address, sockets.or(how.Option(), g.door.listen))
+		l, err := flip.ListenWithCallback("tcp", how.Address, sockets.Or(how.Option(), g.door.listen))
 		if err != nil {
 			return nil, fmt.Errorf("charger socket %s: %w", how.Address, err)
 		}
 		g.chargers = append(g.chargers, entrance{l, how})
-		g.gate.guard(l)
+		g.gate.Guard(l)
 	}
-	if err := sockets.unused(); err != nil {
+	if err := sockets.Unused(); err != nil {
 		return nil, err
 	}
 	if g.processors, err = g.listenUnix(c.Processors, 0o117); err != nil {
 		return nil, err
 	}
-	g.gate.guard(g.processors)
+	g.gate.Guard(g.processors)
 	l, err := g.listenUnix(c.Admin, 0o177)
 	if err != nil {
 		return nil, err
@@ -211,7 +220,7 @@ func (g *gateway) replace(tell func(progress)) (done bool, err error) {
 	if err := g.awaitParent(); err != nil {
 		return false, err
 	}
-	g.watch.reloading()
+	g.watch.Reloading()
 	err = g.upgrade(tell)
 	switch {
 	case err == nil:
@@ -222,7 +231,7 @@ func (g *gateway) replace(tell func(progress)) (done bool, err error) {
 		return true, err
 	}
 	g.log.Error("upgrade rolled back", "reason", err.Error())
-	g.watch.rolledBack(err)
+	g.watch.RolledBack(err)
 	return false, err
 }
 
@@ -234,7 +243,7 @@ func (g *gateway) awaitParent() error {
 	if err := g.flip.WaitForParent(ctx); err != nil {
 		return fmt.Errorf("the upgrade before is not over: %w", err)
 	}
-	<-g.watch.announced // what is told next comes behind it
+	<-g.watch.Announced // what is told next comes behind it
 	return nil
 }
 
@@ -257,8 +266,8 @@ func (g *gateway) passOn(signals <-chan os.Signal) {
 func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	held := g.worlds[0].held
 	g.log.Info("shutting down", "signal", s.String(), "connections", held.Load(), "grace", g.cfg.ShutdownGrace.String())
-	g.watch.stopping(g.cfg.ShutdownGrace)
-	g.gate.end()
+	g.watch.Stopping(g.cfg.ShutdownGrace)
+	g.gate.End()
 	shutDown(g.cfg, g.worlds, signals)
 	for _, w := range g.worlds {
 		w.loop.Post(w.loop.Stop)
@@ -279,10 +288,17 @@ func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	return nil
 }
 
+// upgraded counts an upgrade that is over; pause is 0 if it did not come to one.
+func (g *gateway) upgraded(last upgradeReport, pause time.Duration) {
+	last.PauseMS = float64(pause.Microseconds()) / 1000
+	g.last.Store(&last)
+	g.tally.Upgraded(last.Outcome, pause)
+}
+
 // report tells what an upgrade has brought, in the new process.
 func (g *gateway) report(t *takeover, connections, links int) {
 	pause, took := time.Since(t.frozen), time.Since(g.began)
-	g.tally.upgraded(upgradeReport{At: t.frozen, Outcome: outcomeDone, TookSeconds: took.Seconds(), Connections: int64(connections)}, pause)
+	g.upgraded(upgradeReport{At: t.frozen, Outcome: outcomeDone, TookSeconds: took.Seconds(), Connections: int64(connections)}, pause)
 	g.log.Info("upgraded", "connections", connections, "links", links,
 		"pause", pause.Round(time.Microsecond).String(),
 		"took", took.Round(time.Millisecond).String(), "pid", os.Getpid(), "version", version)

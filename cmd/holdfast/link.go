@@ -35,7 +35,7 @@ func (w *world) join(fd int, hello unixipc.HelloBody, peer peer, operator bool, 
 	l.relay = w.relay.Join(hello, operator)
 	w.links[l.relay] = l
 	if !operator {
-		w.counters.joined++
+		w.counters.Joined++
 	}
 	w.log.Info(l.kind()+" joined", "processor", hello.Name, "link", l.relay.ID(), "loop", w.index,
 		"pid", peer.pid, "uid", peer.uid, "chargers", l.relay.Chargers())
@@ -126,9 +126,9 @@ func (l *link) close(why string) {
 	switch {
 	case l.relay.Operator():
 	case l.relay.Redelivered() == 0:
-		w.counters.left++
+		w.counters.Left++
 	default:
-		w.counters.leftUnclean++
+		w.counters.LeftUnclean++
 	}
 	w.log.Info(l.kind()+" left", "processor", l.relay.Name(), "link", l.relay.ID(), "loop", w.index,
 		"reason", why, "redelivered", l.relay.Redelivered())

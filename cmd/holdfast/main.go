@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"holdfast/cmd/holdfast/config"
+	"holdfast/cmd/holdfast/credentials"
 )
 
 // version of the program; the build sets it.
@@ -53,7 +54,7 @@ func runServeCommand(i *invocation) error {
 func runCheck(i *invocation) error {
 	cfg, faults := config.Parse(i.raw)
 	if len(faults) == 0 {
-		faults = checkFiles(cfg)
+		faults = credentials.Check(cfg)
 	}
 	if len(faults) > 0 {
 		return config.Faults(faults)

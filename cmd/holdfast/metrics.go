@@ -3,22 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
+	"holdfast/cmd/holdfast/gate"
+	"holdfast/cmd/holdfast/metrics"
 	"holdfast/relay"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // count adds to s what w has counted, and how it is at this moment. It runs on
 // the loop.
-func (w *world) count(s samples) {
-	w.counters.appendTo(s)
+func (w *world) count(s metrics.Samples) {
+	w.counters.AppendTo(s)
 	w.relay.SetNow(w.loop.Now())
 	var messages, bytes, inFlight, paused int
 	oldest := time.Duration(0)
@@ -31,10 +28,10 @@ func (w *world) count(s samples) {
 			paused++
 		}
 	})
-	s.gauge(metricQueued, float64(messages))
-	s.gauge(metricQueuedBytes, float64(bytes))
-	s.gauge(metricInFlight, float64(inFlight))
-	s.gauge(metricPaused, float64(paused))
+	s.Gauge(metrics.Queued, float64(messages))
+	s.Gauge(metrics.QueuedBytes, float64(bytes))
+	s.Gauge(metrics.InFlight, float64(inFlight))
+	s.Gauge(metrics.Paused, float64(paused))
 	for l := range w.links {
 		kind := "processor"
 		if l.Operator() {
@@ -42,46 +39,46 @@ func (w *world) count(s samples) {
 		} else if l.AskOnly() {
 			kind = "asker"
 		}
-		s.gauge(metricLinks, 1, kind)
+		s.Gauge(metrics.Links, 1, kind)
 	}
 	for _, kind := range []string{"processor", "asker", "operator"} {
-		s.gauge(metricLinks, 0, kind)
+		s.Gauge(metrics.Links, 0, kind)
 	}
-	s.most(metricOldest, oldest.Seconds())
+	s.Most(metrics.Oldest, oldest.Seconds())
 }
 
 // sample is what all of the gateway has counted, and how it is at this moment.
-func (g *gateway) sample(ctx context.Context) (samples, error) {
-	all := samples{}
+func (g *gateway) sample(ctx context.Context) (metrics.Samples, error) {
+	all := metrics.Samples{}
 	for _, w := range g.worlds {
-		s, err := ask(ctx, w, func() samples {
-			s := samples{}
+		s, err := ask(ctx, w, func() metrics.Samples {
+			s := metrics.Samples{}
 			w.count(s)
 			return s
 		})
 		if err != nil {
 			return nil, err
 		}
-		all.add(s)
+		all.Add(s)
 	}
-	g.tally.appendTo(all)
-	all.add(g.inherited)
-	all.gauge(metricBuild, 1, g.version)
-	all.gauge(metricStarted, float64(g.since.UnixMilli())/1000)
-	all.gauge(metricLimit, float64(g.cfg.MaxConnections))
+	g.tally.AppendTo(all)
+	all.Add(g.inherited)
+	all.Gauge(metrics.Build, 1, g.version)
+	all.Gauge(metrics.Started, float64(g.since.UnixMilli())/1000)
+	all.Gauge(metrics.Limit, float64(g.cfg.MaxConnections))
 	return all, nil
 }
 
 // exportCounters encodes what the gateway has counted, while its loops stand
 // still.
 func (g *gateway) exportCounters() []byte {
-	all := samples{}
+	all := metrics.Samples{}
 	for _, w := range g.worlds {
-		w.counters.appendTo(all)
+		w.counters.AppendTo(all)
 	}
-	g.tally.appendTo(all)
-	all.add(g.inherited)
-	return appendCounters(nil, g.since, all)
+	g.tally.AppendTo(all)
+	all.Add(g.inherited)
+	return metrics.AppendCounters(nil, g.since, all)
 }
 
 // inherit goes on from what the old process had counted. There may be nothing:
@@ -90,7 +87,7 @@ func (g *gateway) inherit(state []byte) {
 	if len(state) == 0 {
 		return
 	}
-	since, s, err := parseCounters(state)
+	since, s, err := metrics.ParseCounters(state)
 	if err != nil {
 		g.log.Warn("counters begin at zero: those of the old process cannot be read", "err", err)
 		return
@@ -99,45 +96,6 @@ func (g *gateway) inherit(state []byte) {
 	if !since.IsZero() {
 		g.since = since
 	}
-}
-
-// Describe and Collect implement prometheus.Collector.
-func (g *gateway) Describe(to chan<- *prometheus.Desc) {
-	for _, m := range metrics {
-		to <- m.desc()
-	}
-}
-
-// Collect asks the loops: a scrape costs each of them one function.
-func (g *gateway) Collect(to chan<- prometheus.Metric) {
-	s, err := g.sample(context.Background())
-	if err != nil {
-		to <- prometheus.NewInvalidMetric(metricBuild.desc(), err)
-		return
-	}
-	for _, k := range s.sorted() {
-		to <- k.metric.metric(s[k], k.labels[:len(k.metric.labels)])
-	}
-}
-
-func (m *metric) desc() *prometheus.Desc {
-	return prometheus.NewDesc(m.name, m.help, m.labels, nil)
-}
-
-// metric is the value of one series as client_golang wants it.
-func (m *metric) metric(v sample, labels []string) prometheus.Metric {
-	switch m.kind {
-	case counterKind:
-		return prometheus.MustNewConstMetric(m.desc(), prometheus.CounterValue, float64(v.count), labels...)
-	case gaugeKind:
-		return prometheus.MustNewConstMetric(m.desc(), prometheus.GaugeValue, v.value, labels...)
-	}
-	buckets, below := make(map[float64]uint64, len(m.bounds)), uint64(0)
-	for i, bound := range m.bounds {
-		below += v.spread.counts[i]
-		buckets[bound.Seconds()] = below
-	}
-	return prometheus.MustNewConstHistogram(m.desc(), v.spread.total(), v.spread.sum.Seconds(), buckets, labels...)
 }
 
 // metricsServer serves /metrics to Prometheus, and /healthz and /readyz to
@@ -160,26 +118,21 @@ func newMetricsServer(g *gateway, address string) (*metricsServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admin address %s: %w", address, err)
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(g, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(g.log.Handler(), slog.LevelWarn),
-		MaxRequestsInFlight: 4,
-	}))
+	mux.Handle("GET /metrics", metrics.NewHandler(g.sample, g.log))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { sayHealth(w, g.health(r.Context())) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { sayHealth(w, g.readiness(r.Context())) })
-	return &metricsServer{g: g, listener: g.gate.listener(l), server: newHTTPServer(mux, g.log)}, nil
+	return &metricsServer{g: g, listener: g.gate.Listener(l), server: gate.NewHTTPServer(mux, g.log)}, nil
 }
 
 func (m *metricsServer) run() {
 	m.g.log.Info("metrics", "addr", m.listener.Addr().String())
-	serveHTTP(m.server, m.listener, m.g.log)
+	gate.ServeHTTP(m.server, m.listener, m.g.log)
 }
 
 func (m *metricsServer) shutDown() {
 	if m != nil {
-		shutDownHTTP(m.server)
+		gate.ShutDownHTTP(m.server)
 	}
 }
 
@@ -195,7 +148,7 @@ func (g *gateway) health(ctx context.Context) error {
 
 // readiness is an error when no charger is let in: the gateway is shutting down.
 func (g *gateway) readiness(ctx context.Context) error {
-	if g.gate.over() {
+	if g.gate.Over() {
 		return fmt.Errorf("shutting down")
 	}
 	return g.health(ctx)

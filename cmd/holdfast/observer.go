@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"holdfast/cmd/holdfast/metrics"
 	"holdfast/relay"
 	"holdfast/unixipc"
 )
@@ -13,17 +14,17 @@ type observer struct{ *world }
 
 func (o observer) Delivered(again bool) {
 	if again {
-		o.counters.redelivered++
+		o.counters.Redelivered++
 	} else {
-		o.counters.delivered++
+		o.counters.Delivered++
 	}
 }
 
 func (o observer) Acknowledged(after time.Duration) {
-	o.counters.acknowledged.observe(metricAckTime, after)
+	o.counters.Acknowledged.Observe(metrics.AckTime, after)
 }
 
-func (o observer) GivenBack() { o.counters.givenBack++ }
+func (o observer) GivenBack() { o.counters.GivenBack++ }
 
 // Ordered logs who has a charger do what, or looks at its messages: but not the
 // messages, which may hold passwords.

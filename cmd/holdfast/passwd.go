@@ -9,10 +9,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"holdfast/cmd/holdfast/config"
+	"holdfast/cmd/holdfast/credentials"
 	"holdfast/conn"
 
 	"golang.org/x/sys/unix"
@@ -51,7 +50,7 @@ func runPasswd(i *invocation) error {
 	case p.generate && (p.hex || p.remove):
 		return exit(exitUsage, "passwd: -generate goes with neither -hex nor -delete")
 	case p.remove:
-		return changeAuthFile(p.file, identity, "")
+		return credentials.ChangeAuthFile(p.file, identity, "")
 	}
 	var password []byte
 	var err error
@@ -64,12 +63,12 @@ func runPasswd(i *invocation) error {
 	}
 	var salt [16]byte
 	_, _ = rand.Read(salt[:])
-	entry := identity + ":" + newCredential(salt, password).String()
+	entry := identity + ":" + credentials.New(salt, password).String()
 	switch {
 	case p.file == "":
 		fmt.Fprintln(i.stdout, entry)
 	default:
-		if err := changeAuthFile(p.file, identity, entry); err != nil {
+		if err := credentials.ChangeAuthFile(p.file, identity, entry); err != nil {
 			return err
 		}
 	}
@@ -111,72 +110,4 @@ func readPassword(stdin *os.File, stderr io.Writer, isHex bool) ([]byte, error) 
 		return nil, fmt.Errorf("a password has 1 to %d bytes", longestPassword)
 	}
 	return password, nil
-}
-
-// changeAuthFile puts entry, or nothing if it is empty, in the place of the
-// identity's line, and leaves all others as they are. Whoever reads the file
-// sees either the old one or the new one.
-func changeAuthFile(path, identity, entry string) error {
-	old, err := os.ReadFile(path)
-	mode := os.FileMode(0o600)
-	switch info, statErr := os.Stat(path); {
-	case errors.Is(err, os.ErrNotExist):
-	case err != nil:
-		return fmt.Errorf("passwd: %w", err)
-	case statErr == nil:
-		mode = info.Mode().Perm()
-	}
-	var b strings.Builder
-	found := false
-	for line := range strings.Lines(string(old)) {
-		line = strings.TrimRight(line, "\r\n")
-		if name, _, err := parseCredential(line); err == nil && name == identity {
-			found = true
-			if line = entry; entry == "" {
-				continue
-			}
-		}
-		fmt.Fprintln(&b, line)
-	}
-	switch {
-	case !found && entry == "":
-		return fmt.Errorf("passwd: %s is not in %s", identity, path)
-	case !found:
-		fmt.Fprintln(&b, entry)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new")
-	if err != nil {
-		return fmt.Errorf("passwd: %w", err)
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // fails when it was renamed
-	_, err = f.WriteString(b.String())
-	if err == nil {
-		err = keepOwner(f, path, mode)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("passwd: %w", err)
-	}
-	return nil
-}
-
-// keepOwner gives f the mode, and owner and group of path if there is one: the
-// gateway must still be able to read it.
-func keepOwner(f *os.File, path string, mode os.FileMode) error {
-	if err := f.Chmod(mode); err != nil {
-		return err
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return nil // it is new
-	}
-	return f.Chown(int(st.Uid), int(st.Gid))
 }

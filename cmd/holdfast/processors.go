@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/cmd/holdfast/gate"
+	"holdfast/cmd/holdfast/metrics"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
@@ -80,8 +82,8 @@ type reception struct {
 	maxLinks   int
 	maxMessage int
 	joined     *atomic.Int64
-	gate       *gate
-	tally      *tally
+	gate       *gate.Gate
+	tally      *metrics.Counters
 }
 
 // run accepts until the listener is closed.
@@ -89,7 +91,7 @@ func (r *reception) run() {
 	for {
 		c, err := r.listener.AcceptUnix()
 		if err != nil {
-			over, again := r.gate.stopped(err)
+			over, again := r.gate.Stopped(err)
 			if over {
 				return
 			}
@@ -106,9 +108,9 @@ func (r *reception) run() {
 // receive welcomes a connection that was accepted, here or elsewhere; early are
 // bytes that were read from it. An operator is one by where it came in.
 func (r *reception) receive(c *net.UnixConn, early []byte, operator bool) {
-	r.gate.enter()
+	r.gate.Enter()
 	go func() {
-		defer r.gate.leave()
+		defer r.gate.Leave()
 		r.welcome(c, early, operator)
 	}()
 }
@@ -173,7 +175,7 @@ func readHello(c *net.UnixConn, early []byte, check *relay.Relay) (h unixipc.Hel
 
 func (r *reception) refuse(c *net.UnixConn, who peer, why error, retry bool) {
 	r.joined.Add(-1)
-	r.tally.linkRefused()
+	r.tally.LinkRefused()
 	r.log.Warn("processor refused", "pid", who.pid, "uid", who.uid, "reason", why.Error())
 	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: []int{unixipc.Version}, Retry: retry})
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))

@@ -83,8 +83,8 @@ func runServe(c *config.Config, faults []error, stderr io.Writer) error {
 		log.Warn("the old process did not hear that this one is ready", "err", err)
 	}
 	takeHang(g.worlds)
-	go g.watch.announce(flip.WaitForParent)
-	go g.watch.run()
+	go g.watch.Announce(flip.WaitForParent)
+	go g.watch.Run()
 	return g.serve(signals)
 }
 

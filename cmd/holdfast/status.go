@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast/cmd/holdfast/metrics"
 	"holdfast/conn"
 	"holdfast/relay"
 )
@@ -73,8 +74,8 @@ func (a *admin) status(w http.ResponseWriter, r *http.Request) {
 
 func (g *gateway) status(ctx context.Context) (*gatewayStatus, error) {
 	s := &gatewayStatus{
-		Version: g.version, PID: os.Getpid(), Started: g.began, Since: g.since, ShuttingDown: g.gate.over(),
-		Limit: g.cfg.MaxConnections, LastUpgrade: g.tally.lastUpgrade(), Links: []linkStatus{}, Kinds: []kindStatus{},
+		Version: g.version, PID: os.Getpid(), Started: g.began, Since: g.since, ShuttingDown: g.gate.Over(),
+		Limit: g.cfg.MaxConnections, LastUpgrade: g.last.Load(), Links: []linkStatus{}, Kinds: []kindStatus{},
 	}
 	for _, l := range g.chargers {
 		s.Listen = append(s.Listen, l.Addr().String())
@@ -120,9 +121,9 @@ func (s *gatewayStatus) add(part gatewayStatus) {
 // status is the part of one world. It runs on the loop.
 func (w *world) status() (s gatewayStatus) {
 	w.relay.SetNow(w.loop.Now())
-	for k, n := range w.counters.kinds {
-		if n.held > 0 {
-			s.Kinds = append(s.Kinds, kindStatus{k.subprotocol, k.tls, n.held})
+	for k, n := range w.counters.Kinds {
+		if n.Held > 0 {
+			s.Kinds = append(s.Kinds, kindStatus{k.Subprotocol, k.TLS, n.Held})
 		}
 	}
 	queues := map[*relay.Link]int{}
@@ -226,7 +227,7 @@ func (w *world) describe(handles []uint64) (rows []chargerStatus) {
 		}
 		waits := w.relay.Waiting(charger)
 		row := chargerStatus{
-			Identity: c.Identity, Subprotocol: c.Subprotocol.String(), TLS: tlsOf(c), Remote: c.Remote.String(),
+			Identity: c.Identity, Subprotocol: c.Subprotocol.String(), TLS: metrics.TLSOf(c), Remote: c.Remote.String(),
 			Opened: time.UnixMilli(c.Opened).UTC(), Queue: waits.Messages, Paused: waits.Paused,
 		}
 		if owner := charger.Owner(); owner != nil {

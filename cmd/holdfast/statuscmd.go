@@ -10,6 +10,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"holdfast/cmd/holdfast/metrics"
 )
 
 func runStatus(i *invocation) error {
@@ -63,7 +65,7 @@ func (s *gatewayStatus) print(w io.Writer, now time.Time) {
 	line("connections", "%d of at most %d", s.Connections, s.Limit)
 	for _, k := range s.Kinds {
 		tls := k.TLS
-		if tls == noTLS {
+		if tls == metrics.NoTLS {
 			tls = "no TLS"
 		}
 		line("", "%d %s, %s", k.Connections, cmp.Or(k.Subprotocol, "without a subprotocol"), tls)

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"holdfast/cmd/holdfast/credentials"
+	"holdfast/cmd/holdfast/metrics"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc/handoff"
@@ -24,9 +26,9 @@ type takeover struct {
 	unfit    map[*staged]bool           // see check
 	frozen   time.Time
 	door     *door
-	tickets  []ticketKey
+	tickets  []credentials.TicketKey
 	counters []byte // see gateway.inherit
-	tally    *tally
+	tally    *metrics.Counters
 }
 
 // staged is one item.
@@ -38,7 +40,7 @@ type staged struct {
 	link    *link
 }
 
-func newTakeover(worlds []*world, n *tally) *takeover {
+func newTakeover(worlds []*world, n *metrics.Counters) *takeover {
 	return &takeover{worlds: worlds, tally: n, staged: map[uint64]*staged{}, chargers: map[*relay.Charger]*staged{}, unfit: map[*staged]bool{}}
 }
 
@@ -70,7 +72,7 @@ func (t *takeover) Put(it handoff.Item) (err error) {
 		t.counters = append([]byte(nil), second...)
 		return nil
 	case itemTickets:
-		t.tickets, err = parseTickets(first)
+		t.tickets, err = credentials.ParseTickets(first)
 		return err
 	case itemLink:
 		return s.adoptLink(it.FD, first)
@@ -137,7 +139,7 @@ func (t *takeover) adoptCharger(s *staged, state []byte) (err error) {
 	}
 	s.conn.User = s.charger
 	t.chargers[s.charger] = s
-	s.world.counters.kind(s.conn).held++
+	s.world.counters.Kind(s.conn).Held++
 	return nil
 }
 
@@ -147,7 +149,7 @@ func (t *takeover) release(s *staged) {
 		return
 	}
 	delete(t.chargers, s.charger)
-	s.world.counters.kind(s.conn).held--
+	s.world.counters.Kind(s.conn).Held--
 	s.world.relay.UnadoptCharger(s.charger)
 	s.charger = nil
 	s.conn.User = nil
@@ -224,7 +226,7 @@ func (t *takeover) activate() (connections, links int) {
 		})
 	}
 	if c := t.door.certificates; c != nil && t.tickets != nil {
-		c.tickets.adopt(t.tickets)
+		c.Tickets.Adopt(t.tickets)
 	}
 	t.worlds[0].held.Store(int64(len(t.chargers)))
 	t.worlds[0].joined.Store(int64(links))
@@ -249,7 +251,7 @@ func (t *takeover) late(it handoff.Item) {
 			t.lost(it, err)
 			return
 		}
-		t.tally.handshake("opened", http.StatusSwitchingProtocols, 0)
+		t.tally.Handshake("opened", http.StatusSwitchingProtocols, 0)
 		w.held.Add(1)
 		w.loop.Post(func() { w.open(it.FD, s, early) })
 	case itemLateJoin:

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/cmd/holdfast/systemd"
 	"holdfast/conn"
 	"holdfast/unixipc/handoff"
 
@@ -79,7 +80,7 @@ func (g *gateway) upgrade(tell func(progress)) error {
 	if u.frozen {
 		pause = time.Since(u.froze)
 	}
-	g.tally.upgraded(last, pause)
+	g.upgraded(last, pause)
 	return why
 }
 
@@ -99,7 +100,7 @@ func (u *upgrade) run() error {
 	}
 	held := u.g.worlds[0].held.Load()
 	started := time.Now()
-	u.g.tally.phase("start", started.Sub(u.began))
+	u.g.tally.Phase("start", started.Sub(u.began))
 	u.tell(progress{Phase: "started", Text: fmt.Sprintf("the new process (%s) has started", hello.Program)})
 	note, _ := json.Marshal(beginNote{Loops: len(u.g.worlds), Connections: held, PID: os.Getpid()})
 	if err := u.old.Begin(handoff.Begin{Program: u.g.version, Version: version, Note: note}); err != nil {
@@ -110,7 +111,7 @@ func (u *upgrade) run() error {
 	}
 	u.old.SetLimit(u.g.cfg.FreezeTimeout)
 	u.froze = time.Now()
-	u.g.tally.phase("precopy", u.froze.Sub(started))
+	u.g.tally.Phase("precopy", u.froze.Sub(started))
 	if err := u.freeze(); err != nil {
 		return err
 	}
@@ -216,7 +217,7 @@ func onLoop(w *world, f func() error) error {
 func (u *upgrade) freeze() error {
 	u.tell(progress{Phase: "freeze"})
 	g := u.g
-	g.gate.close()
+	g.gate.Close()
 	u.thaw = make(chan bool, len(g.worlds))
 	parked := make(chan struct{}, len(g.worlds))
 	for _, w := range g.worlds {
@@ -238,7 +239,7 @@ func (u *upgrade) freeze() error {
 			for range g.worlds {
 				u.thaw <- true
 			}
-			g.gate.reopen()
+			g.gate.Reopen()
 			return fmt.Errorf("the loops did not stop within %v", g.cfg.FreezeTimeout)
 		}
 	}
@@ -265,7 +266,7 @@ func (u *upgrade) final() error {
 		}
 	}
 	if c := u.g.door.certificates; c != nil {
-		keys := appendItem(nil, itemTickets, 0, c.tickets.append(nil), nil)
+		keys := appendItem(nil, itemTickets, 0, c.Tickets.Append(nil), nil)
 		if err := u.old.Put(handoff.Item{ID: uint64(u.ids.Add(1)), FD: -1, State: keys}); err != nil {
 			return err
 		}
@@ -318,7 +319,7 @@ func (u *upgrade) rollBack(why error) error {
 		for range u.g.worlds {
 			u.thaw <- true
 		}
-		u.g.gate.reopen()
+		u.g.gate.Reopen()
 	}
 	return why
 }
@@ -328,7 +329,7 @@ func (u *upgrade) committed() error {
 	g := u.g
 	u.tell(progress{Phase: "active", Text: fmt.Sprintf("the new process has taken over; pause %.1f ms", float64(u.pause.Microseconds())/1000)})
 	for _, pid := range children() {
-		if err := g.watch.handedOver(pid); err != nil {
+		if err := g.watch.HandedOver(pid); err != nil {
 			g.log.Warn("the service manager did not hear which process serves now", "err", err)
 		}
 	}
@@ -339,7 +340,7 @@ func (u *upgrade) committed() error {
 	}
 	deadline := time.Now().Add(g.cfg.HandshakeTimeout + helloTimeout)
 	for quiet := false; !quiet && time.Now().Before(deadline); {
-		if quiet = g.gate.quiet(); !quiet {
+		if quiet = g.gate.Quiet(); !quiet {
 			time.Sleep(lateInterval)
 		}
 		for _, w := range g.worlds {
@@ -351,7 +352,7 @@ func (u *upgrade) committed() error {
 	}
 	defer u.old.Close()
 	// The end of a main process would be the end of the service.
-	if err := g.watch.barrier(barrierTime); err != nil {
+	if err := g.watch.Barrier(systemd.BarrierTime); err != nil {
 		g.log.Warn("the service manager did not hear which process serves now", "err", err)
 	}
 	alarm := time.AfterFunc(g.cfg.UpgradeTimeout, func() {

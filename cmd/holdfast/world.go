@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/cmd/holdfast/config"
+	"holdfast/cmd/holdfast/metrics"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
@@ -30,7 +31,7 @@ type world struct {
 	maxUnwritten int
 	writable     []*relay.Link // to be written at the end of the turn
 
-	counters counters
+	counters metrics.LoopCounters
 
 	export *export       // while being handed over
 	late   *handOverLate // since it was handed over: for what comes after
@@ -40,7 +41,7 @@ func newWorlds(c *config.Config, log *slog.Logger) ([]*world, error) {
 	worlds := make([]*world, c.Loops)
 	held, joined := new(atomic.Int64), new(atomic.Int64)
 	for i := range worlds {
-		w := &world{index: i, worlds: worlds, log: log, held: held, joined: joined, links: map[*relay.Link]*link{}, maxUnwritten: 2<<20 + c.MaxMessage, counters: newCounters()}
+		w := &world{index: i, worlds: worlds, log: log, held: held, joined: joined, links: map[*relay.Link]*link{}, maxUnwritten: 2<<20 + c.MaxMessage, counters: metrics.NewLoopCounters()}
 		var err error
 		w.loop, err = conn.NewLoop(conn.Config{
 			MaxMessage:   c.MaxMessage,
@@ -113,17 +114,17 @@ func (w *world) open(fd int, s conn.State, early []byte) {
 		attrs = append(attrs, "certificate", s.Certificate.Subject)
 	}
 	w.log.Info("opened", attrs...)
-	k := w.counters.kind(c)
-	k.held++
-	k.opened++
+	k := w.counters.Kind(c)
+	k.Held++
+	k.Opened++
 	c.User = w.relay.Opened(s.Identity, s.Subprotocol.String(), c.Handle())
 }
 
 // Message implements conn.Handler.
 func (w *world) Message(c *conn.Conn, payload []byte, binary bool) {
 	w.relay.SetNow(w.loop.Now())
-	w.counters.messagesIn++
-	w.counters.bytesIn += uint64(len(payload))
+	w.counters.MessagesIn++
+	w.counters.BytesIn += uint64(len(payload))
 	w.relay.Message(c.User.(*relay.Charger), payload, binary)
 }
 
@@ -140,8 +141,8 @@ func (w *world) Closed(c *conn.Conn, why conn.Close) {
 	w.relay.Closed(c.User.(*relay.Charger), unixipc.ClosedBody{Code: why.Code, Reason: why.Reason, By: string(why.By)})
 	c.User = nil
 	w.held.Add(-1)
-	w.counters.kind(c).held--
-	w.counters.countClosed(why)
+	w.counters.Kind(c).Held--
+	w.counters.CountClosed(why)
 }
 
 // Alarm implements conn.Handler.
@@ -160,7 +161,7 @@ func (w *world) EndTurn() {
 	clear(w.writable)
 	w.writable = w.writable[:0]
 	w.loop.SetAlarm(w.relay.Deadline())
-	w.counters.endTurn(w.loop.Now())
+	w.counters.EndTurn(w.loop.Now())
 }
 
 // toChargers implements relay.Gateway.
@@ -170,8 +171,8 @@ func (w toChargers) Send(handle uint64, payload []byte, binary bool) (uint64, un
 	position, err := w.loop.Lookup(handle).Send(payload, binary)
 	switch err {
 	case nil:
-		w.counters.messagesOut++
-		w.counters.bytesOut += uint64(len(payload))
+		w.counters.MessagesOut++
+		w.counters.BytesOut += uint64(len(payload))
 		return position, unixipc.StatusOK
 	case conn.ErrFull:
 		return 0, unixipc.StatusFull
@@ -184,7 +185,7 @@ func (w toChargers) Close(handle uint64, code int, reason, by string) {
 }
 
 func (w toChargers) Pause(handle uint64) {
-	w.counters.pauses++
+	w.counters.Pauses++
 	w.loop.Lookup(handle).Pause()
 }
 
@@ -216,12 +217,20 @@ func (w toChargers) Forward(loop int, f func(*relay.Relay)) {
 }
 
 func (w toChargers) Called(identity string, status unixipc.Status, took time.Duration) {
-	w.counters.called(status, took)
+	w.counters.Called(status, took)
 	w.log.Debug("call ended", "charger", identity, "status", string(status), "took", took.String())
 }
 
 func (w toChargers) Poison(identity string, payload []byte, attempts int) {
-	w.counters.poison++
+	w.counters.Poison++
 	w.log.Error("message given up: processors died of it", "charger", identity, "attempts", attempts,
 		"bytes", len(payload), "message", string(payload[:min(len(payload), 200)]))
+}
+
+// certificateBody is c as processors are told of it.
+func certificateBody(c *conn.Certificate) *unixipc.CertificateBody {
+	if c == nil {
+		return nil
+	}
+	return &unixipc.CertificateBody{Subject: c.Subject, SANs: c.Names}
 }

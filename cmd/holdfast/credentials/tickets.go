@@ -1,4 +1,4 @@
-package main
+package credentials
 
 import (
 	"crypto/rand"
@@ -13,14 +13,14 @@ import (
 // back spares both sides the costly half of the handshake. They are handed over
 // in an upgrade, so that all chargers can after one, and otherwise leave the
 // process never.
-type tickets struct {
+type Tickets struct {
 	changed func([][32]byte)
 
 	mu   sync.Mutex
-	keys []ticketKey // the newest first: it makes tickets, all open them
+	keys []TicketKey // the newest first: it makes tickets, all open them
 }
 
-type ticketKey struct {
+type TicketKey struct {
 	made int64 // Unix time, seconds
 	key  [32]byte
 }
@@ -30,33 +30,33 @@ const (
 	ticketKeys     = 7 // RFC 8446 section 4.6.1: a ticket lives for at most 7 days
 )
 
-func newTickets() *tickets {
-	t := new(tickets)
+func newTickets() *Tickets {
+	t := new(Tickets)
 	t.rotate(time.Now())
 	return t
 }
 
 // rotate makes a new key if the newest is too old.
-func (t *tickets) rotate(now time.Time) {
+func (t *Tickets) rotate(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.keys) > 0 && now.Unix()-t.keys[0].made < int64(ticketRotation.Seconds()) {
 		return
 	}
-	k := ticketKey{made: now.Unix()}
+	k := TicketKey{made: now.Unix()}
 	_, _ = rand.Read(k.key[:]) // never fails
-	t.set(append([]ticketKey{k}, t.keys...))
+	t.set(append([]TicketKey{k}, t.keys...))
 }
 
 // set is called with mu held.
-func (t *tickets) set(keys []ticketKey) {
+func (t *Tickets) set(keys []TicketKey) {
 	t.keys = keys[:min(len(keys), ticketKeys)]
 	if t.changed != nil {
 		t.changed(bare(t.keys))
 	}
 }
 
-func bare(keys []ticketKey) (all [][32]byte) {
+func bare(keys []TicketKey) (all [][32]byte) {
 	for _, k := range keys {
 		all = append(all, k.key)
 	}
@@ -64,14 +64,14 @@ func bare(keys []ticketKey) (all [][32]byte) {
 }
 
 // all returns the keys, the newest first.
-func (t *tickets) all() [][32]byte {
+func (t *Tickets) all() [][32]byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return bare(t.keys)
 }
 
 // run rotates for as long as the process lives.
-func (t *tickets) run() {
+func (t *Tickets) Run() {
 	for now := range time.Tick(ticketRotation / 24) {
 		t.rotate(now)
 	}
@@ -79,7 +79,7 @@ func (t *tickets) run() {
 
 // append encodes the keys for the next process: for each 8 bytes of time and 32
 // of key.
-func (t *tickets) append(dst []byte) []byte {
+func (t *Tickets) Append(dst []byte) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, k := range t.keys {
@@ -89,13 +89,13 @@ func (t *tickets) append(dst []byte) []byte {
 	return dst
 }
 
-func parseTickets(b []byte) (keys []ticketKey, err error) {
+func ParseTickets(b []byte) (keys []TicketKey, err error) {
 	const size = 8 + 32
 	if len(b) == 0 || len(b)%size != 0 || len(b) > ticketKeys*size {
 		return nil, errors.New("keys of session tickets are malformed")
 	}
 	for one := range slices.Chunk(b, size) {
-		k := ticketKey{made: int64(binary.BigEndian.Uint64(one))}
+		k := TicketKey{made: int64(binary.BigEndian.Uint64(one))}
 		copy(k.key[:], one[8:])
 		keys = append(keys, k)
 	}
@@ -103,7 +103,7 @@ func parseTickets(b []byte) (keys []ticketKey, err error) {
 }
 
 // adopt goes on with the keys of the process before.
-func (t *tickets) adopt(keys []ticketKey) {
+func (t *Tickets) Adopt(keys []TicketKey) {
 	t.mu.Lock()
 	t.set(keys)
 	t.mu.Unlock()

@@ -1,4 +1,4 @@
-package main
+package credentials
 
 import (
 	"time"
@@ -7,14 +7,14 @@ import (
 )
 
 // readFiles reads what the listeners need of files; nil for what they do not.
-func readFiles(c *config.Config) (certs *certificates, words *passwords, err error) {
+func Read(c *config.Config) (certs *Certificates, words *Passwords, err error) {
 	if len(c.ListenTLS) > 0 {
 		if certs, err = newCertificates(c); err != nil {
 			return nil, nil, err
 		}
 	}
 	if c.AuthFile != "" {
-		if words, err = newPasswords(c.AuthFile, c.AuthHex); err != nil {
+		if words, err = NewPasswords(c.AuthFile, c.AuthHex); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -22,13 +22,13 @@ func readFiles(c *config.Config) (certs *certificates, words *passwords, err err
 }
 
 // checkFiles reports what is wrong with the files that the configuration names.
-func checkFiles(c *config.Config) []error {
-	certs, _, err := readFiles(c)
+func Check(c *config.Config) []error {
+	certs, _, err := Read(c)
 	if err != nil {
 		return []error{err}
 	}
 	if certs == nil {
 		return nil
 	}
-	return certs.expired(time.Now())
+	return certs.Expired(time.Now())
 }

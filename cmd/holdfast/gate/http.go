@@ -1,4 +1,4 @@
-package main
+package gate
 
 import (
 	"context"
@@ -13,27 +13,27 @@ import (
 // A gatedListener accepts for an http.Server only while the gate is open, and
 // counts its connections as under way until they are closed: the old process of
 // an upgrade answers what it has accepted before it ends.
-type gatedListener struct {
+type Listener struct {
 	net.Listener
-	gate   *gate
+	gate   *Gate
 	closed bool // guarded by gate.mu
 }
 
-type gatedConn struct {
+type Conn struct {
 	net.Conn
-	gate *gate
+	gate *Gate
 	once sync.Once
 }
 
 type gatedConnKey struct{}
 
-func (g *gate) listener(l net.Listener) *gatedListener {
-	g.guard(l)
-	return &gatedListener{Listener: l, gate: g}
+func (g *Gate) Listener(l net.Listener) *Listener {
+	g.Guard(l)
+	return &Listener{Listener: l, gate: g}
 }
 
 // Close has Accept return, even from behind a gate that stays shut.
-func (l *gatedListener) Close() error {
+func (l *Listener) Close() error {
 	l.gate.mu.Lock()
 	l.closed = true
 	l.gate.mu.Unlock()
@@ -41,12 +41,12 @@ func (l *gatedListener) Close() error {
 	return l.Listener.Close()
 }
 
-func (l *gatedListener) Accept() (net.Conn, error) {
+func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err == nil {
-			l.gate.enter()
-			return &gatedConn{Conn: c, gate: l.gate}, nil
+			l.gate.Enter()
+			return &Conn{Conn: c, gate: l.gate}, nil
 		}
 		over, again := l.gate.stoppedOr(err, &l.closed)
 		switch {
@@ -61,7 +61,7 @@ func (l *gatedListener) Accept() (net.Conn, error) {
 	}
 }
 
-func (l *gatedListener) isClosed() bool {
+func (l *Listener) isClosed() bool {
 	l.gate.mu.Lock()
 	defer l.gate.mu.Unlock()
 	return l.closed
@@ -69,23 +69,23 @@ func (l *gatedListener) isClosed() bool {
 
 // passed says that the connection is nothing that an upgrade must wait for any
 // more.
-func (c *gatedConn) passed() { c.once.Do(c.gate.leave) }
+func (c *Conn) Passed() { c.once.Do(c.gate.Leave) }
 
-func (c *gatedConn) Close() error {
-	c.passed()
+func (c *Conn) Close() error {
+	c.Passed()
 	return c.Conn.Close()
 }
 
 // connOf is the connection that a request came by.
-func connOf(r *http.Request) *gatedConn {
-	c, _ := r.Context().Value(gatedConnKey{}).(*gatedConn)
+func ConnOf(r *http.Request) *Conn {
+	c, _ := r.Context().Value(gatedConnKey{}).(*Conn)
 	return c
 }
 
 // newHTTPServer answers one request a connection. Connections that stayed would
 // belong to this process for as long as it lives, and questions on them would be
 // lost with it in an upgrade; a new one waits in the backlog for whoever serves.
-func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -99,14 +99,14 @@ func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	return s
 }
 
-func serveHTTP(s *http.Server, l net.Listener, log *slog.Logger) {
+func ServeHTTP(s *http.Server, l net.Listener, log *slog.Logger) {
 	if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		log.Error("cannot accept operators", "addr", l.Addr().String(), "err", err)
 	}
 }
 
 // shutDownHTTP waits a moment for requests in progress.
-func shutDownHTTP(s *http.Server) {
+func ShutDownHTTP(s *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = s.Shutdown(ctx)

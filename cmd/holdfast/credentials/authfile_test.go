@@ -1,7 +1,6 @@
-package main
+package credentials
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,7 +10,7 @@ import (
 
 // credentialOf is the entry of identity with password, as passwd makes it.
 func credentialOf(identity, password string) string {
-	return identity + ":" + newCredential([16]byte{1, 2, 3}, []byte(password)).String()
+	return identity + ":" + New([16]byte{1, 2, 3}, []byte(password)).String()
 }
 
 func writeFile(t *testing.T, lines ...string) string {
@@ -43,11 +42,11 @@ func TestPasswords(t *testing.T) {
 		{"a:b", "0102fF726177", true, true, true},
 		{"CP-3", "secret", false, false, false},
 	} {
-		p, err := newPasswords(path, tt.anyHex)
+		p, err := NewPasswords(path, tt.anyHex)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if known, right := p.check(tt.identity, []byte(tt.password)); known != tt.known || right != tt.right {
+		if known, right := p.Check(tt.identity, []byte(tt.password)); known != tt.known || right != tt.right {
 			t.Errorf("%s with %q: known %v, right %v", tt.identity, tt.password, known, right)
 		}
 	}
@@ -69,7 +68,7 @@ func TestAuthFileFaults(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path+":2: ") {
 			t.Errorf("%q: %v; want %q", tt.line, err, tt.want)
 		}
-		if err != nil && tt.line != "" && strings.Contains(err.Error(), newCredential([16]byte{1, 2, 3}, []byte("x")).String()) {
+		if err != nil && tt.line != "" && strings.Contains(err.Error(), New([16]byte{1, 2, 3}, []byte("x")).String()) {
 			t.Errorf("%q: the error shows the hash", tt.line)
 		}
 	}
@@ -84,7 +83,7 @@ func TestChangeAuthFile(t *testing.T) {
 		{"", fmt.Sprintf("%s\n%s\n", comment, other)},
 		{credentialOf("CP-1", "again"), fmt.Sprintf("%s\n%s\n%s\n", comment, other, credentialOf("CP-1", "again"))},
 	} {
-		if err := changeAuthFile(path, "CP-1", step.entry); err != nil {
+		if err := ChangeAuthFile(path, "CP-1", step.entry); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := os.ReadFile(path); string(got) != step.want {
@@ -97,33 +96,10 @@ func TestChangeAuthFile(t *testing.T) {
 	if left, _ := filepath.Glob(path + ".*"); len(left) > 0 {
 		t.Errorf("left over: %q", left)
 	}
-	if err := changeAuthFile(path, "CP-9", ""); err == nil {
+	if err := ChangeAuthFile(path, "CP-9", ""); err == nil {
 		t.Error("deleted what was not there")
 	}
-	if err := changeAuthFile(filepath.Join(path, "x"), "CP-9", "x"); err == nil {
+	if err := ChangeAuthFile(filepath.Join(path, "x"), "CP-9", "x"); err == nil {
 		t.Error("wrote into a file as if it were a directory")
-	}
-}
-
-func TestPasswdCommand(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "chargers")
-	var stdout, stderr bytes.Buffer
-	if code := run([]string{"passwd", "-generate", "-file", path, "CP-1"}, &stdout, &stderr); code != 0 {
-		t.Fatalf("code %d: %s", code, &stderr)
-	}
-	p, err := newPasswords(path, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, right := p.check("CP-1", bytes.TrimSpace(stdout.Bytes())); !right {
-		t.Errorf("the password %q is not the one in the file", &stdout)
-	}
-	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v", info.Mode())
-	}
-	for _, args := range [][]string{{}, {"CP-1", "CP-2"}, {""}, {"-delete", "CP-1"}, {"-generate", "-hex", "CP-1"}, {"-nothing", "CP-1"}} {
-		if code := run(append([]string{"passwd"}, args...), &stdout, &stderr); code != exitUsage {
-			t.Errorf("passwd %q: code %d", args, code)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package metrics
 
 import (
 	"cmp"
@@ -13,29 +13,29 @@ import (
 
 // series is one line of /metrics: a metric and the values of its labels.
 type series struct {
-	metric *metric
+	metric *Metric
 	labels [2]string // as many as the metric has
 }
 
 // A sample is the value of one series; which field, the metric's kind says.
 type sample struct {
-	count  uint64
-	value  float64
-	spread *spread
+	count     uint64
+	value     float64
+	histogram *histogram
 }
 
 // samples are the values of series at one moment. Adding up those of all loops,
 // and those that were inherited, gives what the gateway tells.
-type samples map[series]sample
+type Samples map[series]sample
 
-func (s samples) count(m *metric, n uint64, labels ...string) {
+func (s Samples) count(m *Metric, n uint64, labels ...string) {
 	k := seriesOf(m, labels)
 	was := s[k]
 	was.count += n
 	s[k] = was
 }
 
-func (s samples) gauge(m *metric, v float64, labels ...string) {
+func (s Samples) Gauge(m *Metric, v float64, labels ...string) {
 	k := seriesOf(m, labels)
 	was := s[k]
 	was.value += v
@@ -43,47 +43,47 @@ func (s samples) gauge(m *metric, v float64, labels ...string) {
 }
 
 // most is gauge for one of which only the highest counts.
-func (s samples) most(m *metric, v float64) {
+func (s Samples) Most(m *Metric, v float64) {
 	k := seriesOf(m, nil)
 	s[k] = sample{value: max(s[k].value, v)}
 }
 
-func (s samples) spread(m *metric, o *spread, labels ...string) {
+func (s Samples) histogram(m *Metric, o *histogram, labels ...string) {
 	k := seriesOf(m, labels)
 	was := s[k]
-	if was.spread == nil {
-		was.spread = new(spread)
+	if was.histogram == nil {
+		was.histogram = new(histogram)
 	}
-	was.spread.add(o)
+	was.histogram.add(o)
 	s[k] = was
 }
 
-func seriesOf(m *metric, labels []string) series {
+func seriesOf(m *Metric, labels []string) series {
 	k := series{metric: m}
 	copy(k.labels[:], labels)
 	return k
 }
 
-func (s samples) add(o samples) {
+func (s Samples) Add(o Samples) {
 	for k, v := range o {
 		labels := k.labels[:len(k.metric.labels)]
 		switch k.metric.kind {
 		case counterKind:
 			s.count(k.metric, v.count, labels...)
 		case gaugeKind:
-			if k.metric == metricOldest {
-				s.most(k.metric, v.value)
+			if k.metric == Oldest {
+				s.Most(k.metric, v.value)
 			} else {
-				s.gauge(k.metric, v.value, labels...)
+				s.Gauge(k.metric, v.value, labels...)
 			}
 		case histogramKind:
-			s.spread(k.metric, v.spread, labels...)
+			s.histogram(k.metric, v.histogram, labels...)
 		}
 	}
 }
 
 // sorted are the series in an order that is always the same.
-func (s samples) sorted() []series {
+func (s Samples) sorted() []series {
 	keys := make([]series, 0, len(s))
 	for k := range s {
 		keys = append(keys, k)
@@ -120,7 +120,7 @@ const (
 )
 
 // appendCounters encodes those of s that only grow.
-func appendCounters(dst []byte, since time.Time, s samples) []byte {
+func AppendCounters(dst []byte, since time.Time, s Samples) []byte {
 	dst = tlv.AppendHeader(dst, countersMagic, countersVersion)
 	dst = tlv.AppendUint(dst, countersSince, uint64(since.UnixMilli()))
 	var item, number []byte
@@ -142,10 +142,10 @@ func appendCounters(dst []byte, since time.Time, s samples) []byte {
 			for _, b := range m.bounds {
 				item = uint(item, seriesBounds, uint64(b))
 			}
-			for _, n := range v.spread.counts[:len(m.bounds)+1] {
+			for _, n := range v.histogram.counts[:len(m.bounds)+1] {
 				item = uint(item, seriesBuckets, n)
 			}
-			item = tlv.AppendUint(item, seriesSum, uint64(max(0, v.spread.sum)))
+			item = tlv.AppendUint(item, seriesSum, uint64(max(0, v.histogram.sum)))
 		}
 		dst = tlv.AppendItem(dst, countersSeries, item)
 	}
@@ -154,9 +154,9 @@ func appendCounters(dst []byte, since time.Time, s samples) []byte {
 
 // parseCounters decodes what appendCounters has encoded. What this release does
 // not know, or counts in other buckets, it leaves out.
-func parseCounters(b []byte) (since time.Time, s samples, err error) {
+func ParseCounters(b []byte) (since time.Time, s Samples, err error) {
 	f := tlv.NewReader("counters", b, countersMagic, countersVersion)
-	s = samples{}
+	s = Samples{}
 	for {
 		id, ok := f.Next(countersSeries)
 		if !ok {
@@ -177,7 +177,7 @@ func parseCounters(b []byte) (since time.Time, s samples, err error) {
 	}
 }
 
-func (s samples) parseSeries(b []byte) error {
+func (s Samples) parseSeries(b []byte) error {
 	f := tlv.NewFields("series", b)
 	var name string
 	var labels []string
@@ -221,9 +221,9 @@ func (s samples) parseSeries(b []byte) error {
 	case m.kind == counterKind:
 		s.count(m, v.count, labels...)
 	case slices.Equal(bounds, m.bounds) && len(buckets) == len(bounds)+1:
-		h := &spread{sum: sum}
+		h := &histogram{sum: sum}
 		copy(h.counts[:], buckets)
-		s.spread(m, h, labels...)
+		s.histogram(m, h, labels...)
 	}
 	return nil
 }

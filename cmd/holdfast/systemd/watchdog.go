@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"context"
@@ -11,19 +11,27 @@ import (
 	"time"
 )
 
-// A watch tells the service manager what this process holds, and that its loops
+// Process is what the service manager hears about.
+type Process struct {
+	Version  string
+	Chargers func() int64
+	Links    func() int64
+	Loops    []func(func()) // each runs a function on its loop
+}
+
+// A Reporter tells the service manager what this process holds, and that its loops
 // turn: a loop that is stuck holds chargers whom nobody answers, and the
 // manager, which hears nothing any more, starts the gateway anew.
-type watch struct {
+type Reporter struct {
 	notifier
-	worlds []*world
-	log    *slog.Logger
+	about Process
+	log   *slog.Logger
 	// trouble is why the last upgrade was rolled back, until one succeeds.
 	trouble atomic.Pointer[string]
 	// announced is closed when the manager has been told that this process is
 	// ready; what is told before it by a process that replaces another may not
 	// be heard.
-	announced chan struct{}
+	Announced chan struct{}
 	// over says that another process serves now.
 	over atomic.Bool
 }
@@ -33,16 +41,16 @@ type watch struct {
 const statusInterval = 5 * time.Second
 
 // barrierTime is how long the manager may take to listen.
-const barrierTime = 5 * time.Second
+const BarrierTime = 5 * time.Second
 
-func newWatch(worlds []*world, log *slog.Logger) *watch {
-	return &watch{notifier: newNotifier(), worlds: worlds, log: log, announced: make(chan struct{})}
+func NewReporter(about Process, log *slog.Logger) *Reporter {
+	return &Reporter{notifier: newNotifier(), about: about, log: log, Announced: make(chan struct{})}
 }
 
 // status is the line that `systemctl status` shows.
-func (w *watch) status() string {
-	s := fmt.Sprintf("STATUS=version %s, %d chargers, %d links of processors", version, w.worlds[0].held.Load(), w.worlds[0].joined.Load())
-	if why := w.trouble.Load(); why != nil {
+func (r *Reporter) status() string {
+	s := fmt.Sprintf("STATUS=version %s, %d chargers, %d links of processors", r.about.Version, r.about.Chargers(), r.about.Links())
+	if why := r.trouble.Load(); why != nil {
 		s += "; " + *why
 	}
 	return s
@@ -51,10 +59,10 @@ func (w *watch) status() string {
 // announce tells that this process is ready, when it can be heard: the manager
 // listens to the main process, and that is the former one until it has said
 // otherwise and gone. Then it goes on telling.
-func (w *watch) announce(waitForParent func(context.Context) error) {
+func (r *Reporter) Announce(waitForParent func(context.Context) error) {
 	_ = waitForParent(context.Background())
-	_ = w.send("READY=1", w.status())
-	close(w.announced)
+	_ = r.send("READY=1", r.status())
+	close(r.Announced)
 }
 
 // watchdogInterval is how often the manager wants to hear of this process; zero
@@ -70,8 +78,8 @@ func watchdogInterval() time.Duration {
 
 // run feeds the watchdog, at a quarter of its time, whenever all loops have
 // turned since the last time.
-func (w *watch) run() {
-	if w.socket == "" {
+func (r *Reporter) Run() {
+	if r.socket == "" {
 		return
 	}
 	every, feed := statusInterval, false
@@ -81,30 +89,30 @@ func (w *watch) run() {
 	var asked atomic.Int32 // loops that have not turned since
 	told, missed := "", 0
 	for range time.Tick(every) {
-		if w.over.Load() {
+		if r.over.Load() {
 			return
 		}
 		var lines []string
-		if s := w.status(); s != told {
+		if s := r.status(); s != told {
 			lines, told = append(lines, s), s
 		}
 		switch {
 		case asked.Load() > 0:
 			if missed++; missed == missedTurns {
-				w.log.Error("a loop stands still", "for", (missedTurns * every).String(), "stacks", stacks())
+				r.log.Error("a loop stands still", "for", (missedTurns * every).String(), "stacks", stacks())
 			}
 		default:
 			missed = 0
 			if feed {
 				lines = append(lines, "WATCHDOG=1")
 			}
-			asked.Store(int32(len(w.worlds)))
-			for _, world := range w.worlds {
-				world.loop.Post(func() { asked.Add(-1) })
+			asked.Store(int32(len(r.about.Loops)))
+			for _, post := range r.about.Loops {
+				post(func() { asked.Add(-1) })
 			}
 		}
 		if len(lines) > 0 {
-			_ = w.send(lines...) // it shows: the manager acts on silence
+			_ = r.send(lines...) // it shows: the manager acts on silence
 		}
 	}
 }
@@ -120,25 +128,25 @@ func stacks() string {
 }
 
 // reloading tells that an upgrade begins.
-func (w *watch) reloading() { _ = w.send("RELOADING=1", monotonic(), "STATUS=upgrading") }
+func (r *Reporter) Reloading() { _ = r.send("RELOADING=1", monotonic(), "STATUS=upgrading") }
 
 // rolledBack tells that this process goes on after all, and why.
-func (w *watch) rolledBack(why error) {
+func (r *Reporter) RolledBack(why error) {
 	text := "upgrade rolled back at " + time.Now().Format(time.TimeOnly) + ": " + why.Error()
-	w.trouble.Store(&text)
-	_ = w.send("READY=1", w.status())
+	r.trouble.Store(&text)
+	_ = r.send("READY=1", r.status())
 }
 
 // handedOver tells which process the gateway is from now on.
-func (w *watch) handedOver(pid int) error {
-	w.over.Store(true)
-	return w.send(fmt.Sprintf("MAINPID=%d", pid))
+func (r *Reporter) HandedOver(pid int) error {
+	r.over.Store(true)
+	return r.send(fmt.Sprintf("MAINPID=%d", pid))
 }
 
 // stopping tells that the gateway ends, and how long it may take.
-func (w *watch) stopping(grace time.Duration) {
-	_ = w.send("STOPPING=1", fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (grace+stopMargin).Microseconds()),
-		fmt.Sprintf("STATUS=closing %d chargers", w.worlds[0].held.Load()))
+func (r *Reporter) Stopping(grace time.Duration) {
+	_ = r.send("STOPPING=1", fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (grace+stopMargin).Microseconds()),
+		fmt.Sprintf("STATUS=closing %d chargers", r.about.Chargers()))
 }
 
 // stopMargin is for what comes after the grace period.

@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"fmt"
@@ -16,9 +16,9 @@ const firstPassed = 3
 // process: the protocol of sd_listen_fds(3). Each stands for an address of the
 // configuration, which then need not be bound. Only the first process of a
 // service gets them; those that replace it inherit them like any other.
-type passed []*passedSocket
+type Sockets []*socket
 
-type passedSocket struct {
+type socket struct {
 	name     string // FileDescriptorName= of the unit
 	listener *net.TCPListener
 	taken    bool
@@ -26,7 +26,7 @@ type passedSocket struct {
 
 // takePassed takes what was passed to this process. The environment is cleared
 // of it: it means nothing to processes that this one starts.
-func takePassed() (all passed, err error) {
+func TakeSockets() (all Sockets, err error) {
 	pid, count, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES")
 	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
 		_ = os.Unsetenv(name)
@@ -40,7 +40,7 @@ func takePassed() (all passed, err error) {
 	}
 	name := strings.Split(names, ":")
 	for i := range n {
-		s := new(passedSocket)
+		s := new(socket)
 		if i < len(name) {
 			s.name = name[i]
 		}
@@ -72,7 +72,7 @@ func takeListener(fd int) (*net.TCPListener, error) {
 // or makes of a function that listens one that first looks among the sockets
 // that were passed. A socket named after another option is refused: whoever
 // expects TLS at an address must not get it without.
-func (all passed) or(option string, listen func(network, address string) (net.Listener, error)) func(network, address string) (net.Listener, error) {
+func (all Sockets) Or(option string, listen func(network, address string) (net.Listener, error)) func(network, address string) (net.Listener, error) {
 	return func(network, address string) (net.Listener, error) {
 		for _, s := range all {
 			if s.taken || !s.at(address) {
@@ -89,7 +89,7 @@ func (all passed) or(option string, listen func(network, address string) (net.Li
 }
 
 // at tells whether s listens at an address of the configuration.
-func (s *passedSocket) at(address string) bool {
+func (s *socket) at(address string) bool {
 	want, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
 		return false
@@ -102,7 +102,7 @@ func (s *passedSocket) at(address string) bool {
 
 // unused is an error if nobody has taken one of the sockets: chargers would
 // wait in its backlog for ever.
-func (all passed) unused() error {
+func (all Sockets) Unused() error {
 	for _, s := range all {
 		if !s.taken {
 			return fmt.Errorf("the service manager passed the socket %v (%s), which the configuration does not name: add it as a listen address, or stop its socket unit", s.listener.Addr(), s.name)

@@ -1,4 +1,4 @@
-package main
+package metrics
 
 import (
 	"bytes"
@@ -19,32 +19,32 @@ import (
 )
 
 // everything has a value in each metric, from what the gateway counts with.
-func everything() samples {
-	s := samples{}
-	n := newCounters()
-	n.kinds[connKind{"ocpp1.6", noTLS}] = &kindCount{held: 3, opened: 7}
+func everything() Samples {
+	s := Samples{}
+	n := NewLoopCounters()
+	n.Kinds[connKind{"ocpp1.6", NoTLS}] = &kindCount{Held: 3, Opened: 7}
 	n.closed[0][0] = 4
 	n.calls["timeout"] = 2
-	n.turns.observe(metricTurn, 3*time.Millisecond)
-	n.appendTo(s)
-	t := newTally()
-	t.handshake("opened", 101, 30*time.Millisecond)
-	t.handshake("refused", 404, 0)
-	t.phase("start", time.Second)
-	t.upgraded(upgradeReport{Outcome: outcomeDone}, time.Millisecond)
-	t.appendTo(s)
+	n.turns.Observe(Turn, 3*time.Millisecond)
+	n.AppendTo(s)
+	t := NewCounters()
+	t.Handshake("opened", 101, 30*time.Millisecond)
+	t.Handshake("refused", 404, 0)
+	t.Phase("start", time.Second)
+	t.Upgraded("done", time.Millisecond)
+	t.AppendTo(s)
 	for _, m := range metrics {
 		if m.kind == gaugeKind && len(m.labels) == 0 {
-			s.gauge(m, 1)
+			s.Gauge(m, 1)
 		}
 	}
-	s.gauge(metricBuild, 1, "1")
-	s.gauge(metricLinks, 1, "processor")
+	s.Gauge(Build, 1, "1")
+	s.Gauge(Links, 1, "processor")
 	return s
 }
 
 // scraped is what /metrics says of s.
-func scraped(t *testing.T, s samples) []byte {
+func scraped(t *testing.T, s Samples) []byte {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(given(s))
@@ -57,7 +57,7 @@ func scraped(t *testing.T, s samples) []byte {
 }
 
 // given is a collector of these samples.
-type given samples
+type given Samples
 
 func (given) Describe(to chan<- *prometheus.Desc) {
 	for _, m := range metrics {
@@ -66,7 +66,7 @@ func (given) Describe(to chan<- *prometheus.Desc) {
 }
 
 func (g given) Collect(to chan<- prometheus.Metric) {
-	for _, k := range samples(g).sorted() {
+	for _, k := range Samples(g).sorted() {
 		to <- k.metric.metric(g[k], k.labels[:len(k.metric.labels)])
 	}
 }
@@ -97,8 +97,8 @@ func TestMetricsAreWellNamed(t *testing.T) {
 func TestCountersAreHandedOver(t *testing.T) {
 	since := time.UnixMilli(1_700_000_000_123)
 	before := everything()
-	state := appendCounters(nil, since, before)
-	got, s, err := parseCounters(state)
+	state := AppendCounters(nil, since, before)
+	got, s, err := ParseCounters(state)
 	if err != nil || !got.Equal(since) {
 		t.Fatalf("since %v, %v", got, err)
 	}
@@ -109,8 +109,8 @@ func TestCountersAreHandedOver(t *testing.T) {
 				t.Errorf("%s %v: %d, was %d", k.metric.name, k.labels, s[k].count, v.count)
 			}
 		case histogramKind:
-			if s[k].spread == nil || *s[k].spread != *v.spread {
-				t.Errorf("%s %v: %+v, was %+v", k.metric.name, k.labels, s[k].spread, v.spread)
+			if s[k].histogram == nil || *s[k].histogram != *v.histogram {
+				t.Errorf("%s %v: %+v, was %+v", k.metric.name, k.labels, s[k].histogram, v.histogram)
 			}
 		case gaugeKind:
 			if _, there := s[k]; there {
@@ -119,15 +119,15 @@ func TestCountersAreHandedOver(t *testing.T) {
 		}
 	}
 	sum := everything()
-	sum.add(s)
-	if n := sum[seriesOf(metricOpened, []string{"ocpp1.6", noTLS})].count; n != 14 {
+	sum.Add(s)
+	if n := sum[seriesOf(Opened, []string{"ocpp1.6", NoTLS})].count; n != 14 {
 		t.Errorf("7 and 7 opened are %d", n)
 	}
-	if n := sum[seriesOf(metricHandshakeTime, nil)].spread.total(); n != 2 {
+	if n := sum[seriesOf(HandshakeTime, nil)].histogram.total(); n != 2 {
 		t.Errorf("1 and 1 handshake are %d", n)
 	}
 	for i := range state {
-		if _, _, err := parseCounters(state[:i]); err == nil {
+		if _, _, err := ParseCounters(state[:i]); err == nil {
 			t.Fatalf("the first %d of %d bytes are taken for all", i, len(state))
 		}
 	}
@@ -136,37 +136,37 @@ func TestCountersAreHandedOver(t *testing.T) {
 // Series of another release are passed over, and so are histograms with other
 // buckets: they begin at zero.
 func TestCountersOfAnotherRelease(t *testing.T) {
-	other := &metric{kind: counterKind, name: "holdfast_tomorrow_total", labels: []string{"a"}}
-	rebucketed := *metricTurn
+	other := &Metric{kind: counterKind, name: "holdfast_tomorrow_total", labels: []string{"a"}}
+	rebucketed := *Turn
 	rebucketed.bounds = millis(1, 2)
-	relabelled := *metricOpened
+	relabelled := *Opened
 	relabelled.labels = []string{"subprotocol"}
-	s := samples{}
+	s := Samples{}
 	s.count(other, 5, "x")
-	s.count(metricPoison, 6)
+	s.count(Poison, 6)
 	s.count(&relabelled, 7, "ocpp1.6")
-	var h spread
-	h.observe(&rebucketed, time.Millisecond)
-	s.spread(&rebucketed, &h)
-	_, got, err := parseCounters(appendCounters(nil, time.Now(), s))
+	var h histogram
+	h.Observe(&rebucketed, time.Millisecond)
+	s.histogram(&rebucketed, &h)
+	_, got, err := ParseCounters(AppendCounters(nil, time.Now(), s))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 1 || got[seriesOf(metricPoison, nil)].count != 6 {
+	if len(got) != 1 || got[seriesOf(Poison, nil)].count != 6 {
 		t.Errorf("taken over: %v", got)
 	}
 }
 
 func FuzzParseCounters(f *testing.F) {
-	f.Add(appendCounters(nil, time.UnixMilli(1_700_000_000_123), everything()))
-	f.Add(appendCounters(nil, time.UnixMilli(1), samples{}))
+	f.Add(AppendCounters(nil, time.UnixMilli(1_700_000_000_123), everything()))
+	f.Add(AppendCounters(nil, time.UnixMilli(1), Samples{}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_, s, err := parseCounters(b)
+		_, s, err := ParseCounters(b)
 		if err != nil {
 			return
 		}
 		for k, v := range s {
-			if k.metric.kind == histogramKind && v.spread == nil {
+			if k.metric.kind == histogramKind && v.histogram == nil {
 				t.Fatal("a histogram without buckets")
 			}
 			_ = k.metric.metric(v, k.labels[:len(k.metric.labels)])
@@ -176,19 +176,19 @@ func FuzzParseCounters(f *testing.F) {
 
 // Whatever names subprotocols have, what is said of connections stays bounded.
 func TestKindsAreBounded(t *testing.T) {
-	n := newCounters()
+	n := NewLoopCounters()
 	for i := range 10 * maxKinds {
-		n.of(connKind{strings.Repeat("x", i), noTLS}).held++
+		n.of(connKind{strings.Repeat("x", i), NoTLS}).Held++
 	}
-	if len(n.kinds) > maxKinds {
-		t.Errorf("%d kinds, at most %d", len(n.kinds), maxKinds)
+	if len(n.Kinds) > maxKinds {
+		t.Errorf("%d kinds, at most %d", len(n.Kinds), maxKinds)
 	}
 	for i := range 10 * maxKinds {
-		n.of(connKind{strings.Repeat("x", i), noTLS}).held--
+		n.of(connKind{strings.Repeat("x", i), NoTLS}).Held--
 	}
-	for k, v := range n.kinds {
-		if v.held != 0 {
-			t.Errorf("%v: %d are held", k, v.held)
+	for k, v := range n.Kinds {
+		if v.Held != 0 {
+			t.Errorf("%v: %d are held", k, v.Held)
 		}
 	}
 }
@@ -221,7 +221,7 @@ func known(t *testing.T, where, text string) (found map[string]bool) {
 // dashboard and the documentation name all of them.
 func TestMetricsAreKnown(t *testing.T) {
 	read := func(path string) string {
-		b, err := os.ReadFile(filepath.Join("../..", path))
+		b, err := os.ReadFile(filepath.Join("../../..", path))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,30 +251,29 @@ func TestMetricsAreKnown(t *testing.T) {
 }
 
 func BenchmarkCountMessage(b *testing.B) {
-	w := &world{counters: newCounters()}
-	o := observer{w}
+	n := NewLoopCounters()
 	for b.Loop() {
-		w.counters.messagesIn++
-		w.counters.bytesIn += 200
-		o.Delivered(false)
-		o.Acknowledged(3 * time.Millisecond)
+		n.MessagesIn++
+		n.BytesIn += 200
+		n.Delivered++
+		n.Acknowledged.Observe(AckTime, 3*time.Millisecond)
 	}
 }
 
 func BenchmarkEndTurn(b *testing.B) {
-	n := newCounters()
+	n := NewLoopCounters()
 	now := time.Now()
 	for b.Loop() {
 		now = now.Add(1)
-		n.endTurn(now)
+		n.EndTurn(now)
 	}
 }
 
 func BenchmarkExportCounters(b *testing.B) {
 	s := everything()
 	for b.Loop() {
-		all := samples{}
-		all.add(s)
-		_ = appendCounters(nil, time.Now(), all)
+		all := Samples{}
+		all.Add(s)
+		_ = AppendCounters(nil, time.Now(), all)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"errors"
@@ -38,7 +38,7 @@ func TestPassedSocketStandsForAddress(t *testing.T) {
 		if strings.Contains(address, "%d") {
 			address = fmt.Sprintf(address, l.Addr().(*net.TCPAddr).Port)
 		}
-		s := &passedSocket{listener: l.(*net.TCPListener)}
+		s := &socket{listener: l.(*net.TCPListener)}
 		if got := s.at(address); got != tt.want {
 			t.Errorf("socket %v, address %s: %v", l.Addr(), address, got)
 		}
@@ -60,14 +60,14 @@ func TestPassedSockets(t *testing.T) {
 		{"listen-tls", "listen", "passed it for -listen-tls"},
 		{"listen", "listen-tls", "passed it for -listen"},
 	} {
-		all := passed{{name: tt.name, listener: l.(*net.TCPListener)}}
-		if _, err := all.or(tt.option, bind)("tcp", "127.0.0.1:1"); err == nil || err.Error() != "bound" {
+		all := Sockets{{name: tt.name, listener: l.(*net.TCPListener)}}
+		if _, err := all.Or(tt.option, bind)("tcp", "127.0.0.1:1"); err == nil || err.Error() != "bound" {
 			t.Errorf("another address is not bound: %v", err)
 		}
-		if err := all.unused(); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
+		if err := all.Unused(); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 			t.Errorf("a socket that nobody took: %v", err)
 		}
-		got, err := all.or(tt.option, bind)("tcp", l.Addr().String())
+		got, err := all.Or(tt.option, bind)("tcp", l.Addr().String())
 		switch {
 		case tt.fault != "":
 			if err == nil || !strings.Contains(err.Error(), tt.fault) {
@@ -76,7 +76,7 @@ func TestPassedSockets(t *testing.T) {
 		case err != nil || got != l:
 			t.Errorf("%q for %s: %v, %v", tt.name, tt.option, got, err)
 		default:
-			if err := all.unused(); err != nil {
+			if err := all.Unused(); err != nil {
 				t.Error(err)
 			}
 		}
@@ -98,7 +98,7 @@ func TestTakePassed(t *testing.T) {
 		t.Setenv("LISTEN_PID", tt.pid)
 		t.Setenv("LISTEN_FDS", tt.count)
 		t.Setenv("LISTEN_FDNAMES", "listen")
-		all, err := takePassed()
+		all, err := TakeSockets()
 		if len(all) != 0 || (err != nil) != tt.fault {
 			t.Errorf("%+v: %v, %v", tt, all, err)
 		}

@@ -1,4 +1,4 @@
-package main
+package gate
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 // A gate holds back all accepting at the freeze, and knows how many of those
 // that were accepted are still on their way to a loop. Nothing is lost while it
 // is shut: connections wait in the backlog, which moves with the listener.
-type gate struct {
+type Gate struct {
 	mu        sync.Mutex
 	open      *sync.Cond
 	shut      bool
@@ -23,33 +23,33 @@ type gate struct {
 
 type deadliner interface{ SetDeadline(time.Time) error }
 
-func newGate() *gate {
-	g := new(gate)
+func New() *Gate {
+	g := new(Gate)
 	g.open = sync.NewCond(&g.mu)
 	return g
 }
 
 // guard puts a listener under the gate.
-func (g *gate) guard(l net.Listener) { g.listeners = append(g.listeners, l.(deadliner)) }
+func (g *Gate) Guard(l net.Listener) { g.listeners = append(g.listeners, l.(deadliner)) }
 
 // close stops accepting; reopen goes on.
-func (g *gate) close() { g.set(true, time.Unix(1, 0)) }
+func (g *Gate) Close() { g.set(true, time.Unix(1, 0)) }
 
-func (g *gate) reopen() {
+func (g *Gate) Reopen() {
 	g.set(false, time.Time{})
 	g.open.Broadcast()
 }
 
 // end lets those who accept return.
-func (g *gate) end() {
+func (g *Gate) End() {
 	g.mu.Lock()
 	g.ended = true
 	g.mu.Unlock()
-	g.close()
+	g.Close()
 	g.open.Broadcast()
 }
 
-func (g *gate) set(shut bool, deadline time.Time) {
+func (g *Gate) set(shut bool, deadline time.Time) {
 	g.mu.Lock()
 	g.shut = shut
 	g.mu.Unlock()
@@ -60,11 +60,11 @@ func (g *gate) set(shut bool, deadline time.Time) {
 
 // stopped tells, of an error of Accept, whether accepting is over. If the gate
 // was only shut, it waits until it is open again, and tells so: that is no error.
-func (g *gate) stopped(err error) (over, again bool) { return g.stoppedOr(err, new(bool)) }
+func (g *Gate) Stopped(err error) (over, again bool) { return g.stoppedOr(err, new(bool)) }
 
 // stoppedOr is stopped for one who may also have to return because of closed,
 // which g.mu guards.
-func (g *gate) stoppedOr(err error, closed *bool) (over, again bool) {
+func (g *Gate) stoppedOr(err error, closed *bool) (over, again bool) {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.Is(err, net.ErrClosed), false
 	}
@@ -79,23 +79,23 @@ func (g *gate) stoppedOr(err error, closed *bool) (over, again bool) {
 }
 
 // over tells that nobody is let in any more, ever.
-func (g *gate) over() bool {
+func (g *Gate) Over() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.ended
 }
 
-func (g *gate) enter() { g.count(1) }
-func (g *gate) leave() { g.count(-1) }
+func (g *Gate) Enter() { g.count(1) }
+func (g *Gate) Leave() { g.count(-1) }
 
-func (g *gate) count(n int) {
+func (g *Gate) count(n int) {
 	g.mu.Lock()
 	g.underWay += n
 	g.mu.Unlock()
 }
 
 // quiet tells that nothing that was accepted is under way, and nothing more is.
-func (g *gate) quiet() bool {
+func (g *Gate) Quiet() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.underWay == 0 && g.parked == len(g.listeners)

@@ -1,4 +1,4 @@
-package main
+package credentials
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 // Keys rotate by the age of the newest, are kept for a week, and survive being
 // handed over.
 func TestTickets(t *testing.T) {
-	k := new(tickets)
+	k := new(Tickets)
 	var current [][32]byte
 	k.changed = func(keys [][32]byte) { current = keys }
 	at := time.Unix(1_800_000_000, 0)
@@ -21,21 +21,21 @@ func TestTickets(t *testing.T) {
 		}
 		at = at.Add(ticketRotation)
 	}
-	b := k.append(nil)
-	keys, err := parseTickets(b)
+	b := k.Append(nil)
+	keys, err := ParseTickets(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := &tickets{keys: keys}
-	if !bytes.Equal(next.append(nil), b) || next.all()[0] != current[0] {
+	next := &Tickets{keys: keys}
+	if !bytes.Equal(next.Append(nil), b) || next.all()[0] != current[0] {
 		t.Error("the keys changed on their way")
 	}
 	for n := range len(b) {
-		if _, err := parseTickets(b[:n]); err == nil && n%40 != 0 {
+		if _, err := ParseTickets(b[:n]); err == nil && n%40 != 0 {
 			t.Errorf("%d bytes of %d were taken", n, len(b))
 		}
 	}
-	if _, err := parseTickets(append(b, b...)); err == nil {
+	if _, err := ParseTickets(append(b, b...)); err == nil {
 		t.Error("too many keys were taken")
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package systemd
 
 import (
 	"errors"
@@ -52,7 +52,7 @@ const sendLimit = time.Second
 
 // barrier returns when everything that was sent before is heard. The manager
 // closes the pipe that it is given, when its turn comes.
-func (n notifier) barrier(timeout time.Duration) error {
+func (n notifier) Barrier(timeout time.Duration) error {
 	if n.socket == "" {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package main
+package credentials
 
 import (
 	"crypto/tls"
@@ -14,26 +14,25 @@ import (
 	"holdfast/cmd/holdfast/config"
 	"holdfast/conn"
 	"holdfast/conn/record"
-	"holdfast/unixipc"
 )
 
 // certificates are what the TLS listeners serve with: files, read again when
 // they change.
-type certificates struct {
+type Certificates struct {
 	cfg     *config.Config
-	tickets *tickets
+	Tickets *Tickets
 	current atomic.Pointer[map[string]*tls.Config] // by client-auth
 }
 
 // newCertificates reads the files; the error names the one at fault.
-func newCertificates(c *config.Config) (*certificates, error) {
-	s := &certificates{cfg: c, tickets: newTickets()}
-	s.tickets.changed = s.setTickets
+func newCertificates(c *config.Config) (*Certificates, error) {
+	s := &Certificates{cfg: c, Tickets: newTickets()}
+	s.Tickets.changed = s.setTickets
 	return s, s.load()
 }
 
 // load reads all files, and serves with them from then on if each is right.
-func (s *certificates) load() error {
+func (s *Certificates) load() error {
 	c := s.cfg
 	base := &tls.Config{
 		MinVersion:   tls.VersionTLS12,
@@ -66,7 +65,7 @@ func (s *certificates) load() error {
 		configs[config.ClientAuths[i]] = with
 	}
 	s.current.Store(&configs)
-	s.setTickets(s.tickets.all())
+	s.setTickets(s.Tickets.all())
 	return nil
 }
 
@@ -87,18 +86,18 @@ func chooseCertificate(hello *tls.ClientHelloInfo, all []tls.Certificate) *tls.C
 	return &all[0]
 }
 
-func (s *certificates) setTickets(keys [][32]byte) {
+func (s *Certificates) setTickets(keys [][32]byte) {
 	for _, config := range *s.current.Load() {
 		config.SetSessionTicketKeys(keys)
 	}
 }
 
 // config is what a handshake is done with now.
-func (s *certificates) config(clientAuth string) *tls.Config { return (*s.current.Load())[clientAuth] }
+func (s *Certificates) Config(clientAuth string) *tls.Config { return (*s.current.Load())[clientAuth] }
 
 // expired lists the certificates that chargers will refuse for their dates.
-func (s *certificates) expired(now time.Time) (errs []error) {
-	for i, pair := range s.config(config.ClientAuths[0]).Certificates {
+func (s *Certificates) Expired(now time.Time) (errs []error) {
+	for i, pair := range s.Config(config.ClientAuths[0]).Certificates {
 		switch leaf := pair.Leaf; {
 		case now.After(leaf.NotAfter):
 			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate has expired at %s", s.cfg.TLSCerts[i], leaf.NotAfter.Format(time.RFC3339)))
@@ -111,7 +110,7 @@ func (s *certificates) expired(now time.Time) (errs []error) {
 
 // watch reads the files again when they change; those that are wrong change
 // nothing.
-func (s *certificates) watch(log *slog.Logger) {
+func (s *Certificates) Watch(log *slog.Logger) {
 	files := slices.Concat(s.cfg.TLSCerts, s.cfg.TLSKeys)
 	if s.cfg.TLSClientCA != "" {
 		files = append(files, s.cfg.TLSClientCA)
@@ -122,18 +121,18 @@ func (s *certificates) watch(log *slog.Logger) {
 			return
 		}
 		log.Info("certificates read again", "files", len(files))
-		s.warnExpired(log)
+		s.WarnExpired(log)
 	})
 }
 
-func (s *certificates) warnExpired(log *slog.Logger) {
-	for _, err := range s.expired(time.Now()) {
+func (s *Certificates) WarnExpired(log *slog.Logger) {
+	for _, err := range s.Expired(time.Now()) {
 		log.Error("chargers may refuse the certificate", "err", err)
 	}
 }
 
 // certificateOf is what is kept of a charger's certificate; nil if it sent none.
-func certificateOf(state tls.ConnectionState) *conn.Certificate {
+func CertificateOf(state tls.ConnectionState) *conn.Certificate {
 	if len(state.PeerCertificates) == 0 {
 		return nil
 	}
@@ -154,7 +153,7 @@ var errOtherCertificate = errors.New("the certificate is not of a charger of thi
 
 // checkCertificate holds a charger's certificate against its identity. where is
 // cn, san or any.
-func checkCertificate(where, identity string, leaf *x509.Certificate, kept *conn.Certificate) error {
+func CheckCertificate(where, identity string, leaf *x509.Certificate, kept *conn.Certificate) error {
 	if where != "san" && leaf.Subject.CommonName == identity {
 		return nil
 	}
@@ -162,12 +161,4 @@ func checkCertificate(where, identity string, leaf *x509.Certificate, kept *conn
 		return nil
 	}
 	return errOtherCertificate
-}
-
-// certificateBody is c as processors are told of it.
-func certificateBody(c *conn.Certificate) *unixipc.CertificateBody {
-	if c == nil {
-		return nil
-	}
-	return &unixipc.CertificateBody{Subject: c.Subject, SANs: c.Names}
 }

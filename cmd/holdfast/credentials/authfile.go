@@ -1,4 +1,4 @@
-package main
+package credentials
 
 import (
 	"crypto/sha256"
@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 
 	"holdfast/conn"
+
+	"golang.org/x/sys/unix"
 )
 
 // The auth-file has one charger a line, as `holdfast passwd` makes it:
@@ -22,21 +25,21 @@ import (
 // that begin with # are comments. docs/adr/0004 says why not bcrypt.
 
 // credential is what is known of a charger's password.
-type credential struct {
+type Credential struct {
 	salt [16]byte
 	hash [sha256.Size]byte
 }
 
-func (c credential) String() string { return fmt.Sprintf("sha256:%x:%x", c.salt, c.hash) }
+func (c Credential) String() string { return fmt.Sprintf("sha256:%x:%x", c.salt, c.hash) }
 
-func newCredential(salt [16]byte, password []byte) credential {
-	return credential{salt, sha256.Sum256(append(salt[:], password...))}
+func New(salt [16]byte, password []byte) Credential {
+	return Credential{salt, sha256.Sum256(append(salt[:], password...))}
 }
 
 // matches tells whether password is the right one, in constant time. With
 // anyHex its spelling in hexadecimal counts as the same: some chargers send the
 // 20 bytes of an OCPP key, others its 40 digits, and either may be in the file.
-func (c credential) matches(password []byte, anyHex bool) bool {
+func (c Credential) matches(password []byte, anyHex bool) bool {
 	spellings := [][]byte{password}
 	if anyHex {
 		digits := hex.EncodeToString(password)
@@ -48,19 +51,19 @@ func (c credential) matches(password []byte, anyHex bool) bool {
 	}
 	right := 0
 	for _, s := range spellings {
-		sum := newCredential(c.salt, s)
+		sum := New(c.salt, s)
 		right |= subtle.ConstantTimeCompare(sum.hash[:], c.hash[:])
 	}
 	return right == 1
 }
 
 // readAuthFile reads an auth-file; an error names the line.
-func readAuthFile(path string) (map[string]credential, error) {
+func readAuthFile(path string) (map[string]Credential, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("auth-file: %w", err)
 	}
-	all := make(map[string]credential)
+	all := make(map[string]Credential)
 	n := 0
 	for line := range strings.Lines(string(b)) {
 		n++
@@ -79,7 +82,7 @@ func readAuthFile(path string) (map[string]credential, error) {
 	return all, nil
 }
 
-func parseCredential(line string) (identity string, c credential, err error) {
+func parseCredential(line string) (identity string, c Credential, err error) {
 	parts := strings.Split(line, ":")
 	if len(parts) < 4 || parts[len(parts)-3] != "sha256" {
 		return "", c, errors.New("want identity:sha256:salt:hash, as holdfast passwd makes it")
@@ -101,18 +104,18 @@ func parseCredential(line string) (identity string, c credential, err error) {
 }
 
 // passwords is an auth-file in use.
-type passwords struct {
+type Passwords struct {
 	path    string
 	anyHex  bool
-	current atomic.Pointer[map[string]credential]
+	current atomic.Pointer[map[string]Credential]
 }
 
-func newPasswords(path string, anyHex bool) (*passwords, error) {
-	p := &passwords{path: path, anyHex: anyHex}
+func NewPasswords(path string, anyHex bool) (*Passwords, error) {
+	p := &Passwords{path: path, anyHex: anyHex}
 	return p, p.load()
 }
 
-func (p *passwords) load() error {
+func (p *Passwords) load() error {
 	all, err := readAuthFile(p.path)
 	if err == nil {
 		p.current.Store(&all)
@@ -120,7 +123,7 @@ func (p *passwords) load() error {
 	return err
 }
 
-func (p *passwords) watch(log *slog.Logger) {
+func (p *Passwords) Watch(log *slog.Logger) {
 	watchFiles([]string{p.path}, func() {
 		if err := p.load(); err != nil {
 			log.Error("passwords stay as they were", "err", err)
@@ -131,7 +134,75 @@ func (p *passwords) watch(log *slog.Logger) {
 }
 
 // check tells whether identity is known, and password its own.
-func (p *passwords) check(identity string, password []byte) (known, right bool) {
+func (p *Passwords) Check(identity string, password []byte) (known, right bool) {
 	c, known := (*p.current.Load())[identity]
 	return known, known && c.matches(password, p.anyHex)
+}
+
+// changeAuthFile puts entry, or nothing if it is empty, in the place of the
+// identity's line, and leaves all others as they are. Whoever reads the file
+// sees either the old one or the new one.
+func ChangeAuthFile(path, identity, entry string) error {
+	old, err := os.ReadFile(path)
+	mode := os.FileMode(0o600)
+	switch info, statErr := os.Stat(path); {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("passwd: %w", err)
+	case statErr == nil:
+		mode = info.Mode().Perm()
+	}
+	var b strings.Builder
+	found := false
+	for line := range strings.Lines(string(old)) {
+		line = strings.TrimRight(line, "\r\n")
+		if name, _, err := parseCredential(line); err == nil && name == identity {
+			found = true
+			if line = entry; entry == "" {
+				continue
+			}
+		}
+		fmt.Fprintln(&b, line)
+	}
+	switch {
+	case !found && entry == "":
+		return fmt.Errorf("passwd: %s is not in %s", identity, path)
+	case !found:
+		fmt.Fprintln(&b, entry)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new")
+	if err != nil {
+		return fmt.Errorf("passwd: %w", err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // fails when it was renamed
+	_, err = f.WriteString(b.String())
+	if err == nil {
+		err = keepOwner(f, path, mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("passwd: %w", err)
+	}
+	return nil
+}
+
+// keepOwner gives f the mode, and owner and group of path if there is one: the
+// gateway must still be able to read it.
+func keepOwner(f *os.File, path string, mode os.FileMode) error {
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return nil // it is new
+	}
+	return f.Chown(int(st.Uid), int(st.Gid))
 }

@@ -1,17 +1,17 @@
-package main
+package systemd
 
 import (
+	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"holdfast/cmd/holdfast/config"
 )
 
 // serviceManager is the other end of NOTIFY_SOCKET.
@@ -68,7 +68,7 @@ func TestNotify(t *testing.T) {
 func TestBarrier(t *testing.T) {
 	manager := serviceManager(t, filepath.Join(t.TempDir(), "notify"))
 	n := newNotifier()
-	if err := n.barrier(20 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "nobody has listened") {
+	if err := n.Barrier(20 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "nobody has listened") {
 		t.Errorf("of a manager that sleeps: %v", err)
 	}
 	if _, fds := heard(t, manager); len(fds) != 1 {
@@ -77,7 +77,7 @@ func TestBarrier(t *testing.T) {
 		t.Fatal(err)
 	}
 	over := make(chan error)
-	go func() { over <- n.barrier(10 * time.Second) }()
+	go func() { over <- n.Barrier(10 * time.Second) }()
 	text, fds := heard(t, manager)
 	if text != "BARRIER=1" || len(fds) != 1 {
 		t.Fatalf("heard %q with %d file descriptors", text, len(fds))
@@ -101,7 +101,7 @@ func TestNotifyNobody(t *testing.T) {
 	if err := newNotifier().send("READY=1"); err != nil {
 		t.Error(err)
 	}
-	if err := newNotifier().barrier(time.Hour); err != nil {
+	if err := newNotifier().Barrier(time.Hour); err != nil {
 		t.Error(err)
 	}
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "none"))
@@ -114,34 +114,34 @@ func TestNotifyNobody(t *testing.T) {
 func TestWatchdog(t *testing.T) {
 	manager := serviceManager(t, filepath.Join(t.TempDir(), "notify"))
 	t.Setenv("WATCHDOG_USEC", "80000") // fed each 20 ms
-	c, faults := config.Parse([]string{"-loops", "2"})
-	if len(faults) > 0 {
-		t.Fatal(faults)
+	var held atomic.Int64
+	about := Process{Version: "1", Chargers: held.Load, Links: func() int64 { return 0 }}
+	var loops [2]chan func()
+	for n := range loops {
+		loop := make(chan func(), 16)
+		loops[n] = loop
+		about.Loops = append(about.Loops, func(f func()) { loop <- f })
+		go func() {
+			for f := range loop {
+				f()
+			}
+		}()
 	}
-	worlds, err := newWorlds(c, newLogger(c, newLogWriter(os.Stderr)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, w := range worlds {
-		go func() { _ = w.run() }()
-		t.Cleanup(func() { w.loop.Post(w.loop.Stop) })
-	}
-	var log strings.Builder
-	out := newLogWriter(&log)
-	w := newWatch(worlds, newLogger(c, out))
-	go w.run()
+	var log lines
+	w := NewReporter(about, slog.New(slog.NewTextHandler(&log, nil)))
+	go w.Run()
 	for fed := 0; fed < 5; {
 		if text, _ := heard(t, manager); strings.Contains(text, "WATCHDOG=1") {
 			fed++
 		}
 	}
 	stuck, thaw := make(chan struct{}), make(chan struct{})
-	worlds[1].loop.Post(func() { close(stuck); <-thaw })
+	loops[1] <- func() { close(stuck); <-thaw }
 	<-stuck
 	// Counts that change are still told: so time passes without a clock.
 	fed := 0
 	for told := int64(1); told <= 5; {
-		worlds[0].held.Store(told)
+		held.Store(told)
 		text, _ := heard(t, manager)
 		if strings.Contains(text, "WATCHDOG=1") {
 			fed++
@@ -154,13 +154,31 @@ func TestWatchdog(t *testing.T) {
 		t.Errorf("fed %d times while a loop was stuck", fed)
 	}
 	close(thaw)
-	if out.close(); !strings.Contains(log.String(), "a loop stands still") || !strings.Contains(log.String(), "TestWatchdog.func") {
+	if !strings.Contains(log.String(), "a loop stands still") || !strings.Contains(log.String(), "TestWatchdog.func") {
 		t.Errorf("the log does not say where the loop stands: %s", log.String())
 	}
 	for fed := false; !fed; {
 		text, _ := heard(t, manager)
 		fed = strings.Contains(text, "WATCHDOG=1")
 	}
+}
+
+// lines is a log that others write to.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func TestWatchdogInterval(t *testing.T) {
