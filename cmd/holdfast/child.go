@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/cmd/holdfast/admin"
 	"holdfast/unixipc"
 	"holdfast/unixipc/handoff"
 
@@ -22,7 +23,7 @@ import (
 
 // spawn starts the child with the listeners and its end of the channel.
 func (u *upgrade) spawn() error {
-	u.tell(progress{Phase: "start", Text: "starting " + os.Args[0]})
+	u.tell(admin.Progress{Phase: "start", Text: "starting " + os.Args[0]})
 	ours, theirs, err := unixipc.SocketPair()
 	if err != nil {
 		return err

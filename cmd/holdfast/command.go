@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"holdfast/cmd/holdfast/admin"
 	"holdfast/cmd/holdfast/config"
 )
 
@@ -210,6 +211,9 @@ func exitCode(err error, stderr io.Writer) int {
 	fmt.Fprintln(stderr, "holdfast:", err)
 	if errors.As(err, &own) {
 		return own.code
+	}
+	if errors.As(err, new(*admin.UnreachableError)) {
+		return exitUnreachable
 	}
 	return exitFailed
 }

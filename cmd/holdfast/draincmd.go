@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"holdfast/cmd/holdfast/admin"
 )
 
 // drainInterval is how often the gateway is asked whether it is done.
@@ -20,9 +22,9 @@ func runDrain(i *invocation) error {
 		return err
 	}
 	name := i.args[0]
-	resp, err := c.do(http.MethodPost, "/drain", url.Values{"processor": {name}})
-	var status *statusError
-	if errors.As(err, &status) && status.status == http.StatusNotFound {
+	resp, err := c.Do(http.MethodPost, "/drain", url.Values{"processor": {name}})
+	var status *admin.StatusError
+	if errors.As(err, &status) && status.Status == http.StatusNotFound {
 		return exit(exitOffline, "%w", err)
 	}
 	if err != nil {
@@ -30,8 +32,8 @@ func runDrain(i *invocation) error {
 	}
 	_ = resp.Body.Close()
 	for began := time.Now(); ; time.Sleep(drainInterval) {
-		var s gatewayStatus
-		if err := c.get("/status", nil, &s); err != nil {
+		var s admin.Status
+		if err := c.Get("/status", nil, &s); err != nil {
 			return err
 		}
 		inFlight := 0

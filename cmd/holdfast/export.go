@@ -231,8 +231,8 @@ func (h *handOverLate) open(w *world, fd int, s conn.State, early []byte) {
 	h.send(w, fd, appendItem(nil, itemLateOpen, w.index, conn.AppendState(nil, s, early), nil), s.Identity)
 }
 
-func (h *handOverLate) join(w *world, fd int, hello unixipc.HelloBody, p peer, operator bool, rest []byte) {
-	first, _ := json.Marshal(lateHello{hello, p.pid, p.uid, p.gid, operator})
+func (h *handOverLate) join(w *world, fd int, hello unixipc.HelloBody, p unixipc.Peer, operator bool, rest []byte) {
+	first, _ := json.Marshal(lateHello{hello, p.PID, p.UID, p.GID, operator})
 	h.send(w, fd, appendItem(nil, itemLateJoin, w.index, first, rest), hello.Name)
 }
 

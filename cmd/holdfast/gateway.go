@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"holdfast/cmd/holdfast/admin"
 	"holdfast/cmd/holdfast/config"
 	"holdfast/cmd/holdfast/gate"
 	"holdfast/cmd/holdfast/metrics"
@@ -38,7 +39,7 @@ type gateway struct {
 
 	chargers   []entrance
 	processors *net.UnixListener
-	admin      *admin
+	admin      *admin.Server
 	reception  *reception
 	metrics    *metricsServer // nil: not asked for
 	watch      *systemd.Reporter
@@ -47,7 +48,7 @@ type gateway struct {
 	inherited metrics.Samples // what the processes before this one have counted
 	since     time.Time       // when the first of them started
 	began     time.Time       // when this one did
-	last      atomic.Pointer[upgradeReport]
+	last      atomic.Pointer[admin.UpgradeReport]
 
 	running sync.WaitGroup
 	failed  chan error
@@ -63,7 +64,7 @@ type entrance struct {
 // is one, but serves nothing yet.
 func newGateway(c *config.Config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway, error) {
 	now := time.Now()
-	g := &gateway{cfg: c, version: version, log: log, flip: flip, gate: gate.New(), tally: metrics.NewCounters(outcomeDone, outcomeRolledBack), since: now, began: now}
+	g := &gateway{cfg: c, version: version, log: log, flip: flip, gate: gate.New(), tally: metrics.NewCounters(admin.OutcomeDone, admin.OutcomeRolledBack), since: now, began: now}
 	var err error
 	if g.worlds, err = newWorlds(c, log); err != nil {
 		return nil, err
@@ -100,10 +101,10 @@ func newGateway(c *config.Config, flip *tableflip.Upgrader, log *slog.Logger) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := setRights(c.Admin, c.AdminGroup); err != nil {
+	if err := admin.SetRights(c.Admin, c.AdminGroup); err != nil {
 		return nil, err
 	}
-	g.admin = newAdmin(g, l)
+	g.admin = admin.NewServer(g, g.gate, l, log)
 	if c.Metrics != "" {
 		if g.metrics, err = newMetricsServer(g, c.Metrics); err != nil {
 			return nil, err
@@ -165,7 +166,7 @@ func (g *gateway) accept() {
 	for _, e := range g.chargers {
 		go g.door.run(e.Listener, e.how)
 	}
-	go g.admin.run()
+	go g.admin.Run()
 	if g.metrics != nil {
 		go g.metrics.run()
 	}
@@ -189,23 +190,23 @@ func (g *gateway) serve(signals <-chan os.Signal) error {
 		select {
 		case err := <-g.failed:
 			return fmt.Errorf("loop failed: %w", err)
-		case request := <-g.admin.upgrades:
-			if done, err := g.replace(request.tell); done {
-				request.finish(err)
+		case request := <-g.admin.Upgrades:
+			if done, err := g.replace(request.Tell); done {
+				request.Finish(err, errors.Is(err, errGone))
 				g.passOn(signals)
-				g.admin.shutDown()
+				g.admin.ShutDown()
 				g.metrics.shutDown()
 				return err
 			} else {
-				request.finish(err)
+				request.Finish(err, false)
 			}
 		case s := <-signals:
 			if s != syscall.SIGHUP {
 				return g.end(s, signals)
 			}
-			if done, err := g.replace(func(progress) {}); done {
+			if done, err := g.replace(func(admin.Progress) {}); done {
 				g.passOn(signals)
-				g.admin.shutDown()
+				g.admin.ShutDown()
 				g.metrics.shutDown()
 				return err
 			}
@@ -215,7 +216,7 @@ func (g *gateway) serve(signals <-chan os.Signal) error {
 
 // replace upgrades, and tells in the log how it went. done says that this
 // process is over.
-func (g *gateway) replace(tell func(progress)) (done bool, err error) {
+func (g *gateway) replace(tell func(admin.Progress)) (done bool, err error) {
 	g.log.Info("upgrade begins", "binary", os.Args[0], "connections", g.worlds[0].held.Load())
 	if err := g.awaitParent(); err != nil {
 		return false, err
@@ -273,7 +274,7 @@ func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 		w.loop.Post(w.loop.Stop)
 	}
 	g.running.Wait()
-	g.admin.shutDown()
+	g.admin.ShutDown()
 	g.metrics.shutDown()
 	g.flip.Stop()
 	<-g.flip.Exit()
@@ -289,7 +290,7 @@ func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 }
 
 // upgraded counts an upgrade that is over; pause is 0 if it did not come to one.
-func (g *gateway) upgraded(last upgradeReport, pause time.Duration) {
+func (g *gateway) upgraded(last admin.UpgradeReport, pause time.Duration) {
 	last.PauseMS = float64(pause.Microseconds()) / 1000
 	g.last.Store(&last)
 	g.tally.Upgraded(last.Outcome, pause)
@@ -298,7 +299,7 @@ func (g *gateway) upgraded(last upgradeReport, pause time.Duration) {
 // report tells what an upgrade has brought, in the new process.
 func (g *gateway) report(t *takeover, connections, links int) {
 	pause, took := time.Since(t.frozen), time.Since(g.began)
-	g.upgraded(upgradeReport{At: t.frozen, Outcome: outcomeDone, TookSeconds: took.Seconds(), Connections: int64(connections)}, pause)
+	g.upgraded(admin.UpgradeReport{At: t.frozen, Outcome: admin.OutcomeDone, TookSeconds: took.Seconds(), Connections: int64(connections)}, pause)
 	g.log.Info("upgraded", "connections", connections, "links", links,
 		"pause", pause.Round(time.Microsecond).String(),
 		"took", took.Round(time.Millisecond).String(), "pid", os.Getpid(), "version", version)

@@ -20,11 +20,12 @@ var allowed = map[string][]string{
 	"holdfast/cmd/processor":            {"holdfast/proc", "holdfast/unixipc"},
 	"holdfast/cmd/holdfast/config":      {},
 	"holdfast/cmd/holdfast/gate":        {},
+	"holdfast/cmd/holdfast/admin":       {"holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/gate", "holdfast/unixipc"},
 	"holdfast/cmd/holdfast/systemd":     {"golang.org/x/sys"},
 	"holdfast/cmd/holdfast/credentials": {"golang.org/x/sys", "holdfast/cmd/holdfast/config", "holdfast/conn", "holdfast/conn/record"},
 	"holdfast/cmd/holdfast/metrics":     {"github.com/prometheus/client_golang", "holdfast/conn", "holdfast/unixipc", "holdfast/unixipc/tlv"},
 	"holdfast/cmd/holdfast": {
-		"holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/gate", "holdfast/cmd/holdfast/systemd", "holdfast/cmd/holdfast/credentials", "holdfast/cmd/holdfast/metrics",
+		"holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/gate", "holdfast/cmd/holdfast/systemd", "holdfast/cmd/holdfast/credentials", "holdfast/cmd/holdfast/metrics", "holdfast/cmd/holdfast/admin",
 		"holdfast/conn", "holdfast/conn/record", "holdfast/relay", "holdfast/proc", "holdfast/unixipc", "holdfast/unixipc/handoff", "holdfast/unixipc/tlv", "golang.org/x/sys",
 		"github.com/cloudflare/tableflip", "github.com/prometheus/client_golang",
 	},

@@ -18,7 +18,7 @@ type link struct {
 
 // join takes over the socket of a processor whose HELLO is done. rest are
 // bytes that came behind it.
-func (w *world) join(fd int, hello unixipc.HelloBody, peer peer, operator bool, rest []byte) {
+func (w *world) join(fd int, hello unixipc.HelloBody, peer unixipc.Peer, operator bool, rest []byte) {
 	if w.late != nil {
 		w.late.join(w, fd, hello, peer, operator, rest)
 		return
@@ -38,7 +38,7 @@ func (w *world) join(fd int, hello unixipc.HelloBody, peer peer, operator bool, 
 		w.counters.Joined++
 	}
 	w.log.Info(l.kind()+" joined", "processor", hello.Name, "link", l.relay.ID(), "loop", w.index,
-		"pid", peer.pid, "uid", peer.uid, "chargers", l.relay.Chargers())
+		"pid", peer.PID, "uid", peer.UID, "chargers", l.relay.Chargers())
 	if len(rest) > 0 {
 		w.relay.Receive(l.relay, rest)
 	}

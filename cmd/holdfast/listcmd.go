@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"text/tabwriter"
 	"time"
+
+	"holdfast/cmd/holdfast/admin"
 )
 
 func runList(i *invocation) error {
@@ -23,9 +25,9 @@ func runList(i *invocation) error {
 	if len(i.args) > 0 {
 		query.Set("glob", i.args[0])
 	}
-	resp, err := c.do(http.MethodGet, "/chargers", query)
-	var status *statusError
-	if errors.As(err, &status) && status.status == http.StatusBadRequest {
+	resp, err := c.Do(http.MethodGet, "/chargers", query)
+	var status *admin.StatusError
+	if errors.As(err, &status) && status.Status == http.StatusBadRequest {
 		return exit(exitUsage, "%w", err)
 	}
 	if err != nil {
@@ -40,7 +42,7 @@ func runList(i *invocation) error {
 	now := time.Now()
 	in := json.NewDecoder(resp.Body)
 	for n := 0; ; n++ {
-		var s chargerStatus
+		var s admin.ChargerStatus
 		switch err := in.Decode(&s); {
 		case err == io.EOF:
 			return t.Flush()

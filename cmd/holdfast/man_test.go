@@ -133,6 +133,8 @@ func TestDocumentedLog(t *testing.T) {
 		known = append(known, m[1])
 	}
 	files, err := filepath.Glob("*.go")
+	rooms, _ := filepath.Glob("*/*.go")
+	files = append(files, rooms...)
 	if err != nil {
 		t.Fatal(err)
 	}

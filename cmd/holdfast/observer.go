@@ -43,11 +43,11 @@ func (o observer) Ordered(l *relay.Link, f unixipc.Frame) {
 	default:
 		return
 	}
-	who := peer{-1, -1, -1}
+	who := unixipc.Peer{PID: -1, UID: -1, GID: -1}
 	if own := o.links[l]; own != nil && own.source != nil {
-		who = peerOfFD(own.source.Fd())
+		who = unixipc.PeerOfFD(own.source.Fd())
 	}
-	o.log.Info("operator", append([]any{"order", f.Type.String(), "pid", who.pid, "uid", who.uid, "gid", who.gid}, about...)...)
+	o.log.Info("operator", append([]any{"order", f.Type.String(), "pid", who.PID, "uid", who.UID, "gid", who.GID}, about...)...)
 }
 
 // action is that of a CALL; empty if it has none.

@@ -1,19 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"strings"
 	"time"
 
+	"holdfast/cmd/holdfast/admin"
 	"holdfast/proc"
 )
 
@@ -25,59 +23,20 @@ func (i *invocation) orders(ctx context.Context) (*proc.Client, error) {
 	}
 	joined, err := proc.Dial(ctx, proc.ClientConfig{
 		Name:   fmt.Sprintf("holdfast-%s-%d", i.command.name, os.Getpid()),
-		Dial:   c.link,
+		Dial:   c.Link,
 		Logger: slog.New(slog.DiscardHandler), // errors come back to us
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, exit(exitTimeout, "the gateway at %s did not answer in time; nothing was sent", c.socket)
+		return nil, exit(exitTimeout, "the gateway at %s did not answer in time; nothing was sent", c.Socket)
 	}
 	var refused *proc.RefusedError
 	if errors.As(err, &refused) {
-		return nil, exit(exitNotTaken, "the gateway at %s lets no command in now: %s", c.socket, printable(refused.Why))
+		return nil, exit(exitNotTaken, "the gateway at %s lets no command in now: %s", c.Socket, printable(refused.Why))
 	}
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, &admin.UnreachableError{c.Socket, err}
 	}
 	return joined, nil
-}
-
-// link asks for a link on the admin socket.
-func (c *client) link(ctx context.Context) (net.Conn, error) {
-	for until := time.Now().Add(askAgain); ; time.Sleep(askInterval) {
-		conn, resp, err := c.askLink(ctx)
-		switch {
-		case replaced(resp, err) && time.Now().Before(until) && ctx.Err() == nil:
-			continue
-		case err != nil:
-			return nil, err
-		case resp.StatusCode != http.StatusSwitchingProtocols:
-			return nil, fmt.Errorf("it answered %s", resp.Status)
-		}
-		return conn, nil
-	}
-}
-
-// askLink leaves the connection open if the answer is 101.
-func (c *client) askLink(ctx context.Context) (net.Conn, *http.Response, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.socket)
-	if err != nil {
-		return nil, nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	if _, err := io.WriteString(conn, "GET /link HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: "+linkProtocol+"\r\n\r\n"); err != nil {
-		_ = conn.Close()
-		return nil, nil, err
-	}
-	// Nothing follows the answer before our HELLO, so nothing is read too much.
-	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 4096), nil)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		_ = conn.Close()
-	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = io.EOF // the process has ended without a word
-	}
-	return conn, resp, err
 }
 
 // outcome is how an order ended that did not go well: its exit code, the word

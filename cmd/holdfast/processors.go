@@ -16,15 +16,10 @@ import (
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
-
-	"golang.org/x/sys/unix"
 )
 
 // helloTimeout is how long a processor may take for its HELLO.
 const helloTimeout = 10 * time.Second
-
-// peer is who is at the other end of a Unix socket, by SO_PEERCRED.
-type peer struct{ pid, uid, gid int }
 
 // listenUnix listens at path with the rights that mask leaves. A socket that a live process
 // listens on is left alone; a stale one is replaced.
@@ -35,9 +30,9 @@ func listenUnix(path string, mask int) (*net.UnixListener, error) {
 		}
 		c, err := net.DialTimeout("unix", path, time.Second)
 		if err == nil {
-			who := peerOf(c.(*net.UnixConn))
+			who := unixipc.PeerOf(c.(*net.UnixConn))
 			_ = c.Close()
-			return nil, fmt.Errorf("%s is taken by the live process %d; stop it, or choose another path", path, who.pid)
+			return nil, fmt.Errorf("%s is taken by the live process %d; stop it, or choose another path", path, who.PID)
 		}
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			return nil, fmt.Errorf("%s exists, and whether a process listens on it cannot be told: %w", path, err)
@@ -53,24 +48,6 @@ func listenUnix(path string, mask int) (*net.UnixListener, error) {
 		return nil, fmt.Errorf("listen on a Unix socket: %w", err)
 	}
 	return l, nil
-}
-
-func peerOf(c *net.UnixConn) peer {
-	p := peer{-1, -1, -1}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return p
-	}
-	_ = raw.Control(func(fd uintptr) { p = peerOfFD(int(fd)) })
-	return p
-}
-
-func peerOfFD(fd int) peer {
-	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil {
-		return peer{-1, -1, -1}
-	}
-	return peer{int(cred.Pid), int(cred.Uid), int(cred.Gid)}
 }
 
 // reception welcomes processors: it reads their HELLO and passes them to the
@@ -117,7 +94,7 @@ func (r *reception) receive(c *net.UnixConn, early []byte, operator bool) {
 
 // welcome reads a HELLO from c, and hands c over or refuses it.
 func (r *reception) welcome(c *net.UnixConn, early []byte, operator bool) {
-	who := peerOf(c)
+	who := unixipc.PeerOf(c)
 	if n := r.joined.Add(1); int(n) > r.maxLinks {
 		r.refuse(c, who, fmt.Errorf("there are %d links already (-max-links)", r.maxLinks), true)
 		return
@@ -173,10 +150,10 @@ func readHello(c *net.UnixConn, early []byte, check *relay.Relay) (h unixipc.Hel
 	}
 }
 
-func (r *reception) refuse(c *net.UnixConn, who peer, why error, retry bool) {
+func (r *reception) refuse(c *net.UnixConn, who unixipc.Peer, why error, retry bool) {
 	r.joined.Add(-1)
 	r.tally.LinkRefused()
-	r.log.Warn("processor refused", "pid", who.pid, "uid", who.uid, "reason", why.Error())
+	r.log.Warn("processor refused", "pid", who.PID, "uid", who.UID, "reason", why.Error())
 	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: []int{unixipc.Version}, Retry: retry})
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = c.Write(unixipc.Frame{Type: unixipc.Refused, Payload: body}.Append(nil))

@@ -3,79 +3,25 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
-	"net/http"
+	"net"
 	"os"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"holdfast/cmd/holdfast/admin"
 	"holdfast/cmd/holdfast/metrics"
 	"holdfast/conn"
 	"holdfast/relay"
+	"holdfast/unixipc"
 )
 
-// gatewayStatus is what `holdfast status` shows.
-type gatewayStatus struct {
-	Version      string         `json:"version"`
-	PID          int            `json:"pid"`
-	Started      time.Time      `json:"started"` // this process
-	Since        time.Time      `json:"since"`   // the first of those that upgraded each other
-	ShuttingDown bool           `json:"shutting_down,omitempty"`
-	Listen       []string       `json:"listen"`
-	Connections  int            `json:"connections"`
-	Limit        int            `json:"connections_limit"`
-	Kinds        []kindStatus   `json:"kinds"`
-	Queue        queueStatus    `json:"queue"`
-	Links        []linkStatus   `json:"links"`
-	LastUpgrade  *upgradeReport `json:"last_upgrade"`
-}
-
-type kindStatus struct {
-	Subprotocol string `json:"subprotocol"`
-	TLS         string `json:"tls"`
-	Connections int    `json:"connections"`
-}
-
-// queueStatus is about deliveries that no processor has acknowledged.
-type queueStatus struct {
-	Messages      int     `json:"messages"`
-	Bytes         int     `json:"bytes"`
-	InFlight      int     `json:"in_flight"` // those that a processor has
-	OldestSeconds float64 `json:"oldest_seconds"`
-	Chargers      int     `json:"chargers"` // who have any
-	Paused        int     `json:"paused"`   // chargers that are not read from because of it
-	Offline       int     `json:"offline"`  // chargers of whom there are some, but no connection
-}
-
-type linkStatus struct {
-	Processor string `json:"processor"`
-	PID       int    `json:"pid"`
-	UID       int    `json:"uid"`
-	Loop      int    `json:"loop"`
-	Link      uint32 `json:"link"`
-	Chargers  int    `json:"chargers"`
-	InFlight  int    `json:"in_flight"`
-	Window    int    `json:"window"`
-	Queue     int    `json:"queue"`     // deliveries of its chargers that it does not have yet
-	Unwritten int    `json:"unwritten"` // bytes that it does not read
-	Draining  bool   `json:"draining,omitempty"`
-	Operator  bool   `json:"operator,omitempty"` // a command, and no processor
-	AskOnly   bool   `json:"ask_only,omitempty"` // takes no deliveries
-}
-
-// status answers GET /status.
-func (a *admin) status(w http.ResponseWriter, r *http.Request) {
-	s, err := a.g.status(r.Context())
-	answer(w, s, err)
-}
-
-func (g *gateway) status(ctx context.Context) (*gatewayStatus, error) {
-	s := &gatewayStatus{
+// Status implements admin.Gateway.
+func (g *gateway) Status(ctx context.Context) (*admin.Status, error) {
+	s := &admin.Status{
 		Version: g.version, PID: os.Getpid(), Started: g.began, Since: g.since, ShuttingDown: g.gate.Over(),
-		Limit: g.cfg.MaxConnections, LastUpgrade: g.last.Load(), Links: []linkStatus{}, Kinds: []kindStatus{},
+		Limit: g.cfg.MaxConnections, LastUpgrade: g.last.Load(), Links: []admin.LinkStatus{}, Kinds: []admin.KindStatus{},
 	}
 	for _, l := range g.chargers {
 		s.Listen = append(s.Listen, l.Addr().String())
@@ -85,22 +31,22 @@ func (g *gateway) status(ctx context.Context) (*gatewayStatus, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.add(part)
+		addShard(s, part)
 	}
-	slices.SortFunc(s.Links, func(a, b linkStatus) int {
+	slices.SortFunc(s.Links, func(a, b admin.LinkStatus) int {
 		return cmp.Or(strings.Compare(a.Processor, b.Processor), a.Loop-b.Loop, cmp.Compare(a.Link, b.Link))
 	})
-	slices.SortFunc(s.Kinds, func(a, b kindStatus) int {
+	slices.SortFunc(s.Kinds, func(a, b admin.KindStatus) int {
 		return cmp.Or(strings.Compare(a.Subprotocol, b.Subprotocol), strings.Compare(a.TLS, b.TLS))
 	})
 	return s, nil
 }
 
-// add adds one loop's part.
-func (s *gatewayStatus) add(part gatewayStatus) {
+// addShard adds the part of one shard.
+func addShard(s *admin.Status, part admin.Status) {
 	for _, k := range part.Kinds {
 		s.Connections += k.Connections
-		i := slices.IndexFunc(s.Kinds, func(o kindStatus) bool { return o.Subprotocol == k.Subprotocol && o.TLS == k.TLS })
+		i := slices.IndexFunc(s.Kinds, func(o admin.KindStatus) bool { return o.Subprotocol == k.Subprotocol && o.TLS == k.TLS })
 		if i < 0 {
 			s.Kinds = append(s.Kinds, k)
 		} else {
@@ -119,11 +65,11 @@ func (s *gatewayStatus) add(part gatewayStatus) {
 }
 
 // status is the part of one world. It runs on the loop.
-func (w *world) status() (s gatewayStatus) {
+func (w *world) status() (s admin.Status) {
 	w.relay.SetNow(w.loop.Now())
 	for k, n := range w.counters.Kinds {
 		if n.Held > 0 {
-			s.Kinds = append(s.Kinds, kindStatus{k.Subprotocol, k.TLS, n.Held})
+			s.Kinds = append(s.Kinds, admin.KindStatus{k.Subprotocol, k.TLS, n.Held})
 		}
 	}
 	queues := map[*relay.Link]int{}
@@ -143,62 +89,15 @@ func (w *world) status() (s gatewayStatus) {
 		queues[c.Owner()] += waits.Messages - waits.InFlight
 	})
 	for l, own := range w.links {
-		who := peerOfFD(own.source.Fd())
-		s.Links = append(s.Links, linkStatus{
-			Processor: l.Name(), PID: who.pid, UID: who.uid, Loop: w.index, Link: l.ID(),
+		who := unixipc.PeerOfFD(own.source.Fd())
+		s.Links = append(s.Links, admin.LinkStatus{
+			Processor: l.Name(), PID: who.PID, UID: who.UID, Loop: w.index, Link: l.ID(),
 			Chargers: l.Chargers(), InFlight: l.InFlight(), Window: l.Window(), Queue: queues[l],
 			Unwritten: len(l.Unwritten()), Draining: l.Draining(), Operator: l.Operator(), AskOnly: l.AskOnly(),
 		})
 	}
 	return s
 }
-
-// chargerStatus is a line of `holdfast list`.
-type chargerStatus struct {
-	Identity    string    `json:"identity"`
-	Subprotocol string    `json:"subprotocol"`
-	TLS         string    `json:"tls"`
-	Remote      string    `json:"remote"`
-	Opened      time.Time `json:"opened"`
-	Processor   string    `json:"processor,omitempty"` // the owner
-	Queue       int       `json:"queue"`               // deliveries that no processor has acknowledged
-	Paused      bool      `json:"paused,omitempty"`    // not read from
-}
-
-// chargers answers GET /chargers with one chargerStatus in JSON a line, sorted.
-func (a *admin) chargers(w http.ResponseWriter, r *http.Request) {
-	pattern := cmp.Or(r.FormValue("glob"), "*")
-	if _, err := path.Match(pattern, ""); err != nil || len(pattern) > maxGlob {
-		http.Error(w, fmt.Sprintf("%q is no pattern of at most %d bytes: %v", pattern, maxGlob, err), http.StatusBadRequest)
-		return
-	}
-	var all []chargerStatus
-	for _, world := range a.g.worlds {
-		found, err := ask(r.Context(), world, func() []uint64 { return world.matching(pattern) })
-		for len(found) > 0 && err == nil {
-			some := found[:min(len(found), chargersAtOnce)]
-			found = found[len(some):]
-			var rows []chargerStatus
-			rows, err = ask(r.Context(), world, func() []chargerStatus { return world.describe(some) })
-			all = append(all, rows...)
-		}
-		if err != nil {
-			answer(w, nil, err)
-			return
-		}
-	}
-	slices.SortFunc(all, func(a, b chargerStatus) int { return strings.Compare(a.Identity, b.Identity) })
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	out := json.NewEncoder(w)
-	for i := range all {
-		if out.Encode(&all[i]) != nil {
-			return
-		}
-	}
-}
-
-// maxGlob is the longest pattern, in bytes.
-const maxGlob = 512
 
 // chargersAtOnce are described in one turn of a loop: what else it has to do
 // does not wait for a long list.
@@ -215,7 +114,7 @@ func (w *world) matching(pattern string) (handles []uint64) {
 }
 
 // describe runs on the loop.
-func (w *world) describe(handles []uint64) (rows []chargerStatus) {
+func (w *world) describe(handles []uint64) (rows []admin.ChargerStatus) {
 	for _, h := range handles {
 		c := w.loop.Lookup(h)
 		if c == nil {
@@ -226,7 +125,7 @@ func (w *world) describe(handles []uint64) (rows []chargerStatus) {
 			continue
 		}
 		waits := w.relay.Waiting(charger)
-		row := chargerStatus{
+		row := admin.ChargerStatus{
 			Identity: c.Identity, Subprotocol: c.Subprotocol.String(), TLS: metrics.TLSOf(c), Remote: c.Remote.String(),
 			Opened: time.UnixMilli(c.Opened).UTC(), Queue: waits.Messages, Paused: waits.Paused,
 		}
@@ -236,4 +135,46 @@ func (w *world) describe(handles []uint64) (rows []chargerStatus) {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// Chargers implements admin.Gateway.
+func (g *gateway) Chargers(ctx context.Context, pattern string) ([]admin.ChargerStatus, error) {
+	var all []admin.ChargerStatus
+	for _, world := range g.worlds {
+		found, err := ask(ctx, world, func() []uint64 { return world.matching(pattern) })
+		for len(found) > 0 && err == nil {
+			some := found[:min(len(found), chargersAtOnce)]
+			found = found[len(some):]
+			var rows []admin.ChargerStatus
+			rows, err = ask(ctx, world, func() []admin.ChargerStatus { return world.describe(some) })
+			all = append(all, rows...)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// Drain implements admin.Gateway.
+func (g *gateway) Drain(ctx context.Context, processor string) (found int, err error) {
+	for _, world := range g.worlds {
+		n, err := ask(ctx, world, func() int { return world.drain(processor) })
+		switch {
+		case err != nil:
+			return 0, err
+		case n < 0:
+			return 0, admin.ErrReplaced
+		}
+		found += n
+	}
+	return found, nil
+}
+
+// Join implements admin.Gateway.
+func (g *gateway) Join(c *net.UnixConn, early []byte) { g.reception.receive(c, early, true) }
+
+// Authorize implements admin.Gateway.
+func (g *gateway) Authorize(ctx context.Context, body unixipc.AuthorizeBody) (unixipc.VerdictBody, error) {
+	return g.worlds[relay.LoopOf(body.Identity, len(g.worlds))].verdict(ctx, body, g.cfg.Admin)
 }

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"holdfast/cmd/holdfast/admin"
 	"holdfast/cmd/holdfast/metrics"
 )
 
@@ -22,8 +23,8 @@ func runStatus(i *invocation) error {
 	if err != nil {
 		return err
 	}
-	var s gatewayStatus
-	if err := c.get("/status", nil, &s); err != nil {
+	var s admin.Status
+	if err := c.Get("/status", nil, &s); err != nil {
 		return err
 	}
 	switch {
@@ -40,7 +41,7 @@ func runStatus(i *invocation) error {
 			fmt.Fprintln(i.stdout, name)
 		}
 	default:
-		s.print(i.stdout, time.Now())
+		printStatus(i.stdout, &s, time.Now())
 	}
 	return nil
 }
@@ -52,8 +53,8 @@ func printJSON(w io.Writer, v any) error {
 	return out.Encode(v)
 }
 
-// print shows the status to a person.
-func (s *gatewayStatus) print(w io.Writer, now time.Time) {
+// printStatus shows the status to a person.
+func printStatus(w io.Writer, s *admin.Status, now time.Time) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	serving := "serving"
@@ -85,14 +86,14 @@ func (s *gatewayStatus) print(w io.Writer, now time.Time) {
 	switch u := s.LastUpgrade; {
 	case u == nil:
 		line("last upgrade", "none")
-	case u.Outcome == outcomeDone:
+	case u.Outcome == admin.OutcomeDone:
 		line("last upgrade", "%s ago, done in %s with %d connections, pause %.1f ms", age(now.Sub(u.At)), seconds(u.TookSeconds), u.Connections, u.PauseMS)
 	default:
 		line("last upgrade", "%s ago, rolled back: %s", age(now.Sub(u.At)), printable(u.Reason))
 	}
 	_ = t.Flush()
 	fmt.Fprintln(w)
-	if !slices.ContainsFunc(s.Links, func(l linkStatus) bool { return !l.AskOnly && !l.Operator }) {
+	if !slices.ContainsFunc(s.Links, func(l admin.LinkStatus) bool { return !l.AskOnly && !l.Operator }) {
 		fmt.Fprintln(w, "No processor has joined: messages wait.")
 	}
 	if len(s.Links) == 0 {

@@ -12,6 +12,7 @@ import (
 	"holdfast/cmd/holdfast/metrics"
 	"holdfast/conn"
 	"holdfast/relay"
+	"holdfast/unixipc"
 	"holdfast/unixipc/handoff"
 
 	"golang.org/x/sys/unix"
@@ -262,7 +263,7 @@ func (t *takeover) late(it handoff.Item) {
 		}
 		rest := append([]byte(nil), second...)
 		w.joined.Add(1)
-		w.loop.Post(func() { w.join(it.FD, h.Hello, peer{h.PID, h.UID, h.GID}, h.Operator, rest) })
+		w.loop.Post(func() { w.join(it.FD, h.Hello, unixipc.Peer{PID: h.PID, UID: h.UID, GID: h.GID}, h.Operator, rest) })
 	default:
 		t.lost(it, fmt.Errorf("late item of kind %q", byte(kind)))
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/cmd/holdfast/admin"
 	"holdfast/cmd/holdfast/systemd"
 	"holdfast/conn"
 	"holdfast/unixipc/handoff"
@@ -26,21 +27,11 @@ type beginNote struct {
 	PID         int
 }
 
-// progress is one line of the show of an upgrade.
-type progress struct {
-	Phase   string  `json:"phase"`
-	Text    string  `json:"text,omitempty"`
-	Done    int64   `json:"done,omitempty"`
-	Total   int64   `json:"total,omitempty"`
-	Seconds float64 `json:"seconds,omitempty"` // since the upgrade began
-	Error   string  `json:"error,omitempty"`   // it was rolled back, and why
-}
-
 // upgrade is one hand-over, seen from the old process.
 type upgrade struct {
 	g     *gateway
 	old   *handoff.Old
-	tell  func(progress)
+	tell  func(admin.Progress)
 	began time.Time
 	ids   atomic.Uint32
 
@@ -61,9 +52,9 @@ var errGone = errors.New("the new process took over and then died")
 // upgrade replaces this process by the binary at its path. After nil this
 // process has nothing left to do but to exit. After an error it goes on as if
 // nothing had been asked, unless the error is errGone.
-func (g *gateway) upgrade(tell func(progress)) error {
+func (g *gateway) upgrade(tell func(admin.Progress)) error {
 	u := &upgrade{g: g, began: time.Now()}
-	u.tell = func(p progress) {
+	u.tell = func(p admin.Progress) {
 		p.Seconds = time.Since(u.began).Seconds()
 		tell(p)
 	}
@@ -72,8 +63,8 @@ func (g *gateway) upgrade(tell func(progress)) error {
 		return err
 	}
 	why := u.rollBack(err)
-	last := upgradeReport{
-		At: u.began, Outcome: outcomeRolledBack, Reason: why.Error(),
+	last := admin.UpgradeReport{
+		At: u.began, Outcome: admin.OutcomeRolledBack, Reason: why.Error(),
 		TookSeconds: time.Since(u.began).Seconds(), Connections: g.worlds[0].held.Load(),
 	}
 	pause := time.Duration(0)
@@ -101,7 +92,7 @@ func (u *upgrade) run() error {
 	held := u.g.worlds[0].held.Load()
 	started := time.Now()
 	u.g.tally.Phase("start", started.Sub(u.began))
-	u.tell(progress{Phase: "started", Text: fmt.Sprintf("the new process (%s) has started", hello.Program)})
+	u.tell(admin.Progress{Phase: "started", Text: fmt.Sprintf("the new process (%s) has started", hello.Program)})
 	note, _ := json.Marshal(beginNote{Loops: len(u.g.worlds), Connections: held, PID: os.Getpid()})
 	if err := u.old.Begin(handoff.Begin{Program: u.g.version, Version: version, Note: note}); err != nil {
 		return err
@@ -118,7 +109,7 @@ func (u *upgrade) run() error {
 	if err := u.final(); err != nil {
 		return err
 	}
-	u.tell(progress{Phase: "prepared"})
+	u.tell(admin.Progress{Phase: "prepared"})
 	err = u.old.Commit()
 	u.pause = time.Since(u.froze)
 	if err != nil {
@@ -155,7 +146,7 @@ func (u *upgrade) precopy(held int64) error {
 			}
 			if !first {
 				done += int64(len(items))
-				u.tell(progress{Phase: "precopy", Done: done, Total: held})
+				u.tell(admin.Progress{Phase: "precopy", Done: done, Total: held})
 			}
 			time.Sleep(sliceRest)
 		}
@@ -215,7 +206,7 @@ func onLoop(w *world, f func() error) error {
 
 // freeze stops accepting and all loops, each behind a turn.
 func (u *upgrade) freeze() error {
-	u.tell(progress{Phase: "freeze"})
+	u.tell(admin.Progress{Phase: "freeze"})
 	g := u.g
 	g.gate.Close()
 	u.thaw = make(chan bool, len(g.worlds))
@@ -327,7 +318,7 @@ func (u *upgrade) rollBack(why error) error {
 // committed lets what was under way at the freeze follow.
 func (u *upgrade) committed() error {
 	g := u.g
-	u.tell(progress{Phase: "active", Text: fmt.Sprintf("the new process has taken over; pause %.1f ms", float64(u.pause.Microseconds())/1000)})
+	u.tell(admin.Progress{Phase: "active", Text: fmt.Sprintf("the new process has taken over; pause %.1f ms", float64(u.pause.Microseconds())/1000)})
 	for _, pid := range children() {
 		if err := g.watch.HandedOver(pid); err != nil {
 			g.log.Warn("the service manager did not hear which process serves now", "err", err)

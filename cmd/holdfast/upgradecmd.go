@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+
+	"holdfast/cmd/holdfast/admin"
 )
 
 // runUpgrade has the running gateway replace itself, and shows how it goes: a
@@ -20,7 +22,7 @@ func runUpgrade(i *invocation) error {
 	if err != nil {
 		return err
 	}
-	resp, err := c.do(http.MethodPost, "/upgrade", nil)
+	resp, err := c.Do(http.MethodPost, "/upgrade", nil)
 	if err != nil {
 		return err
 	}
@@ -33,12 +35,12 @@ func show(lines io.Reader, stdout io.Writer, terminal bool) error {
 	in := json.NewDecoder(lines)
 	shown := int64(-1)
 	for {
-		var p progress
+		var p admin.Progress
 		if err := in.Decode(&p); err != nil {
 			return fmt.Errorf("the gateway went away before the outcome was known: %w", err)
 		}
 		switch {
-		case p.Phase == phaseRolledBack:
+		case p.Phase == admin.PhaseRolledBack:
 			newline(stdout, terminal, shown)
 			return errors.New("upgrade rolled back, nothing has changed: " + p.Error)
 		case p.Error != "":

@@ -1,0 +1,100 @@
+package admin
+
+import "time"
+
+// gatewayStatus is what `holdfast status` shows.
+type Status struct {
+	Version      string         `json:"version"`
+	PID          int            `json:"pid"`
+	Started      time.Time      `json:"started"` // this process
+	Since        time.Time      `json:"since"`   // the first of those that upgraded each other
+	ShuttingDown bool           `json:"shutting_down,omitempty"`
+	Listen       []string       `json:"listen"`
+	Connections  int            `json:"connections"`
+	Limit        int            `json:"connections_limit"`
+	Kinds        []KindStatus   `json:"kinds"`
+	Queue        QueueStatus    `json:"queue"`
+	Links        []LinkStatus   `json:"links"`
+	LastUpgrade  *UpgradeReport `json:"last_upgrade"`
+}
+
+type KindStatus struct {
+	Subprotocol string `json:"subprotocol"`
+	TLS         string `json:"tls"`
+	Connections int    `json:"connections"`
+}
+
+// queueStatus is about deliveries that no processor has acknowledged.
+type QueueStatus struct {
+	Messages      int     `json:"messages"`
+	Bytes         int     `json:"bytes"`
+	InFlight      int     `json:"in_flight"` // those that a processor has
+	OldestSeconds float64 `json:"oldest_seconds"`
+	Chargers      int     `json:"chargers"` // who have any
+	Paused        int     `json:"paused"`   // chargers that are not read from because of it
+	Offline       int     `json:"offline"`  // chargers of whom there are some, but no connection
+}
+
+type LinkStatus struct {
+	Processor string `json:"processor"`
+	PID       int    `json:"pid"`
+	UID       int    `json:"uid"`
+	Loop      int    `json:"loop"`
+	Link      uint32 `json:"link"`
+	Chargers  int    `json:"chargers"`
+	InFlight  int    `json:"in_flight"`
+	Window    int    `json:"window"`
+	Queue     int    `json:"queue"`     // deliveries of its chargers that it does not have yet
+	Unwritten int    `json:"unwritten"` // bytes that it does not read
+	Draining  bool   `json:"draining,omitempty"`
+	Operator  bool   `json:"operator,omitempty"` // a command, and no processor
+	AskOnly   bool   `json:"ask_only,omitempty"` // takes no deliveries
+}
+
+// chargerStatus is a line of `holdfast list`.
+type ChargerStatus struct {
+	Identity    string    `json:"identity"`
+	Subprotocol string    `json:"subprotocol"`
+	TLS         string    `json:"tls"`
+	Remote      string    `json:"remote"`
+	Opened      time.Time `json:"opened"`
+	Processor   string    `json:"processor,omitempty"` // the owner
+	Queue       int       `json:"queue"`               // deliveries that no processor has acknowledged
+	Paused      bool      `json:"paused,omitempty"`    // not read from
+}
+
+// upgradeReport is what status says about it.
+type UpgradeReport struct {
+	At          time.Time `json:"at"`
+	Outcome     string    `json:"outcome"` // done or rolled_back
+	Reason      string    `json:"reason,omitempty"`
+	PauseMS     float64   `json:"pause_ms"` // 0: it did not come to a freeze
+	TookSeconds float64   `json:"took_seconds"`
+	Connections int64     `json:"connections"`
+}
+
+// Outcomes of an upgrade.
+const (
+	OutcomeDone       = "done"
+	OutcomeRolledBack = "rolled_back"
+)
+
+// progress is one line of the show of an upgrade.
+type Progress struct {
+	Phase   string  `json:"phase"`
+	Text    string  `json:"text,omitempty"`
+	Done    int64   `json:"done,omitempty"`
+	Total   int64   `json:"total,omitempty"`
+	Seconds float64 `json:"seconds,omitempty"` // since the upgrade began
+	Error   string  `json:"error,omitempty"`   // it was rolled back, and why
+}
+
+// phaseRolledBack is the last phase of an upgrade that changed nothing.
+const PhaseRolledBack = "rolled back"
+
+// linkProtocol is what GET /link is upgraded to: a link as processors have them,
+// see docs/protocol.md, but an operator's.
+const linkProtocol = "holdfast-link"
+
+// deadlineHeader has the moment until which a verdict is of use.
+const deadlineHeader = "Holdfast-Deadline"
