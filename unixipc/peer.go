@@ -2,8 +2,7 @@ package unixipc
 
 import (
 	"net"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // Peer is the process at the other end of a Unix socket when it was connected, by
@@ -23,7 +22,7 @@ func PeerOf(c *net.UnixConn) Peer {
 
 // PeerOfFD returns the peer of the connected Unix socket fd.
 func PeerOfFD(fd int) Peer {
-	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	cred, err := syscall.GetsockoptUcred(fd, syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	if err != nil {
 		return Peer{-1, -1, -1}
 	}

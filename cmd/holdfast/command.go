@@ -1,15 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
-	"holdfast/cmd/holdfast/admin"
 	"holdfast/cmd/holdfast/config"
 )
 
@@ -62,7 +58,7 @@ type invocation struct {
 // commands are all there are.
 func commands() []command {
 	return []command{
-		{name: "serve", help: "hold connections and relay", options: serveOptions, run: runServeCommand},
+		{name: "serve", help: "hold connections and relay", options: serveOptions, run: runServe},
 		{name: "check", help: "report every fault of the configuration", options: serveOptions, run: runCheck},
 		{
 			name: "upgrade", help: "replace the running gateway by the binary at its path, closing no connection",
@@ -154,70 +150,6 @@ func serveOptions(*invocation) []config.Option {
 	return append([]config.Option{config.Define("config", "", "file of these options, without the dash, one `name value` a line; a flag wins over it", config.Text(new(string)))}, config.Options(new(config.Config))...)
 }
 
-// Exit codes are part of the interface: scripts go by them.
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitUnreachable = 3
-	exitOffline     = 4
-	exitCallError   = 5
-	exitTimeout     = 6
-	exitClosed      = 7
-	exitNotTaken    = 8
-)
-
-// exitCodes are what the help says of them.
-var exitCodes = []struct {
-	code int
-	text string
-}{
-	{0, "done"},
-	{exitFailed, "failed for any other reason; an upgrade was rolled back"},
-	{exitUsage, "the command line, the configuration or the JSON is at fault; nothing was sent"},
-	{exitUnreachable, "no gateway answers, or it does not let this user in"},
-	{exitOffline, "the charger, or the processor, is not connected"},
-	{exitCallError, "the charger answered with a CALLERROR"},
-	{exitTimeout, "the time is over; the charger may have done what it was asked for"},
-	{exitClosed, "the connection ended first; the charger may have done what it was asked for"},
-	{exitNotTaken, "the gateway did not take the order: the charger does not read, or too many wait"},
-}
-
-// exitError is an error that has an exit code of its own.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e *exitError) Error() string { return e.err.Error() }
-func (e *exitError) Unwrap() error { return e.err }
-
-func exit(code int, format string, args ...any) error {
-	return &exitError{code, fmt.Errorf(format, args...)}
-}
-
-// exitCode tells of an error, each fault of a configuration on its own line.
-func exitCode(err error, stderr io.Writer) int {
-	var faults config.Faults
-	var own *exitError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &faults):
-		for _, f := range faults {
-			fmt.Fprintln(stderr, "holdfast:", f)
-		}
-		return exitUsage
-	}
-	fmt.Fprintln(stderr, "holdfast:", err)
-	if errors.As(err, &own) {
-		return own.code
-	}
-	if errors.As(err, new(*admin.UnreachableError)) {
-		return exitUnreachable
-	}
-	return exitFailed
-}
-
 // parse reads what was given to the command: options and arguments, in any
 // order; behind -- there are only arguments.
 func (i *invocation) parse() error {
@@ -239,78 +171,6 @@ func (i *invocation) parse() error {
 	if len(errs) > 0 {
 		return errs
 	}
-	return nil
-}
-
-// usage is the command on one line.
-func (c *command) usage() string {
-	line := "holdfast " + c.name
-	if c.options != nil {
-		line += " [options]"
-	}
-	for _, a := range c.args {
-		if a.optional {
-			line += " [" + a.name + "]"
-		} else {
-			line += " " + a.name
-		}
-	}
-	return line
-}
-
-// printHelp is the help of one command.
-func (c *command) printHelp(w io.Writer) {
-	fmt.Fprintf(w, "usage: %s\n\n%s.\n", c.usage(), sentence(c.help))
-	if c.more != "" {
-		fmt.Fprintf(w, "\n%s", c.more)
-	}
-	if c.options != nil {
-		fmt.Fprint(w, "\noptions:\n")
-		printOptions(w, c.options(new(invocation)))
-	}
-	printExitCodes(w)
-}
-
-func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
-
-func printExitCodes(w io.Writer) {
-	fmt.Fprint(w, "\nexit codes:\n")
-	for _, e := range exitCodes {
-		fmt.Fprintf(w, "  %d  %s\n", e.code, e.text)
-	}
-}
-
-func printOptions(w io.Writer, opts []config.Option) {
-	for _, o := range opts {
-		def := o.Default
-		if def == "" {
-			def = "none"
-		}
-		fmt.Fprintf(w, "  -%s\n        %s (default: %s)\n", o.Name, o.Help, def)
-	}
-}
-
-// printUsage lists the commands.
-func printUsage(w io.Writer) {
-	fmt.Fprint(w, "Holdfast holds the WebSocket of every EV charger in one small process and relays\neach message to local processors over a Unix socket.\n\nusage:\n")
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	for _, c := range commands() {
-		fmt.Fprintf(t, "  %s\t%s\n", strings.Replace(c.usage(), " [options]", "", 1), c.help)
-	}
-	_ = t.Flush()
-	fmt.Fprint(w, "\n`holdfast COMMAND -help` tells more of each.\n")
-}
-
-func runVersion(i *invocation) error {
-	printVersion(i.stdout)
-	return nil
-}
-
-func runHelp(i *invocation) error {
-	printUsage(i.stdout)
-	fmt.Fprint(i.stdout, "\nOptions of serve and check. The same names, without the dash, stand in the -config\nfile, one `name value` a line; a flag given wins over the file.\n\n")
-	printOptions(i.stdout, config.Options(new(config.Config)))
-	printExitCodes(i.stdout)
 	return nil
 }
 

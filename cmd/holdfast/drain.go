@@ -1,17 +1,53 @@
 package main
 
-// drain drains the links of a processor, and returns how many there are; -1
-// when they are another process's now.
-func (w *world) drain(processor string) (n int) {
-	if w.late != nil {
-		return -1
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"holdfast/cmd/holdfast/admin"
+)
+
+// drainInterval is how often the gateway is asked whether it is done.
+const drainInterval = 100 * time.Millisecond
+
+func runDrain(i *invocation) error {
+	if err := i.parse(); err != nil {
+		return err
 	}
-	w.relay.SetNow(w.loop.Now())
-	for l := range w.links {
-		if l.Name() == processor {
-			w.relay.Drain(l)
-			n++
+	c, err := i.client()
+	if err != nil {
+		return err
+	}
+	name := i.args[0]
+	resp, err := c.Do(http.MethodPost, "/drain", url.Values{"processor": {name}})
+	var status *admin.StatusError
+	if errors.As(err, &status) && status.Status == http.StatusNotFound {
+		return exit(exitOffline, "%w", err)
+	}
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	for began := time.Now(); ; time.Sleep(drainInterval) {
+		var s admin.Status
+		if err := c.Get("/status", nil, &s); err != nil {
+			return err
+		}
+		inFlight := 0
+		for _, l := range s.Links {
+			if l.Processor == name && l.Draining {
+				inFlight += l.InFlight
+			}
+		}
+		switch {
+		case inFlight == 0:
+			fmt.Fprintf(i.stdout, "%s is drained: it may be stopped\n", name)
+			return nil
+		case time.Since(began) > i.timeout:
+			return exit(exitTimeout, "%s still has %d deliveries unacknowledged after %v; no new ones are made", name, inFlight, i.timeout)
 		}
 	}
-	return n
 }

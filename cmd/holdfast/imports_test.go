@@ -24,10 +24,28 @@ var allowed = map[string][]string{
 	"holdfast/cmd/holdfast/systemd":     {"golang.org/x/sys"},
 	"holdfast/cmd/holdfast/credentials": {"golang.org/x/sys", "holdfast/cmd/holdfast/config", "holdfast/conn", "holdfast/conn/record"},
 	"holdfast/cmd/holdfast/metrics":     {"github.com/prometheus/client_golang", "holdfast/conn", "holdfast/unixipc", "holdfast/unixipc/tlv"},
+	"holdfast/cmd/holdfast/shard": {
+		"holdfast/cmd/holdfast/admin", "holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/metrics",
+		"holdfast/conn", "holdfast/relay", "holdfast/unixipc",
+		"golang.org/x/sys",
+	},
+	"holdfast/cmd/holdfast/upgrade": {
+		"holdfast/cmd/holdfast/admin", "holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/credentials", "holdfast/cmd/holdfast/gate",
+		"holdfast/cmd/holdfast/metrics", "holdfast/cmd/holdfast/shard", "holdfast/cmd/holdfast/systemd",
+		"holdfast/conn", "holdfast/relay", "holdfast/unixipc", "holdfast/unixipc/handoff",
+		"github.com/cloudflare/tableflip", "golang.org/x/sys",
+	},
+	"holdfast/cmd/holdfast/gateway": {
+		"holdfast/cmd/holdfast/admin", "holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/credentials", "holdfast/cmd/holdfast/gate",
+		"holdfast/cmd/holdfast/metrics", "holdfast/cmd/holdfast/shard", "holdfast/cmd/holdfast/systemd", "holdfast/cmd/holdfast/upgrade",
+		"holdfast/conn", "holdfast/conn/record", "holdfast/relay", "holdfast/unixipc", "holdfast/unixipc/handoff",
+		"github.com/cloudflare/tableflip",
+	},
+	// The command line: it asks a running gateway, or is one.
 	"holdfast/cmd/holdfast": {
-		"holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/gate", "holdfast/cmd/holdfast/systemd", "holdfast/cmd/holdfast/credentials", "holdfast/cmd/holdfast/metrics", "holdfast/cmd/holdfast/admin",
-		"holdfast/conn", "holdfast/conn/record", "holdfast/relay", "holdfast/proc", "holdfast/unixipc", "holdfast/unixipc/handoff", "holdfast/unixipc/tlv", "golang.org/x/sys",
-		"github.com/cloudflare/tableflip", "github.com/prometheus/client_golang",
+		"holdfast/cmd/holdfast/admin", "holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/credentials", "holdfast/cmd/holdfast/gateway",
+		"holdfast/conn", "holdfast/proc",
+		"golang.org/x/sys",
 	},
 }
 

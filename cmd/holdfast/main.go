@@ -1,5 +1,3 @@
-// Holdfast holds the WebSocket connections of EV chargers and relays their
-// messages to processors over Unix sockets.
 package main
 
 import (
@@ -7,9 +5,6 @@ import (
 	"io"
 	"os"
 	"strings"
-
-	"holdfast/cmd/holdfast/config"
-	"holdfast/cmd/holdfast/credentials"
 )
 
 // version of the program; the build sets it.
@@ -44,21 +39,4 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	return exitCode(c.run(&invocation{command: c, raw: args[1:], stdout: stdout, stderr: stderr, terminal: isTerminal(stdout)}), stderr)
-}
-
-func runServeCommand(i *invocation) error {
-	cfg, faults := config.Parse(i.raw)
-	return runServe(cfg, faults, i.stderr)
-}
-
-func runCheck(i *invocation) error {
-	cfg, faults := config.Parse(i.raw)
-	if len(faults) == 0 {
-		faults = credentials.Check(cfg)
-	}
-	if len(faults) > 0 {
-		return config.Faults(faults)
-	}
-	fmt.Fprintln(i.stdout, "configuration is valid")
-	return nil
 }

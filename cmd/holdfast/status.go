@@ -2,179 +2,166 @@ package main
 
 import (
 	"cmp"
-	"context"
-	"net"
-	"os"
-	"path"
+	"encoding/json"
+	"fmt"
+	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"holdfast/cmd/holdfast/admin"
-	"holdfast/cmd/holdfast/metrics"
-	"holdfast/conn"
-	"holdfast/relay"
-	"holdfast/unixipc"
 )
 
-// Status implements admin.Gateway.
-func (g *gateway) Status(ctx context.Context) (*admin.Status, error) {
-	s := &admin.Status{
-		Version: g.version, PID: os.Getpid(), Started: g.began, Since: g.since, ShuttingDown: g.gate.Over(),
-		Limit: g.cfg.MaxConnections, LastUpgrade: g.last.Load(), Links: []admin.LinkStatus{}, Kinds: []admin.KindStatus{},
+func runStatus(i *invocation) error {
+	if err := i.parse(); err != nil {
+		return err
 	}
-	for _, l := range g.chargers {
-		s.Listen = append(s.Listen, l.Addr().String())
+	c, err := i.client()
+	if err != nil {
+		return err
 	}
-	for _, w := range g.worlds {
-		part, err := ask(ctx, w, w.status)
-		if err != nil {
-			return nil, err
+	var s admin.Status
+	if err := c.Get("/status", nil, &s); err != nil {
+		return err
+	}
+	switch {
+	case i.json:
+		return printJSON(i.stdout, s)
+	case i.names:
+		var names []string
+		for _, l := range s.Links {
+			if !l.Operator && !l.AskOnly {
+				names = append(names, l.Processor)
+			}
 		}
-		addShard(s, part)
+		for _, name := range slices.Compact(names) { // they are sorted
+			fmt.Fprintln(i.stdout, name)
+		}
+	default:
+		printStatus(i.stdout, &s, time.Now())
 	}
-	slices.SortFunc(s.Links, func(a, b admin.LinkStatus) int {
-		return cmp.Or(strings.Compare(a.Processor, b.Processor), a.Loop-b.Loop, cmp.Compare(a.Link, b.Link))
-	})
-	slices.SortFunc(s.Kinds, func(a, b admin.KindStatus) int {
-		return cmp.Or(strings.Compare(a.Subprotocol, b.Subprotocol), strings.Compare(a.TLS, b.TLS))
-	})
-	return s, nil
+	return nil
 }
 
-// addShard adds the part of one shard.
-func addShard(s *admin.Status, part admin.Status) {
-	for _, k := range part.Kinds {
-		s.Connections += k.Connections
-		i := slices.IndexFunc(s.Kinds, func(o admin.KindStatus) bool { return o.Subprotocol == k.Subprotocol && o.TLS == k.TLS })
-		if i < 0 {
-			s.Kinds = append(s.Kinds, k)
-		} else {
-			s.Kinds[i].Connections += k.Connections
-		}
-	}
-	s.Links = append(s.Links, part.Links...)
-	q, p := &s.Queue, part.Queue
-	q.Messages += p.Messages
-	q.Bytes += p.Bytes
-	q.InFlight += p.InFlight
-	q.Chargers += p.Chargers
-	q.Paused += p.Paused
-	q.Offline += p.Offline
-	q.OldestSeconds = max(q.OldestSeconds, p.OldestSeconds)
+func printJSON(w io.Writer, v any) error {
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	out.SetEscapeHTML(false)
+	return out.Encode(v)
 }
 
-// status is the part of one world. It runs on the loop.
-func (w *world) status() (s admin.Status) {
-	w.relay.SetNow(w.loop.Now())
-	for k, n := range w.counters.Kinds {
-		if n.Held > 0 {
-			s.Kinds = append(s.Kinds, admin.KindStatus{k.Subprotocol, k.TLS, n.Held})
-		}
+// printStatus shows the status to a person.
+func printStatus(w io.Writer, s *admin.Status, now time.Time) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	serving := "serving"
+	if s.ShuttingDown {
+		serving = "shutting down"
 	}
-	queues := map[*relay.Link]int{}
-	w.relay.Survey(func(c *relay.Charger, waits relay.Waiting) {
-		q := &s.Queue
-		q.Messages += waits.Messages
-		q.Bytes += waits.Bytes
-		q.InFlight += waits.InFlight
-		q.OldestSeconds = max(q.OldestSeconds, waits.Age.Seconds())
-		q.Chargers++
-		if waits.Paused {
-			q.Paused++
+	line("gateway", "%s, process %d, %s for %s; this process for %s", s.Version, s.PID, serving, age(now.Sub(s.Since)), age(now.Sub(s.Started)))
+	line("listening", "%s", strings.Join(s.Listen, ", "))
+	line("connections", "%d of at most %d", s.Connections, s.Limit)
+	for _, k := range s.Kinds {
+		tls := k.TLS
+		if tls == admin.NoTLS {
+			tls = "no TLS"
 		}
-		if _, connected := c.Conn(); !connected {
-			q.Offline++
-		}
-		queues[c.Owner()] += waits.Messages - waits.InFlight
-	})
-	for l, own := range w.links {
-		who := unixipc.PeerOfFD(own.source.Fd())
-		s.Links = append(s.Links, admin.LinkStatus{
-			Processor: l.Name(), PID: who.PID, UID: who.UID, Loop: w.index, Link: l.ID(),
-			Chargers: l.Chargers(), InFlight: l.InFlight(), Window: l.Window(), Queue: queues[l],
-			Unwritten: len(l.Unwritten()), Draining: l.Draining(), Operator: l.Operator(), AskOnly: l.AskOnly(),
-		})
+		line("", "%d %s, %s", k.Connections, cmp.Or(k.Subprotocol, "without a subprotocol"), tls)
 	}
-	return s
-}
-
-// chargersAtOnce are described in one turn of a loop: what else it has to do
-// does not wait for a long list.
-const chargersAtOnce = 256
-
-// matching are the connections whose identity matches. It runs on the loop.
-func (w *world) matching(pattern string) (handles []uint64) {
-	w.loop.All(func(c *conn.Conn) {
-		if ok, _ := path.Match(pattern, c.Identity); ok || pattern == "*" {
-			handles = append(handles, c.Handle())
-		}
-	})
-	return handles
-}
-
-// describe runs on the loop.
-func (w *world) describe(handles []uint64) (rows []admin.ChargerStatus) {
-	for _, h := range handles {
-		c := w.loop.Lookup(h)
-		if c == nil {
-			continue // gone meanwhile
-		}
-		charger, ok := c.User.(*relay.Charger)
-		if !ok {
-			continue
-		}
-		waits := w.relay.Waiting(charger)
-		row := admin.ChargerStatus{
-			Identity: c.Identity, Subprotocol: c.Subprotocol.String(), TLS: metrics.TLSOf(c), Remote: c.Remote.String(),
-			Opened: time.UnixMilli(c.Opened).UTC(), Queue: waits.Messages, Paused: waits.Paused,
-		}
-		if owner := charger.Owner(); owner != nil {
-			row.Processor = owner.Name()
-		}
-		rows = append(rows, row)
+	q := s.Queue
+	if q.Messages == 0 {
+		line("queue", "empty")
+	} else {
+		line("queue", "%d deliveries (%s) of %d chargers, %d of them with a processor; the oldest waits for %s", q.Messages, bytesText(q.Bytes), q.Chargers, q.InFlight, seconds(q.OldestSeconds))
 	}
-	return rows
-}
-
-// Chargers implements admin.Gateway.
-func (g *gateway) Chargers(ctx context.Context, pattern string) ([]admin.ChargerStatus, error) {
-	var all []admin.ChargerStatus
-	for _, world := range g.worlds {
-		found, err := ask(ctx, world, func() []uint64 { return world.matching(pattern) })
-		for len(found) > 0 && err == nil {
-			some := found[:min(len(found), chargersAtOnce)]
-			found = found[len(some):]
-			var rows []admin.ChargerStatus
-			rows, err = ask(ctx, world, func() []admin.ChargerStatus { return world.describe(some) })
-			all = append(all, rows...)
-		}
-		if err != nil {
-			return nil, err
-		}
+	if q.Paused > 0 {
+		line("", "%d chargers are not read from until there is room", q.Paused)
 	}
-	return all, nil
-}
-
-// Drain implements admin.Gateway.
-func (g *gateway) Drain(ctx context.Context, processor string) (found int, err error) {
-	for _, world := range g.worlds {
-		n, err := ask(ctx, world, func() int { return world.drain(processor) })
+	if q.Offline > 0 {
+		line("", "%d of the chargers are not connected any more", q.Offline)
+	}
+	switch u := s.LastUpgrade; {
+	case u == nil:
+		line("last upgrade", "none")
+	case u.Outcome == admin.OutcomeDone:
+		line("last upgrade", "%s ago, done in %s with %d connections, pause %.1f ms", age(now.Sub(u.At)), seconds(u.TookSeconds), u.Connections, u.PauseMS)
+	default:
+		line("last upgrade", "%s ago, rolled back: %s", age(now.Sub(u.At)), printable(u.Reason))
+	}
+	_ = t.Flush()
+	fmt.Fprintln(w)
+	if !slices.ContainsFunc(s.Links, func(l admin.LinkStatus) bool { return !l.AskOnly && !l.Operator }) {
+		fmt.Fprintln(w, "No processor has joined: messages wait.")
+	}
+	if len(s.Links) == 0 {
+		return
+	}
+	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "PROCESSOR\tPID\tUID\tLOOP\tCHARGERS\tIN FLIGHT\tWINDOW\tQUEUE\tUNREAD\t")
+	for _, l := range s.Links {
+		note := ""
 		switch {
-		case err != nil:
-			return 0, err
-		case n < 0:
-			return 0, admin.ErrReplaced
+		case l.Operator:
+			note = "operator"
+		case l.AskOnly:
+			note = "takes none"
+		case l.Draining && l.InFlight == 0:
+			note = "drained"
+		case l.Draining:
+			note = "draining"
 		}
-		found += n
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", l.Processor, l.PID, l.UID, l.Loop, l.Chargers, l.InFlight, l.Window, l.Queue, bytesText(l.Unwritten), note)
 	}
-	return found, nil
+	_ = t.Flush()
 }
 
-// Join implements admin.Gateway.
-func (g *gateway) Join(c *net.UnixConn, early []byte) { g.reception.receive(c, early, true) }
+// age is a duration as people say it, in at most two units.
+func age(d time.Duration) string {
+	d = max(0, d)
+	switch {
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < time.Hour:
+		return d.Round(time.Second).String()
+	case d < 48*time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	}
+	hours := int(d.Hours())
+	return fmt.Sprintf("%dd%dh", hours/24, hours%24)
+}
 
-// Authorize implements admin.Gateway.
-func (g *gateway) Authorize(ctx context.Context, body unixipc.AuthorizeBody) (unixipc.VerdictBody, error) {
-	return g.worlds[relay.LoopOf(body.Identity, len(g.worlds))].verdict(ctx, body, g.cfg.Admin)
+func seconds(s float64) string {
+	d := time.Duration(s * float64(time.Second))
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return age(d)
+}
+
+// bytesText is a number of bytes as people say it.
+func bytesText(n int) string {
+	switch {
+	case n < 10<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 10<<20:
+		return fmt.Sprintf("%d KiB", n>>10)
+	}
+	return fmt.Sprintf("%d MiB", n>>20)
+}
+
+// printable is s without what a terminal could take for an order: what chargers
+// and processors say is not to be trusted.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			q := strconv.QuoteRune(r)
+			b.WriteString(q[1 : len(q)-1])
+		}
+	}
+	return b.String()
 }

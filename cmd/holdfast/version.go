@@ -31,3 +31,8 @@ func printVersion(w io.Writer) {
 	fmt.Fprintf(w, "holdfast %s\ncommit %s%s\n%s %s/%s\nhands over state of version %d, takes over %s\n",
 		version, commit, modified, runtime.Version(), runtime.GOOS, runtime.GOARCH, conn.StateVersion, strings.Join(reads, ", "))
 }
+
+func runVersion(i *invocation) error {
+	printVersion(i.stdout)
+	return nil
+}

@@ -74,8 +74,8 @@ type Gateway interface {
 	Authorize(ctx context.Context, body unixipc.AuthorizeBody) (unixipc.VerdictBody, error)
 }
 
-func NewServer(g Gateway, door *gate.Gate, l net.Listener, log *slog.Logger) *Server {
-	a := &Server{g: g, listener: door.Listener(l), log: log, Upgrades: make(chan *UpgradeRequest), over: make(chan struct{})}
+func NewServer(g Gateway, at *gate.Gate, l net.Listener, log *slog.Logger) *Server {
+	a := &Server{g: g, listener: at.Listener(l), log: log, Upgrades: make(chan *UpgradeRequest), over: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /upgrade", a.upgrade)
 	mux.HandleFunc("GET /status", a.status)

@@ -98,3 +98,6 @@ const linkProtocol = "holdfast-link"
 
 // deadlineHeader has the moment until which a verdict is of use.
 const deadlineHeader = "Holdfast-Deadline"
+
+// NoTLS stands where the version of TLS would, for a connection over ws.
+const NoTLS = "none"

@@ -10,7 +10,7 @@ import (
 	"holdfast/unixipc"
 )
 
-// counters is what a world counts: plain numbers that its loop owns.
+// LoopCounters are what a shard counts: plain numbers that its loop owns.
 type LoopCounters struct {
 	Kinds  map[connKind]*kindCount
 	closed [len(closers)][len(codeKinds)]uint64
@@ -167,7 +167,7 @@ func (n *LoopCounters) AppendTo(s Samples) {
 	s.histogram(Turn, &n.turns)
 }
 
-// tally is what is counted outside of the loops, where a lock costs nothing.
+// Counters are what is counted outside of the loops, where a lock costs nothing.
 type Counters struct {
 	mu         sync.Mutex
 	handshakes map[handshakeOutcome]uint64
@@ -197,58 +197,58 @@ func NewCounters(outcomes ...string) *Counters {
 	return t
 }
 
-func (t *Counters) Handshake(outcome string, status int, took time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.handshakes[handshakeOutcome{outcome, status}]++
+func (c *Counters) Handshake(outcome string, status int, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.handshakes[handshakeOutcome{outcome, status}]++
 	if outcome == "opened" {
-		t.took.Observe(HandshakeTime, took)
+		c.took.Observe(HandshakeTime, took)
 	}
 }
 
-func (t *Counters) LinkRefused() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.refused++
+func (c *Counters) LinkRefused() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused++
 }
 
-func (t *Counters) Phase(name string, took time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.phases[name] == nil {
-		t.phases[name] = new(histogram)
+func (c *Counters) Phase(name string, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phases[name] == nil {
+		c.phases[name] = new(histogram)
 	}
-	t.phases[name].Observe(UpgradePhase, took)
+	c.phases[name].Observe(UpgradePhase, took)
 }
 
 // upgraded counts an upgrade that is over; pause is 0 if it did not come to one.
-func (t *Counters) Upgraded(outcome string, pause time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.upgrades[outcome]++
+func (c *Counters) Upgraded(outcome string, pause time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.upgrades[outcome]++
 	if pause > 0 {
-		t.pause.Observe(UpgradePause, pause)
+		c.pause.Observe(UpgradePause, pause)
 	}
 }
 
 // appendTo adds what was counted to s.
-func (t *Counters) AppendTo(s Samples) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for o, n := range t.handshakes {
+func (c *Counters) AppendTo(s Samples) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for o, n := range c.handshakes {
 		status := ""
 		if o.status > 0 {
 			status = strconv.Itoa(o.status)
 		}
 		s.count(Handshakes, n, o.outcome, status)
 	}
-	s.histogram(HandshakeTime, &t.took)
-	s.count(Refused, t.refused)
-	for outcome, n := range t.upgrades {
+	s.histogram(HandshakeTime, &c.took)
+	s.count(Refused, c.refused)
+	for outcome, n := range c.upgrades {
 		s.count(Upgrades, n, outcome)
 	}
-	for phase, v := range t.phases {
+	for phase, v := range c.phases {
 		s.histogram(UpgradePhase, v, phase)
 	}
-	s.histogram(UpgradePause, &t.pause)
+	s.histogram(UpgradePause, &c.pause)
 }

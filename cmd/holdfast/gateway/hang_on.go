@@ -1,19 +1,21 @@
 //go:build holdfast_faults
 
-package main
+package gateway
 
 import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"holdfast/cmd/holdfast/shard"
 )
 
 // takeHang has SIGUSR1 make the last loop stand still for ever.
-func takeHang(worlds []*world) {
+func takeHang(shards []*shard.Shard) {
 	hang := make(chan os.Signal, 1)
 	signal.Notify(hang, syscall.SIGUSR1)
 	go func() {
 		<-hang
-		worlds[len(worlds)-1].loop.Post(func() { select {} })
+		shards[len(shards)-1].Loop.Post(func() { select {} })
 	}()
 }

@@ -1,4 +1,4 @@
-package main
+package shard
 
 import (
 	"encoding/json"
@@ -10,21 +10,21 @@ import (
 )
 
 // observer implements relay.Observer.
-type observer struct{ *world }
+type observer struct{ *Shard }
 
 func (o observer) Delivered(again bool) {
 	if again {
-		o.counters.Redelivered++
+		o.Counters.Redelivered++
 	} else {
-		o.counters.Delivered++
+		o.Counters.Delivered++
 	}
 }
 
 func (o observer) Acknowledged(after time.Duration) {
-	o.counters.Acknowledged.Observe(metrics.AckTime, after)
+	o.Counters.Acknowledged.Observe(metrics.AckTime, after)
 }
 
-func (o observer) GivenBack() { o.counters.GivenBack++ }
+func (o observer) GivenBack() { o.Counters.GivenBack++ }
 
 // Ordered logs who has a charger do what, or looks at its messages: but not the
 // messages, which may hold passwords.
@@ -44,10 +44,10 @@ func (o observer) Ordered(l *relay.Link, f unixipc.Frame) {
 		return
 	}
 	who := unixipc.Peer{PID: -1, UID: -1, GID: -1}
-	if own := o.links[l]; own != nil && own.source != nil {
-		who = unixipc.PeerOfFD(own.source.Fd())
+	if own := o.Links[l]; own != nil && own.Source != nil {
+		who = unixipc.PeerOfFD(own.Source.Fd())
 	}
-	o.log.Info("operator", append([]any{"order", f.Type.String(), "pid", who.PID, "uid", who.UID, "gid", who.GID}, about...)...)
+	o.Log.Info("operator", append([]any{"order", f.Type.String(), "pid", who.PID, "uid", who.UID, "gid", who.GID}, about...)...)
 }
 
 // action is that of a CALL; empty if it has none.

@@ -1,4 +1,4 @@
-package main
+package shard
 
 import (
 	"context"
@@ -13,15 +13,15 @@ import (
 const loopPatience = 5 * time.Second
 
 // ask has f answered on w's loop. If ctx ends first, the answer is lost.
-func ask[T any](ctx context.Context, w *world, f func() T) (answer T, err error) {
+func Ask[T any](ctx context.Context, w *Shard, f func() T) (answer T, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, loopPatience, admin.ErrNoTurn)
 	defer cancel()
 	answered := make(chan T, 1)
-	w.loop.Post(func() { answered <- f() })
+	w.Loop.Post(func() { answered <- f() })
 	select {
 	case answer = <-answered:
 		return answer, nil
 	case <-ctx.Done():
-		return answer, fmt.Errorf("loop %d: %w", w.index, context.Cause(ctx))
+		return answer, fmt.Errorf("loop %d: %w", w.Index, context.Cause(ctx))
 	}
 }

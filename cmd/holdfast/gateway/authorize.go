@@ -1,4 +1,4 @@
-package main
+package gateway
 
 import (
 	"context"
@@ -8,12 +8,13 @@ import (
 
 	"holdfast/cmd/holdfast/config"
 	"holdfast/cmd/holdfast/credentials"
+	"holdfast/cmd/holdfast/shard"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
 )
 
-// An applicant is a charger at the door, its TLS handshake done.
+// An applicant is a charger that asks to be let in, its TLS handshake done.
 type applicant struct {
 	remote      string
 	listener    config.Listener
@@ -25,7 +26,7 @@ type applicant struct {
 // authorize tells what speaks against letting it in; nil: nothing. What a
 // charger may do about it decides the status: 401 makes it report that its key
 // is wrong, so it is never sent for a fault of ours.
-func (d *door) authorize(a applicant, r conn.Request) *conn.Refusal {
+func (d *handshaker) authorize(a applicant, r conn.Request) *conn.Refusal {
 	if a.certificate != nil {
 		if err := credentials.CheckCertificate(d.clientIdentity, r.Identity, a.tls.PeerCertificates[0], a.certificate); err != nil {
 			return &conn.Refusal{Status: http.StatusForbidden, Why: err.Error()}
@@ -44,7 +45,7 @@ func unauthorized(why string) *conn.Refusal {
 	return &conn.Refusal{Status: http.StatusUnauthorized, Why: why, Challenge: true}
 }
 
-func (d *door) authorizeByFile(r conn.Request) *conn.Refusal {
+func (d *handshaker) authorizeByFile(r conn.Request) *conn.Refusal {
 	known, right := d.passwords.Check(r.Identity, r.Password)
 	switch {
 	case !known:
@@ -59,13 +60,13 @@ func (d *door) authorizeByFile(r conn.Request) *conn.Refusal {
 	return nil
 }
 
-func (d *door) authorizeByProcessor(a applicant, r conn.Request) *conn.Refusal {
+func (d *handshaker) authorizeByProcessor(a applicant, r conn.Request) *conn.Refusal {
 	if r.Subprotocol == "" {
 		return nil // it is told so, and nothing else
 	}
 	body := unixipc.AuthorizeBody{
 		Identity: r.Identity, Path: r.Path, Subprotocol: r.Subprotocol, Remote: a.remote,
-		Certificate: certificateBody(a.certificate),
+		Certificate: shard.CertificateBody(a.certificate),
 	}
 	if r.HasBasic {
 		body.Basic = &unixipc.BasicBody{Username: []byte(r.Username), Password: r.Password}
@@ -76,7 +77,7 @@ func (d *door) authorizeByProcessor(a applicant, r conn.Request) *conn.Refusal {
 	// A little before the handshake's own deadline: there is still to be told.
 	ctx, cancel := context.WithDeadline(context.Background(), a.deadline.Add(-min(time.Second, d.timeout/10)))
 	defer cancel()
-	v, err := d.worlds[relay.LoopOf(r.Identity, len(d.worlds))].verdict(ctx, body, d.adminSocket)
+	v, err := d.shards[relay.LoopOf(r.Identity, len(d.shards))].Verdict(ctx, body, d.adminSocket)
 	switch {
 	case err != nil:
 		return &conn.Refusal{Status: http.StatusServiceUnavailable, Why: "no processor can say whether this charger may come in: " + err.Error(), RetryAfter: 30}

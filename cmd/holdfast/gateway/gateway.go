@@ -1,8 +1,7 @@
-package main
+package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,32 +18,34 @@ import (
 	"holdfast/cmd/holdfast/config"
 	"holdfast/cmd/holdfast/gate"
 	"holdfast/cmd/holdfast/metrics"
+	"holdfast/cmd/holdfast/shard"
 	"holdfast/cmd/holdfast/systemd"
-	"holdfast/conn"
+	"holdfast/cmd/holdfast/upgrade"
 	"holdfast/relay"
-	"holdfast/unixipc/handoff"
 
 	"github.com/cloudflare/tableflip"
 )
 
-// A gateway is this process: its worlds, and the doors that lead to them.
+// A gateway is this process: its shards, and what lets chargers, processors and
+// operators in.
 type gateway struct {
-	cfg     *config.Config
-	version string
-	log     *slog.Logger
-	flip    *tableflip.Upgrader
-	worlds  []*world
-	gate    *gate.Gate
-	door    *door
+	cfg        *config.Config
+	version    string
+	log        *slog.Logger
+	flip       *tableflip.Upgrader
+	shards     []*shard.Shard
+	gate       *gate.Gate
+	upgrades   *upgrade.Process
+	handshaker *handshaker
 
-	chargers   []entrance
-	processors *net.UnixListener
-	admin      *admin.Server
-	reception  *reception
-	metrics    *metricsServer // nil: not asked for
-	watch      *systemd.Reporter
+	chargers     []entrance
+	processors   *net.UnixListener
+	admin        *admin.Server
+	linkAcceptor *linkAcceptor
+	metrics      *metricsServer // nil: not asked for
+	reporter     *systemd.Reporter
 
-	tally     *metrics.Counters
+	counters  *metrics.Counters
 	inherited metrics.Samples // what the processes before this one have counted
 	since     time.Time       // when the first of them started
 	began     time.Time       // when this one did
@@ -62,28 +63,28 @@ type entrance struct {
 
 // newGateway sets everything up, with the listeners of the old process if there
 // is one, but serves nothing yet.
-func newGateway(c *config.Config, flip *tableflip.Upgrader, log *slog.Logger) (*gateway, error) {
+func newGateway(c *config.Config, version string, flip *tableflip.Upgrader, log *slog.Logger) (*gateway, error) {
 	now := time.Now()
-	g := &gateway{cfg: c, version: version, log: log, flip: flip, gate: gate.New(), tally: metrics.NewCounters(admin.OutcomeDone, admin.OutcomeRolledBack), since: now, began: now}
+	g := &gateway{cfg: c, version: version, log: log, flip: flip, gate: gate.New(), counters: metrics.NewCounters(admin.OutcomeDone, admin.OutcomeRolledBack), since: now, began: now}
 	var err error
-	if g.worlds, err = newWorlds(c, log); err != nil {
+	if g.shards, err = shard.New(c, version, log); err != nil {
 		return nil, err
 	}
-	g.failed = make(chan error, len(g.worlds))
-	if g.door, err = newDoor(c, g.worlds, g.gate, g.tally, log); err != nil {
+	g.failed = make(chan error, len(g.shards))
+	if g.handshaker, err = newHandshaker(c, g.shards, g.gate, g.counters, log); err != nil {
 		return nil, err
 	}
-	about := systemd.Process{Version: version, Chargers: g.worlds[0].held.Load, Links: g.worlds[0].joined.Load}
-	for _, w := range g.worlds {
-		about.Loops = append(about.Loops, w.loop.Post)
+	about := systemd.Process{Version: version, Chargers: g.shards[0].Held.Load, Links: g.shards[0].Joined.Load}
+	for _, w := range g.shards {
+		about.Loops = append(about.Loops, w.Loop.Post)
 	}
-	g.watch = systemd.NewReporter(about, log)
+	g.reporter = systemd.NewReporter(about, log)
 	sockets, err := systemd.TakeSockets()
 	if err != nil {
 		return nil, err
 	}
 	for _, how := range slices.Concat(c.Listen, c.ListenTLS) {
-		l, err := flip.ListenWithCallback("tcp", how.Address, sockets.Or(how.Option(), g.door.listen))
+		l, err := flip.ListenWithCallback("tcp", how.Address, sockets.Or(how.Option(), g.handshaker.listen))
 		if err != nil {
 			return nil, fmt.Errorf("charger socket %s: %w", how.Address, err)
 		}
@@ -110,6 +111,10 @@ func newGateway(c *config.Config, flip *tableflip.Upgrader, log *slog.Logger) (*
 			return nil, err
 		}
 	}
+	g.upgrades = &upgrade.Process{
+		Config: c, Version: version, Log: log, Flip: flip, Shards: g.shards, Gate: g.gate, Reporter: g.reporter,
+		Counters: g.counters, Tickets: g.handshaker.tickets(), Counted: g.exportCounters, Ended: g.upgraded,
+	}
 	return g, nil
 }
 
@@ -121,34 +126,11 @@ func (g *gateway) listenUnix(path string, mask int) (*net.UnixListener, error) {
 	return l.(*net.UnixListener), nil
 }
 
-// takeOver receives everything from the old process. When it returns nil, all
-// is ours.
-func (g *gateway) takeOver(channel *net.UnixConn) (*takeover, *handoff.New, error) {
-	n := handoff.NewNew(channel)
-	begin, err := n.Hello(handoff.Hello{Program: g.version, Versions: conn.StateVersions})
-	if err != nil {
-		return nil, nil, err
-	}
-	var note beginNote
-	if err := json.Unmarshal(begin.Note, &note); err != nil {
-		return nil, nil, n.Refuse(fmt.Errorf("BEGIN: %w", err))
-	}
-	if note.Loops != len(g.worlds) {
-		return nil, nil, n.Refuse(fmt.Errorf("loops is %d, and was %d: that can only change with a restart", len(g.worlds), note.Loops))
-	}
-	t := newTakeover(g.worlds, g.tally)
-	t.door = g.door
-	if err := n.Receive(t); err != nil {
-		return nil, nil, err
-	}
-	return t, n, nil
-}
-
 // start lets the loops turn.
 func (g *gateway) start() {
-	for _, w := range g.worlds {
+	for _, w := range g.shards {
 		g.running.Go(func() {
-			if err := w.run(); err != nil {
+			if err := w.Run(); err != nil {
 				g.failed <- err
 			}
 		})
@@ -157,21 +139,21 @@ func (g *gateway) start() {
 
 // accept opens the doors.
 func (g *gateway) accept() {
-	g.reception = &reception{
-		listener: g.processors, worlds: g.worlds, log: g.log, gate: g.gate,
-		maxLinks: g.cfg.MaxLinks, maxMessage: g.cfg.MaxMessage, joined: g.worlds[0].joined, tally: g.tally,
+	g.linkAcceptor = &linkAcceptor{
+		listener: g.processors, shards: g.shards, log: g.log, gate: g.gate,
+		maxLinks: g.cfg.MaxLinks, maxMessage: g.cfg.MaxMessage, joined: g.shards[0].Joined, counters: g.counters,
 	}
-	go g.reception.run()
-	g.door.watch()
+	go g.linkAcceptor.run()
+	g.handshaker.watch()
 	for _, e := range g.chargers {
-		go g.door.run(e.Listener, e.how)
+		go g.handshaker.run(e.Listener, e.how)
 	}
 	go g.admin.Run()
 	if g.metrics != nil {
 		go g.metrics.run()
 	}
 	for _, e := range g.chargers {
-		g.log.Info("listening", "addr", e.Addr().String(), "tls", e.how.TLS, "processors", g.cfg.Processors, "pid", os.Getpid(), "version", version)
+		g.log.Info("listening", "addr", e.Addr().String(), "tls", e.how.TLS, "processors", g.cfg.Processors, "pid", os.Getpid(), "version", g.version)
 	}
 }
 
@@ -192,7 +174,7 @@ func (g *gateway) serve(signals <-chan os.Signal) error {
 			return fmt.Errorf("loop failed: %w", err)
 		case request := <-g.admin.Upgrades:
 			if done, err := g.replace(request.Tell); done {
-				request.Finish(err, errors.Is(err, errGone))
+				request.Finish(err, errors.Is(err, upgrade.ErrGone))
 				g.passOn(signals)
 				g.admin.ShutDown()
 				g.metrics.shutDown()
@@ -217,34 +199,34 @@ func (g *gateway) serve(signals <-chan os.Signal) error {
 // replace upgrades, and tells in the log how it went. done says that this
 // process is over.
 func (g *gateway) replace(tell func(admin.Progress)) (done bool, err error) {
-	g.log.Info("upgrade begins", "binary", os.Args[0], "connections", g.worlds[0].held.Load())
+	g.log.Info("upgrade begins", "binary", os.Args[0], "connections", g.shards[0].Held.Load())
 	if err := g.awaitParent(); err != nil {
 		return false, err
 	}
-	g.watch.Reloading()
-	err = g.upgrade(tell)
+	g.reporter.Reloading()
+	err = g.upgrades.Upgrade(tell)
 	switch {
 	case err == nil:
 		g.log.Info("upgrade done: this process ends")
 		return true, nil
-	case errors.Is(err, errGone):
+	case errors.Is(err, upgrade.ErrGone):
 		g.log.Error("upgrade failed, and nobody owns the connections", "err", err)
 		return true, err
 	}
 	g.log.Error("upgrade rolled back", "reason", err.Error())
-	g.watch.RolledBack(err)
+	g.reporter.RolledBack(err)
 	return false, err
 }
 
 // awaitParent waits until the process before this one has gone: there are never
 // three of them.
 func (g *gateway) awaitParent() error {
-	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.HandshakeTimeout+2*helloTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.HandshakeTimeout+2*shard.HelloTimeout)
 	defer cancel()
 	if err := g.flip.WaitForParent(ctx); err != nil {
 		return fmt.Errorf("the upgrade before is not over: %w", err)
 	}
-	<-g.watch.Announced // what is told next comes behind it
+	<-g.reporter.Announced // what is told next comes behind it
 	return nil
 }
 
@@ -254,7 +236,7 @@ func (g *gateway) passOn(signals <-chan os.Signal) {
 	for {
 		select {
 		case s := <-signals:
-			for _, pid := range children() {
+			for _, pid := range upgrade.Children() {
 				_ = syscall.Kill(pid, s.(syscall.Signal))
 			}
 		default:
@@ -265,13 +247,13 @@ func (g *gateway) passOn(signals <-chan os.Signal) {
 
 // end closes everything.
 func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
-	held := g.worlds[0].held
+	held := g.shards[0].Held
 	g.log.Info("shutting down", "signal", s.String(), "connections", held.Load(), "grace", g.cfg.ShutdownGrace.String())
-	g.watch.Stopping(g.cfg.ShutdownGrace)
+	g.reporter.Stopping(g.cfg.ShutdownGrace)
 	g.gate.End()
-	shutDown(g.cfg, g.worlds, signals)
-	for _, w := range g.worlds {
-		w.loop.Post(w.loop.Stop)
+	shutDown(g.cfg, g.shards, signals)
+	for _, w := range g.shards {
+		w.Loop.Post(w.Loop.Stop)
 	}
 	g.running.Wait()
 	g.admin.ShutDown()
@@ -279,8 +261,8 @@ func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	g.flip.Stop()
 	<-g.flip.Exit()
 	lost := 0
-	for _, w := range g.worlds { // they turn no more
-		w.relay.Survey(func(_ *relay.Charger, waiting relay.Waiting) { lost += waiting.Messages })
+	for _, w := range g.shards { // they turn no more
+		w.Relay.Survey(func(_ *relay.Charger, waiting relay.Waiting) { lost += waiting.Messages })
 	}
 	if lost > 0 {
 		g.log.Warn("deliveries are lost: no processor has acknowledged them", "deliveries", lost)
@@ -293,14 +275,14 @@ func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 func (g *gateway) upgraded(last admin.UpgradeReport, pause time.Duration) {
 	last.PauseMS = float64(pause.Microseconds()) / 1000
 	g.last.Store(&last)
-	g.tally.Upgraded(last.Outcome, pause)
+	g.counters.Upgraded(last.Outcome, pause)
 }
 
 // report tells what an upgrade has brought, in the new process.
-func (g *gateway) report(t *takeover, connections, links int) {
-	pause, took := time.Since(t.frozen), time.Since(g.began)
-	g.upgraded(admin.UpgradeReport{At: t.frozen, Outcome: admin.OutcomeDone, TookSeconds: took.Seconds(), Connections: int64(connections)}, pause)
+func (g *gateway) report(t *upgrade.Takeover, connections, links int) {
+	pause, took := time.Since(t.Frozen), time.Since(g.began)
+	g.upgraded(admin.UpgradeReport{At: t.Frozen, Outcome: admin.OutcomeDone, TookSeconds: took.Seconds(), Connections: int64(connections)}, pause)
 	g.log.Info("upgraded", "connections", connections, "links", links,
 		"pause", pause.Round(time.Microsecond).String(),
-		"took", took.Round(time.Millisecond).String(), "pid", os.Getpid(), "version", version)
+		"took", took.Round(time.Millisecond).String(), "pid", os.Getpid(), "version", g.version)
 }

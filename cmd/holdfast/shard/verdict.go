@@ -1,4 +1,4 @@
-package main
+package shard
 
 import (
 	"context"
@@ -14,20 +14,20 @@ import (
 // has answered, or the deadline of ctx. It is for goroutines other than the
 // loop's. Where the links have been handed over, the new process asks, by the
 // admin socket.
-func (w *world) verdict(ctx context.Context, body unixipc.AuthorizeBody, adminSocket string) (v unixipc.VerdictBody, err error) {
+func (w *Shard) Verdict(ctx context.Context, body unixipc.AuthorizeBody, adminSocket string) (v unixipc.VerdictBody, err error) {
 	type word struct {
 		verdict unixipc.VerdictBody
 		err     error
 	}
 	said := make(chan word, 1)
 	deadline, _ := ctx.Deadline()
-	w.loop.Post(func() {
-		if w.late != nil {
+	w.Loop.Post(func() {
+		if w.Successor != nil {
 			said <- word{err: relay.ErrMoved}
 			return
 		}
-		w.relay.SetNow(time.Now())
-		w.relay.Authorize(body, body.Subprotocol, deadline, func(v unixipc.VerdictBody, err error) { said <- word{v, err} })
+		w.Relay.SetNow(time.Now())
+		w.Relay.Authorize(body, body.Subprotocol, deadline, func(v unixipc.VerdictBody, err error) { said <- word{v, err} })
 	})
 	select {
 	case got := <-said:

@@ -1,4 +1,4 @@
-package main
+package gateway
 
 import (
 	"encoding/json"
@@ -13,13 +13,11 @@ import (
 
 	"holdfast/cmd/holdfast/gate"
 	"holdfast/cmd/holdfast/metrics"
+	"holdfast/cmd/holdfast/shard"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
 )
-
-// helloTimeout is how long a processor may take for its HELLO.
-const helloTimeout = 10 * time.Second
 
 // listenUnix listens at path with the rights that mask leaves. A socket that a live process
 // listens on is left alone; a stale one is replaced.
@@ -50,21 +48,21 @@ func listenUnix(path string, mask int) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// reception welcomes processors: it reads their HELLO and passes them to the
+// A linkAcceptor welcomes processors: it reads their HELLO and passes them to the
 // loop they ask for.
-type reception struct {
+type linkAcceptor struct {
 	listener   *net.UnixListener
-	worlds     []*world
+	shards     []*shard.Shard
 	log        *slog.Logger
 	maxLinks   int
 	maxMessage int
 	joined     *atomic.Int64
 	gate       *gate.Gate
-	tally      *metrics.Counters
+	counters   *metrics.Counters
 }
 
 // run accepts until the listener is closed.
-func (r *reception) run() {
+func (r *linkAcceptor) run() {
 	for {
 		c, err := r.listener.AcceptUnix()
 		if err != nil {
@@ -84,7 +82,7 @@ func (r *reception) run() {
 
 // receive welcomes a connection that was accepted, here or elsewhere; early are
 // bytes that were read from it. An operator is one by where it came in.
-func (r *reception) receive(c *net.UnixConn, early []byte, operator bool) {
+func (r *linkAcceptor) receive(c *net.UnixConn, early []byte, operator bool) {
 	r.gate.Enter()
 	go func() {
 		defer r.gate.Leave()
@@ -93,13 +91,13 @@ func (r *reception) receive(c *net.UnixConn, early []byte, operator bool) {
 }
 
 // welcome reads a HELLO from c, and hands c over or refuses it.
-func (r *reception) welcome(c *net.UnixConn, early []byte, operator bool) {
+func (r *linkAcceptor) welcome(c *net.UnixConn, early []byte, operator bool) {
 	who := unixipc.PeerOf(c)
 	if n := r.joined.Add(1); int(n) > r.maxLinks {
 		r.refuse(c, who, fmt.Errorf("there are %d links already (-max-links)", r.maxLinks), true)
 		return
 	}
-	hello, rest, err := readHello(c, early, r.worlds[0].relay)
+	hello, rest, err := readHello(c, early, r.shards[0].Relay)
 	if err != nil {
 		r.refuse(c, who, err, false)
 		return
@@ -110,13 +108,13 @@ func (r *reception) welcome(c *net.UnixConn, early []byte, operator bool) {
 		r.joined.Add(-1)
 		return
 	}
-	w := r.worlds[hello.Loop]
-	w.loop.Post(func() { w.join(fd, hello, who, operator, rest) })
+	w := r.shards[hello.Loop]
+	w.Loop.Post(func() { w.Join(fd, hello, who, operator, rest) })
 }
 
 // readHello reads the first frame of a processor, from early on; rest came with it.
 func readHello(c *net.UnixConn, early []byte, check *relay.Relay) (h unixipc.HelloBody, rest []byte, err error) {
-	if err := c.SetDeadline(time.Now().Add(helloTimeout)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(shard.HelloTimeout)); err != nil {
 		return h, nil, err
 	}
 	buf := append(make([]byte, 0, max(4096, 2*len(early))), early...)
@@ -150,9 +148,9 @@ func readHello(c *net.UnixConn, early []byte, check *relay.Relay) (h unixipc.Hel
 	}
 }
 
-func (r *reception) refuse(c *net.UnixConn, who unixipc.Peer, why error, retry bool) {
+func (r *linkAcceptor) refuse(c *net.UnixConn, who unixipc.Peer, why error, retry bool) {
 	r.joined.Add(-1)
-	r.tally.LinkRefused()
+	r.counters.LinkRefused()
 	r.log.Warn("processor refused", "pid", who.PID, "uid", who.UID, "reason", why.Error())
 	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: []int{unixipc.Version}, Retry: retry})
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))

@@ -8,8 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
-	"time"
 
 	"holdfast/cmd/holdfast/admin"
 	"holdfast/proc"
@@ -34,7 +32,7 @@ func (i *invocation) orders(ctx context.Context) (*proc.Client, error) {
 		return nil, exit(exitNotTaken, "the gateway at %s lets no command in now: %s", c.Socket, printable(refused.Why))
 	}
 	if err != nil {
-		return nil, &admin.UnreachableError{c.Socket, err}
+		return nil, &admin.UnreachableError{Socket: c.Socket, Err: err}
 	}
 	return joined, nil
 }
@@ -107,91 +105,4 @@ func document(arg, what string, kind byte) (json.RawMessage, error) {
 		return nil, exit(exitUsage, "%s must be a JSON %s", what, map[byte]string{'{': "object, such as {}", '[': `array, such as [2,"id","Action",{}]`}[kind])
 	}
 	return doc, nil
-}
-
-// callOutcome is what `holdfast call -json` prints.
-type callOutcome struct {
-	Charger     string          `json:"charger"`
-	Action      string          `json:"action"`
-	Outcome     string          `json:"outcome"` // answered, call_error, offline, timeout, closed, full, refused, lost or failed
-	Payload     json.RawMessage `json:"payload,omitempty"`
-	Code        string          `json:"code,omitempty"` // of a CALLERROR
-	Description string          `json:"description,omitempty"`
-	Details     json.RawMessage `json:"details,omitempty"`
-	Seconds     float64         `json:"seconds"`
-}
-
-func runCall(i *invocation) error {
-	if err := i.parse(); err != nil {
-		return err
-	}
-	payload := json.RawMessage("{}")
-	if len(i.args) > 2 {
-		var err error
-		if payload, err = document(i.args[2], "PAYLOAD", '{'); err != nil {
-			return err
-		}
-	}
-	out := callOutcome{Charger: i.args[0], Action: i.args[1]}
-	return i.order(func(ctx context.Context, c *proc.Client) error {
-		began := time.Now()
-		answer, err := c.Call(ctx, out.Charger, out.Action, payload)
-		word, failure := outcome(err, printable(out.Action+" at "+out.Charger))
-		if !i.json {
-			if failure == nil {
-				return i.printAnswer(answer)
-			}
-			return failure
-		}
-		out.Outcome, out.Payload, out.Seconds = word, answer, time.Since(began).Seconds()
-		if failure == nil {
-			out.Outcome = "answered"
-		}
-		var answered *proc.CallError
-		if errors.As(err, &answered) {
-			out.Code, out.Description, out.Details = answered.Code, answered.Description, answered.Details
-		}
-		return errors.Join(printJSON(i.stdout, out), failure)
-	})
-}
-
-// printAnswer prints JSON of a charger: indented for people, else on one line.
-func (i *invocation) printAnswer(answer json.RawMessage) error {
-	if i.terminal {
-		var text strings.Builder
-		if err := printJSON(&text, answer); err != nil {
-			return err
-		}
-		for line := range strings.Lines(text.String()) {
-			fmt.Fprintln(i.stdout, printable(strings.TrimSuffix(line, "\n")))
-		}
-		return nil
-	}
-	out := json.NewEncoder(i.stdout)
-	out.SetEscapeHTML(false)
-	return out.Encode(answer)
-}
-
-func runSend(i *invocation) error {
-	if err := i.parse(); err != nil {
-		return err
-	}
-	message, err := document(i.args[1], "MESSAGE", '[')
-	if err != nil {
-		return err
-	}
-	return i.order(func(ctx context.Context, c *proc.Client) error {
-		_, err := outcome(c.Send(ctx, i.args[0], message), printable("send to "+i.args[0]))
-		return err
-	})
-}
-
-func runClose(i *invocation) error {
-	if err := i.parse(); err != nil {
-		return err
-	}
-	return i.order(func(ctx context.Context, c *proc.Client) error {
-		_, err := outcome(c.Disconnect(ctx, i.args[0], i.code, i.reason), printable("close "+i.args[0]))
-		return err
-	})
 }

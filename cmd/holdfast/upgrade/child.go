@@ -1,4 +1,4 @@
-package main
+package upgrade
 
 import (
 	"bytes"
@@ -34,13 +34,13 @@ func (u *upgrade) spawn() error {
 	if err != nil {
 		return fmt.Errorf("hand-over channel: %w", err)
 	}
-	u.old = handoff.NewOld(c.(*net.UnixConn), u.g.cfg.UpgradeTimeout)
-	if err := u.g.flip.AddFile(handoffFile, theirs); err != nil {
+	u.old = handoff.NewOld(c.(*net.UnixConn), u.g.Config.UpgradeTimeout)
+	if err := u.g.Flip.AddFile(handoffFile, theirs); err != nil {
 		return fmt.Errorf("hand-over channel: %w", err)
 	}
 	result := make(chan error, 1)
 	go func() {
-		err := startChild(u.g.flip)
+		err := startChild(u.g.Flip)
 		result <- err
 		if err != nil {
 			// This process holds a duplicate of the child's end, so its death
@@ -70,7 +70,7 @@ func (u *upgrade) kill() {
 	if u.child == nil || u.ended() {
 		return
 	}
-	for _, pid := range children() {
+	for _, pid := range Children() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	u.killed = true
@@ -95,7 +95,7 @@ func (u *upgrade) ended() bool {
 
 // children are the processes that this one has started. It starts no others
 // than the next gateway.
-func children() (pids []int) {
+func Children() (pids []int) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil

@@ -1,4 +1,4 @@
-package main
+package upgrade
 
 import (
 	"encoding/binary"
@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/cmd/holdfast/shard"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
@@ -15,50 +16,52 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// export is a world's side of a hand-over in the old process.
-type export struct {
-	links map[*link]uint64 // ids of those exported
+// exporter is a shard's side of a hand-over in the old process. Its methods run on
+// the loop, or while the loop stands still.
+type exporter struct {
+	*shard.Shard
+	ids   *atomic.Uint32
+	links map[*shard.Link]uint64 // ids of those exported
 	buf   []conn.Exported
 }
 
-// slice is how many connections are exported in one turn of a loop.
-const slice = 128
+// sliceSize is how many connections are exported in one turn of a loop.
+const sliceSize = 128
 
-// beginExport starts to keep account of changes, and exports the links. It
+// begin starts to keep account of changes, and exports the links. It
 // runs on the loop. The fds are duplicates.
-func (w *world) beginExport(ids *atomic.Uint32) (items []handoff.Item, err error) {
-	w.relay.SetNow(w.loop.Now())
-	w.relay.BeginHandover()
-	w.loop.BeginHandover()
-	w.export = &export{links: map[*link]uint64{}}
-	return w.exportLinks(nil, ids)
+func (x *exporter) begin() (items []handoff.Item, err error) {
+	x.Relay.SetNow(x.Loop.Now())
+	x.Relay.BeginHandover()
+	x.Loop.BeginHandover()
+	return x.exportLinks(nil)
 }
 
 // exportLinks exports the links that were not exported yet.
-func (w *world) exportLinks(items []handoff.Item, ids *atomic.Uint32) (_ []handoff.Item, err error) {
-	for _, l := range w.links {
-		if _, ok := w.export.links[l]; ok {
+func (x *exporter) exportLinks(items []handoff.Item) (_ []handoff.Item, err error) {
+	for _, l := range x.Shard.Links {
+		if _, ok := x.links[l]; ok {
 			continue
 		}
-		if items, err = w.exportLink(items, l, ids, true); err != nil {
+		if items, err = x.exportLink(items, l, true); err != nil {
 			return items, err
 		}
 	}
 	return items, nil
 }
 
-func (w *world) exportLink(items []handoff.Item, l *link, ids *atomic.Uint32, dup bool) ([]handoff.Item, error) {
-	fd, err := ownFD(l.source.Fd(), dup)
+func (x *exporter) exportLink(items []handoff.Item, l *shard.Link, dup bool) ([]handoff.Item, error) {
+	fd, err := ownFD(l.Source.Fd(), dup)
 	if err != nil {
 		return items, err
 	}
-	id := uint64(ids.Add(1))
-	w.export.links[l] = id
-	return append(items, handoff.Item{ID: id, FD: fd, State: w.linkItem(l)}), nil
+	id := uint64(x.ids.Add(1))
+	x.links[l] = id
+	return append(items, handoff.Item{ID: id, FD: fd, State: x.linkItem(l)}), nil
 }
 
-func (w *world) linkItem(l *link) []byte {
-	return appendItem(nil, itemLink, w.index, w.relay.AppendLink(nil, l.relay), nil)
+func (x *exporter) linkItem(l *shard.Link) []byte {
+	return appendItem(nil, itemLink, x.Index, x.Relay.AppendLink(nil, l.Relay), nil)
 }
 
 // ownFD is fd, or a duplicate that outlives it.
@@ -73,32 +76,32 @@ func ownFD(fd int, dup bool) (int, error) {
 	return own, nil
 }
 
-// exportSlice exports some connections; more tells whether there are others.
+// slice exports some connections; more tells whether there are others.
 // It runs on the loop. The fds are duplicates: the loop may close its own
 // before they are sent.
-func (w *world) exportSlice(ids *atomic.Uint32) (items []handoff.Item, more bool, err error) {
-	w.relay.SetNow(w.loop.Now())
+func (x *exporter) slice() (items []handoff.Item, more bool, err error) {
+	x.Relay.SetNow(x.Loop.Now())
 	// Chargers may belong to a link that joined after the last slice.
-	if items, err = w.exportLinks(nil, ids); err != nil {
+	if items, err = x.exportLinks(nil); err != nil {
 		return items, false, err
 	}
-	w.export.buf, more = w.loop.Export(w.export.buf[:0], slice, ids)
-	for _, e := range w.export.buf {
+	x.buf, more = x.Loop.Export(x.buf[:0], sliceSize, x.ids)
+	for _, e := range x.buf {
 		fd, err := ownFD(e.FD, true)
 		if err != nil {
 			return items, more, err
 		}
-		items = append(items, handoff.Item{ID: uint64(e.ID), FD: fd, State: w.chargerItem(e)})
+		items = append(items, handoff.Item{ID: uint64(e.ID), FD: fd, State: x.chargerItem(e)})
 	}
 	return items, more, nil
 }
 
-func (w *world) chargerItem(e conn.Exported) []byte {
+func (x *exporter) chargerItem(e conn.Exported) []byte {
 	var second []byte
 	if c, ok := e.Conn.User.(*relay.Charger); ok {
-		second = w.relay.AppendCharger(nil, c)
+		second = x.Relay.AppendCharger(nil, c)
 	}
-	return appendItem(nil, itemCharger, w.index, e.State, second)
+	return appendItem(nil, itemCharger, x.Index, e.State, second)
 }
 
 // changes is what happened to what was exported, in the order in which it is to
@@ -115,56 +118,56 @@ func (c *changes) len() int {
 	return len(c.puts) + len(c.drops) + len(c.updates) + len(c.more) + len(c.last)
 }
 
-// exportChanges exports what has changed since the last time. It runs on the
+// changes exports what has changed since the last time. It runs on the
 // loop, or, the last time, while the loop stands still.
-func (w *world) exportChanges(ids *atomic.Uint32, last bool) (c changes, err error) {
-	w.relay.SetNow(time.Now())
+func (x *exporter) changes(last bool) (c changes, err error) {
+	x.Relay.SetNow(time.Now())
 	// First of all: it gives the others more to deliver.
-	for _, l := range w.links {
-		if _, ended := l.relay.Ended(); ended {
-			l.flush() // says why, and closes it
+	for _, l := range x.Shard.Links {
+		if _, ended := l.Relay.Ended(); ended {
+			l.Flush() // says why, and closes it
 		}
 	}
-	for _, l := range w.links {
-		if id, known := w.export.links[l]; !known {
-			if c.puts, err = w.exportLink(c.puts, l, ids, !last); err != nil {
+	for _, l := range x.Shard.Links {
+		if id, known := x.links[l]; !known {
+			if c.puts, err = x.exportLink(c.puts, l, !last); err != nil {
 				return c, err
 			}
 		} else if last {
-			c.updates = append(c.updates, handoff.Item{ID: id, FD: -1, State: w.linkItem(l)})
+			c.updates = append(c.updates, handoff.Item{ID: id, FD: -1, State: x.linkItem(l)})
 		}
 	}
-	for _, charger := range w.relay.TakeChanged() {
+	for _, charger := range x.Relay.TakeChanged() {
 		if handle, ok := charger.Conn(); ok {
-			if held := w.loop.Lookup(handle); held != nil {
+			if held := x.Loop.Lookup(handle); held != nil {
 				held.Touch()
 			}
 		}
 	}
-	changed, gone := w.loop.ExportChanged(w.export.buf[:0], ids)
-	w.export.buf = changed
+	changed, gone := x.Loop.ExportChanged(x.buf[:0], x.ids)
+	x.buf = changed
 	for _, id := range gone {
 		c.drops = append(c.drops, uint64(id))
 	}
 	for _, e := range changed {
 		if e.Again {
-			c.updates = append(c.updates, handoff.Item{ID: uint64(e.ID), FD: -1, State: w.chargerItem(e)})
+			c.updates = append(c.updates, handoff.Item{ID: uint64(e.ID), FD: -1, State: x.chargerItem(e)})
 			continue
 		}
 		fd, err := ownFD(e.FD, !last)
 		if err != nil {
 			return c, err
 		}
-		c.more = append(c.more, handoff.Item{ID: uint64(e.ID), FD: fd, State: w.chargerItem(e)})
+		c.more = append(c.more, handoff.Item{ID: uint64(e.ID), FD: fd, State: x.chargerItem(e)})
 	}
 	if !last {
 		return c, nil
 	}
-	w.relay.Offline(func(charger *relay.Charger) {
-		c.more = append(c.more, handoff.Item{ID: uint64(ids.Add(1)), FD: -1, State: appendItem(nil, itemOffline, w.index, nil, w.relay.AppendCharger(nil, charger))})
+	x.Relay.Offline(func(charger *relay.Charger) {
+		c.more = append(c.more, handoff.Item{ID: uint64(x.ids.Add(1)), FD: -1, State: appendItem(nil, itemOffline, x.Index, nil, x.Relay.AppendCharger(nil, charger))})
 	})
-	for l, id := range w.export.links {
-		if l.source == nil {
+	for l, id := range x.links {
+		if l.Source == nil {
 			c.last = append(c.last, id)
 		}
 	}
@@ -198,11 +201,10 @@ func (c *changes) send(o *handoff.Old) error {
 	return o.Send()
 }
 
-// endExport undoes beginExport.
-func (w *world) endExport() {
-	w.loop.EndHandover()
-	w.relay.EndHandover()
-	w.export = nil
+// end undoes begin.
+func (x *exporter) end() {
+	x.Loop.EndHandover()
+	x.Relay.EndHandover()
 }
 
 // frozenItem tells when the loops stopped, and what had been counted by then. A
@@ -227,18 +229,18 @@ type handOverLate struct {
 	ids *atomic.Uint32
 }
 
-func (h *handOverLate) open(w *world, fd int, s conn.State, early []byte) {
-	h.send(w, fd, appendItem(nil, itemLateOpen, w.index, conn.AppendState(nil, s, early), nil), s.Identity)
+func (h *handOverLate) Open(w *shard.Shard, fd int, s conn.State, early []byte) {
+	h.send(w, fd, appendItem(nil, itemLateOpen, w.Index, conn.AppendState(nil, s, early), nil), s.Identity)
 }
 
-func (h *handOverLate) join(w *world, fd int, hello unixipc.HelloBody, p unixipc.Peer, operator bool, rest []byte) {
+func (h *handOverLate) Join(w *shard.Shard, fd int, hello unixipc.HelloBody, p unixipc.Peer, operator bool, rest []byte) {
 	first, _ := json.Marshal(lateHello{hello, p.PID, p.UID, p.GID, operator})
-	h.send(w, fd, appendItem(nil, itemLateJoin, w.index, first, rest), hello.Name)
+	h.send(w, fd, appendItem(nil, itemLateJoin, w.Index, first, rest), hello.Name)
 }
 
-func (h *handOverLate) send(w *world, fd int, state []byte, name string) {
+func (h *handOverLate) send(w *shard.Shard, fd int, state []byte, name string) {
 	if err := h.old.Late(handoff.Item{ID: uint64(h.ids.Add(1)), FD: fd, State: state}); err != nil {
-		w.log.Error("late hand-over failed: the connection is lost", "name", name, "err", err)
+		w.Log.Error("late hand-over failed: the connection is lost", "name", name, "err", err)
 	}
 	_ = unix.Close(fd) // the new process has its own
 }

@@ -1,4 +1,4 @@
-package main
+package gateway
 
 import (
 	"log/slog"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/cmd/holdfast/config"
+	"holdfast/cmd/holdfast/shard"
 )
 
 // No second may see more than a second's tokens and what had been saved up.
@@ -52,13 +53,13 @@ func TestRate(t *testing.T) {
 // Chargers that are let in at the same moment count, before any of them is held.
 func TestAdmitCountsThoseEntering(t *testing.T) {
 	c, _ := config.Parse(nil)
-	worlds, err := newWorlds(c, slog.New(slog.DiscardHandler))
+	shards, err := shard.New(c, "1", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = worlds[0].run() }()
-	defer worlds[0].loop.Post(worlds[0].loop.Stop)
-	d := &door{held: new(atomic.Int64), max: 2, worlds: worlds, timeout: time.Minute}
+	go func() { _ = shards[0].Run() }()
+	defer shards[0].Loop.Post(shards[0].Loop.Stop)
+	d := &handshaker{held: new(atomic.Int64), max: 2, shards: shards, timeout: time.Minute}
 	d.held.Add(1)
 	if r := d.admit("CP-1"); r != nil {
 		t.Fatal(r)

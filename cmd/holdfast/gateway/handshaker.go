@@ -1,4 +1,4 @@
-package main
+package gateway
 
 import (
 	"context"
@@ -15,22 +15,21 @@ import (
 	"holdfast/cmd/holdfast/credentials"
 	"holdfast/cmd/holdfast/gate"
 	"holdfast/cmd/holdfast/metrics"
+	"holdfast/cmd/holdfast/shard"
 	"holdfast/conn"
 	"holdfast/conn/record"
 	"holdfast/relay"
-
-	"golang.org/x/sys/unix"
 )
 
 // acceptPause is how long accepting rests after an error, such as no file
 // descriptor being left.
 const acceptPause = 100 * time.Millisecond
 
-// A door lets chargers in: it accepts, has the handshake done on a bounded
+// A handshaker lets chargers in: it accepts, has the handshake done on a bounded
 // number of goroutines, and passes the connection to its loop.
-type door struct {
+type handshaker struct {
 	handshake   conn.Handshake
-	worlds      []*world
+	shards      []*shard.Shard
 	log         *slog.Logger
 	held        *atomic.Int64
 	entering    atomic.Int64  // admitted, and not held yet
@@ -39,9 +38,9 @@ type door struct {
 	rate        *rate
 	userTimeout time.Duration
 	keepAlive   time.Duration
-	tidy        *tidy
+	trimmer     *trimmer
 	gate        *gate.Gate
-	tally       *metrics.Counters
+	counters    *metrics.Counters
 
 	timeout        time.Duration // of a whole handshake
 	adminSocket    string
@@ -51,19 +50,19 @@ type door struct {
 }
 
 // newDoor reads the files that the listeners need.
-func newDoor(c *config.Config, worlds []*world, g *gate.Gate, n *metrics.Counters, log *slog.Logger) (d *door, err error) {
-	d = &door{
-		worlds:      worlds,
+func newHandshaker(c *config.Config, shards []*shard.Shard, g *gate.Gate, n *metrics.Counters, log *slog.Logger) (d *handshaker, err error) {
+	d = &handshaker{
+		shards:      shards,
 		log:         log,
-		held:        worlds[0].held,
+		held:        shards[0].Held,
 		slots:       make(chan struct{}, c.Handshakes),
 		max:         c.MaxConnections,
 		rate:        newRate(c.HandshakesPerSec),
 		userTimeout: c.IdleTimeout,
 		keepAlive:   -1, // the pings do that
-		tidy:        newTidy(),
+		trimmer:     newTrimmer(),
 		gate:        g,
-		tally:       n,
+		counters:    n,
 
 		timeout:        c.HandshakeTimeout,
 		adminSocket:    c.Admin,
@@ -85,8 +84,16 @@ func newDoor(c *config.Config, worlds []*world, g *gate.Gate, n *metrics.Counter
 	return d, nil
 }
 
+// tickets are the keys of TLS session tickets; nil without TLS.
+func (d *handshaker) tickets() *credentials.Tickets {
+	if d.certificates == nil {
+		return nil
+	}
+	return d.certificates.Tickets
+}
+
 // watch notices changes of those files.
-func (d *door) watch() {
+func (d *handshaker) watch() {
 	if c := d.certificates; c != nil {
 		c.WarnExpired(d.log)
 		c.Watch(d.log)
@@ -97,7 +104,7 @@ func (d *door) watch() {
 	}
 }
 
-func (d *door) listen(network, address string) (net.Listener, error) {
+func (d *handshaker) listen(network, address string) (net.Listener, error) {
 	lc := net.ListenConfig{KeepAlive: -1} // see setKeepAlive
 	l, err := lc.Listen(context.Background(), network, address)
 	if err != nil {
@@ -108,7 +115,7 @@ func (d *door) listen(network, address string) (net.Listener, error) {
 
 // run accepts from l until it is closed. While all slots are taken, chargers
 // wait in the backlog.
-func (d *door) run(l net.Listener, how config.Listener) {
+func (d *handshaker) run(l net.Listener, how config.Listener) {
 	for {
 		d.slots <- struct{}{}
 		nc, err := l.Accept()
@@ -137,7 +144,7 @@ func (d *door) run(l net.Listener, how config.Listener) {
 
 // setKeepAlive says whether the kernel sends keep-alives. A listener that was
 // inherited knows nothing of its ListenConfig, and would turn them on.
-func (d *door) setKeepAlive(nc net.Conn) {
+func (d *handshaker) setKeepAlive(nc net.Conn) {
 	c, ok := nc.(*net.TCPConn)
 	if !ok {
 		return
@@ -153,7 +160,7 @@ func (d *door) setKeepAlive(nc net.Conn) {
 
 // letIn does the handshake of a charger, TLS and WebSocket with one deadline,
 // and passes the connection to its loop.
-func (d *door) letIn(nc net.Conn, how config.Listener) {
+func (d *handshaker) letIn(nc net.Conn, how config.Listener) {
 	began := time.Now()
 	d.setKeepAlive(nc)
 	a := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: began.Add(d.timeout)}
@@ -162,16 +169,16 @@ func (d *door) letIn(nc net.Conn, how config.Listener) {
 		_ = nc.Close()
 		var refusal *conn.Refusal
 		if errors.As(err, &refusal) {
-			d.tally.Handshake("refused", refusal.Status, 0)
+			d.counters.Handshake("refused", refusal.Status, 0)
 			d.log.Info("refused", "charger", refusal.Identity, "remote", a.remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
 		} else {
-			d.tally.Handshake("failed", 0, 0)
+			d.counters.Handshake("failed", 0, 0)
 			d.log.Info("handshake failed", "remote", a.remote, "reason", err.Error())
 		}
 		return
 	}
 	defer d.entering.Add(-1)
-	d.tally.Handshake("opened", http.StatusSwitchingProtocols, time.Since(began))
+	d.counters.Handshake("opened", http.StatusSwitchingProtocols, time.Since(began))
 	fd, err := conn.Take(held)
 	if err != nil {
 		d.log.Error("connection lost", "charger", s.Identity, "remote", a.remote, "err", err)
@@ -182,14 +189,14 @@ func (d *door) letIn(nc net.Conn, how config.Listener) {
 			d.log.Warn("connection without a time-out of the kernel's", "charger", s.Identity, "err", err)
 		}
 	}
-	d.tidy.handshake(d.held.Add(1))
-	w := d.worlds[relay.LoopOf(s.Identity, len(d.worlds))]
-	w.loop.Post(func() { w.open(fd, s, early) })
+	d.trimmer.handshake(d.held.Add(1))
+	w := d.shards[relay.LoopOf(s.Identity, len(d.shards))]
+	w.Loop.Post(func() { w.Open(fd, s, early) })
 }
 
 // shakeHands returns the connection, its state and what the charger sent early.
 // Without an error the charger counts as entering.
-func (d *door) shakeHands(nc net.Conn, a *applicant) (held net.Conn, s conn.State, early []byte, err error) {
+func (d *handshaker) shakeHands(nc net.Conn, a *applicant) (held net.Conn, s conn.State, early []byte, err error) {
 	if err := nc.SetDeadline(a.deadline); err != nil {
 		return nil, s, nil, fmt.Errorf("handshake: %w", err)
 	}
@@ -224,7 +231,7 @@ func (d *door) shakeHands(nc net.Conn, a *applicant) (held net.Conn, s conn.Stat
 }
 
 // shakeTLS does the TLS handshake.
-func (d *door) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
+func (d *handshaker) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
 	tc, state, err := record.Server(nc, d.certificates.Config(a.listener.ClientAuth))
 	switch {
 	case errors.Is(err, record.ErrHTTP):
@@ -241,7 +248,7 @@ func (d *door) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
 // admit refuses chargers at the limits; one that is let in counts as entering.
 // A charger that is held already only takes its own place: after a power cut
 // all come back before their dead connections are noticed.
-func (d *door) admit(identity string) *conn.Refusal {
+func (d *handshaker) admit(identity string) *conn.Refusal {
 	if !d.rate.allow(time.Now()) {
 		return &conn.Refusal{Status: http.StatusTooManyRequests, Why: "too many handshakes per second", RetryAfter: 5}
 	}
@@ -253,11 +260,11 @@ func (d *door) admit(identity string) *conn.Refusal {
 }
 
 // holds asks the loop whether the charger is connected.
-func (d *door) holds(identity string) bool {
-	w := d.worlds[relay.LoopOf(identity, len(d.worlds))]
+func (d *handshaker) holds(identity string) bool {
+	w := d.shards[relay.LoopOf(identity, len(d.shards))]
 	answer := make(chan bool, 1)
-	w.loop.Post(func() {
-		_, held := w.relay.Connected(identity)
+	w.Loop.Post(func() {
+		_, held := w.Relay.Connected(identity)
 		answer <- held
 	})
 	select {
@@ -266,11 +273,6 @@ func (d *door) holds(identity string) bool {
 	case <-time.After(d.timeout):
 		return false
 	}
-}
-
-func closeFd(fd int) error {
-	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
-	return unix.Close(fd)
 }
 
 // rate is a token bucket of one second's tokens; nil allows everything.

@@ -1,4 +1,4 @@
-package main
+package upgrade
 
 import (
 	"encoding/binary"
@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// What a world hands over are items of these kinds. The layout of an item:
+// What a shard hands over are items of these kinds. The layout of an item:
 // kind (1 byte) | loop (1) | uvarint length of the first part | first part |
 // second part.
 type itemKind byte

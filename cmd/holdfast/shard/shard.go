@@ -1,4 +1,4 @@
-package main
+package shard
 
 import (
 	"crypto/tls"
@@ -13,37 +13,42 @@ import (
 	"holdfast/unixipc"
 )
 
-// A world is one loop with everything it owns: its connections, its relay and
+// A Shard is one loop with everything it owns: its connections, its relay and
 // its links. It translates between conn and relay, which never meet. All its
 // methods run on the loop, but those of its fields that say otherwise.
-type world struct {
-	index  int
-	worlds []*world // all of them, this one included
-	loop   *conn.Loop
-	relay  *relay.Relay
-	log    *slog.Logger
-	held   *atomic.Int64 // connections of all worlds
-	joined *atomic.Int64 // links of all worlds
+type Shard struct {
+	Index  int
+	shards []*Shard // all of them, this one included
+	Loop   *conn.Loop
+	Relay  *relay.Relay
+	Log    *slog.Logger
+	Held   *atomic.Int64 // connections of all shards
+	Joined *atomic.Int64 // links of all shards
 
-	links map[*relay.Link]*link
+	Links map[*relay.Link]*Link
 	// maxUnwritten bytes for a link are more than deliveries alone can make:
 	// its orders do, and are not read beyond.
 	maxUnwritten int
 	writable     []*relay.Link // to be written at the end of the turn
 
-	counters metrics.LoopCounters
+	Counters metrics.LoopCounters
 
-	export *export       // while being handed over
-	late   *handOverLate // since it was handed over: for what comes after
+	Successor Successor // since it was handed over: for what comes after
 }
 
-func newWorlds(c *config.Config, log *slog.Logger) ([]*world, error) {
-	worlds := make([]*world, c.Loops)
+// A Successor takes what becomes ready for a shard that was handed over.
+type Successor interface {
+	Open(w *Shard, fd int, s conn.State, early []byte)
+	Join(w *Shard, fd int, hello unixipc.HelloBody, p unixipc.Peer, operator bool, rest []byte)
+}
+
+func New(c *config.Config, version string, log *slog.Logger) ([]*Shard, error) {
+	shards := make([]*Shard, c.Loops)
 	held, joined := new(atomic.Int64), new(atomic.Int64)
-	for i := range worlds {
-		w := &world{index: i, worlds: worlds, log: log, held: held, joined: joined, links: map[*relay.Link]*link{}, maxUnwritten: 2<<20 + c.MaxMessage, counters: metrics.NewLoopCounters()}
+	for i := range shards {
+		w := &Shard{Index: i, shards: shards, Log: log, Held: held, Joined: joined, Links: map[*relay.Link]*Link{}, maxUnwritten: 2<<20 + c.MaxMessage, Counters: metrics.NewLoopCounters()}
 		var err error
-		w.loop, err = conn.NewLoop(conn.Config{
+		w.Loop, err = conn.NewLoop(conn.Config{
 			MaxMessage:   c.MaxMessage,
 			WriteBuffer:  c.WriteBuffer,
 			MemoryLimit:  c.BufferBytes / c.Loops,
@@ -55,7 +60,7 @@ func newWorlds(c *config.Config, log *slog.Logger) ([]*world, error) {
 		if err != nil {
 			return nil, err
 		}
-		w.relay = relay.New(relay.Config{
+		w.Relay = relay.New(relay.Config{
 			Version:       version,
 			Loop:          i,
 			Loops:         c.Loops,
@@ -75,35 +80,35 @@ func newWorlds(c *config.Config, log *slog.Logger) ([]*world, error) {
 
 			Observer: observer{w},
 		}, toChargers{w})
-		w.relay.SetNow(time.Now())
-		worlds[i] = w
+		w.Relay.SetNow(time.Now())
+		shards[i] = w
 	}
-	return worlds, nil
+	return shards, nil
 }
 
 // chargerWindow is how many deliveries of one charger may be in flight.
 const chargerWindow = 16
 
 // run turns the loop until it is stopped.
-func (w *world) run() error { return w.loop.Run() }
+func (w *Shard) Run() error { return w.Loop.Run() }
 
 // open takes over a charger whose handshake is done.
-func (w *world) open(fd int, s conn.State, early []byte) {
-	if w.late != nil {
-		w.late.open(w, fd, s, early)
+func (w *Shard) Open(fd int, s conn.State, early []byte) {
+	if w.Successor != nil {
+		w.Successor.Open(w, fd, s, early)
 		return
 	}
-	w.relay.SetNow(w.loop.Now())
-	if handle, ok := w.relay.Connected(s.Identity); ok {
-		old := w.loop.Lookup(handle)
+	w.Relay.SetNow(w.Loop.Now())
+	if handle, ok := w.Relay.Connected(s.Identity); ok {
+		old := w.Loop.Lookup(handle)
 		old.ReadLeft() // what the charger had sent before it came again
 		old.Drop(conn.Close{Code: conn.CodePolicy, Reason: "replaced by a new connection of the same identity", By: conn.ByGateway})
 	}
-	c, err := w.loop.Add(fd, s, nil, early)
+	c, err := w.Loop.Add(fd, s, nil, early)
 	if err != nil {
-		w.log.Error("connection lost", "charger", s.Identity, "err", err)
-		_ = closeFd(fd)
-		w.held.Add(-1)
+		w.Log.Error("connection lost", "charger", s.Identity, "err", err)
+		_ = CloseFD(fd)
+		w.Held.Add(-1)
 		return
 	}
 	attrs := []any{"charger", s.Identity, "remote", s.Remote.String(), "subprotocol", s.Subprotocol.String(), "path", s.Path.String()}
@@ -113,66 +118,66 @@ func (w *world) open(fd int, s conn.State, early []byte) {
 	if s.Certificate != nil {
 		attrs = append(attrs, "certificate", s.Certificate.Subject)
 	}
-	w.log.Info("opened", attrs...)
-	k := w.counters.Kind(c)
+	w.Log.Info("opened", attrs...)
+	k := w.Counters.Kind(c)
 	k.Held++
 	k.Opened++
-	c.User = w.relay.Opened(s.Identity, s.Subprotocol.String(), c.Handle())
+	c.User = w.Relay.Opened(s.Identity, s.Subprotocol.String(), c.Handle())
 }
 
 // Message implements conn.Handler.
-func (w *world) Message(c *conn.Conn, payload []byte, binary bool) {
-	w.relay.SetNow(w.loop.Now())
-	w.counters.MessagesIn++
-	w.counters.BytesIn += uint64(len(payload))
-	w.relay.Message(c.User.(*relay.Charger), payload, binary)
+func (w *Shard) Message(c *conn.Conn, payload []byte, binary bool) {
+	w.Relay.SetNow(w.Loop.Now())
+	w.Counters.MessagesIn++
+	w.Counters.BytesIn += uint64(len(payload))
+	w.Relay.Message(c.User.(*relay.Charger), payload, binary)
 }
 
 // Sent implements conn.Handler.
-func (w *world) Sent(c *conn.Conn, position uint64) {
-	w.relay.Sent(c.User.(*relay.Charger), position)
+func (w *Shard) Sent(c *conn.Conn, position uint64) {
+	w.Relay.Sent(c.User.(*relay.Charger), position)
 }
 
 // Closed implements conn.Handler.
-func (w *world) Closed(c *conn.Conn, why conn.Close) {
-	w.relay.SetNow(w.loop.Now())
-	w.log.Info("closed", "charger", c.Identity, "code", why.Code, "reason", why.Reason, "by", string(why.By),
-		"held", w.loop.Now().Sub(time.UnixMilli(c.Opened)).Round(time.Millisecond).String())
-	w.relay.Closed(c.User.(*relay.Charger), unixipc.ClosedBody{Code: why.Code, Reason: why.Reason, By: string(why.By)})
+func (w *Shard) Closed(c *conn.Conn, why conn.Close) {
+	w.Relay.SetNow(w.Loop.Now())
+	w.Log.Info("closed", "charger", c.Identity, "code", why.Code, "reason", why.Reason, "by", string(why.By),
+		"held", w.Loop.Now().Sub(time.UnixMilli(c.Opened)).Round(time.Millisecond).String())
+	w.Relay.Closed(c.User.(*relay.Charger), unixipc.ClosedBody{Code: why.Code, Reason: why.Reason, By: string(why.By)})
 	c.User = nil
-	w.held.Add(-1)
-	w.counters.Kind(c).Held--
-	w.counters.CountClosed(why)
+	w.Held.Add(-1)
+	w.Counters.Kind(c).Held--
+	w.Counters.CountClosed(why)
 }
 
 // Alarm implements conn.Handler.
-func (w *world) Alarm(now time.Time) {
-	w.relay.SetNow(now)
-	w.relay.Tick()
+func (w *Shard) Alarm(now time.Time) {
+	w.Relay.SetNow(now)
+	w.Relay.Tick()
 }
 
 // EndTurn implements conn.Handler: one write for each link that has something.
-func (w *world) EndTurn() {
+func (w *Shard) EndTurn() {
 	for i := 0; i < len(w.writable); i++ {
-		if l := w.links[w.writable[i]]; l != nil {
-			l.flush()
+		if l := w.Links[w.writable[i]]; l != nil {
+			l.Flush()
 		}
 	}
 	clear(w.writable)
 	w.writable = w.writable[:0]
-	w.loop.SetAlarm(w.relay.Deadline())
-	w.counters.EndTurn(w.loop.Now())
+	w.Loop.SetAlarm(w.Relay.Deadline())
+	w.Counters.EndTurn(w.Loop.Now())
 }
 
 // toChargers implements relay.Gateway.
-type toChargers struct{ *world }
+type toChargers struct{ *Shard }
 
 func (w toChargers) Send(handle uint64, payload []byte, binary bool) (uint64, unixipc.Status) {
-	position, err := w.loop.Lookup(handle).Send(payload, binary)
+	position, err := w.Loop.Lookup(handle).Send(payload, binary)
 	switch err {
 	case nil:
-		w.counters.MessagesOut++
-		w.counters.BytesOut += uint64(len(payload))
+		w.Counters.MessagesOut++
+		w.Counters.BytesOut += uint64(len(payload))
 		return position, unixipc.StatusOK
 	case conn.ErrFull:
 		return 0, unixipc.StatusFull
@@ -181,24 +186,24 @@ func (w toChargers) Send(handle uint64, payload []byte, binary bool) (uint64, un
 }
 
 func (w toChargers) Close(handle uint64, code int, reason, by string) {
-	w.loop.Lookup(handle).Close(conn.Close{Code: code, Reason: reason, By: conn.By(by)})
+	w.Loop.Lookup(handle).Close(conn.Close{Code: code, Reason: reason, By: conn.By(by)})
 }
 
 func (w toChargers) Pause(handle uint64) {
-	w.counters.Pauses++
-	w.loop.Lookup(handle).Pause()
+	w.Counters.Pauses++
+	w.Loop.Lookup(handle).Pause()
 }
 
-func (w toChargers) Resume(handle uint64) { w.loop.Lookup(handle).Resume() }
+func (w toChargers) Resume(handle uint64) { w.Loop.Lookup(handle).Resume() }
 
 func (w toChargers) Describe(handle uint64) unixipc.OpenedBody {
-	c := w.loop.Lookup(handle)
+	c := w.Loop.Lookup(handle)
 	body := unixipc.OpenedBody{
 		Subprotocol: c.Subprotocol.String(),
 		Path:        c.Path.String(),
 		Remote:      c.Remote.String(),
 		Opened:      time.UnixMilli(c.Opened).UTC(),
-		Certificate: certificateBody(c.Certificate),
+		Certificate: CertificateBody(c.Certificate),
 	}
 	if c.TLS != nil {
 		body.TLS = &unixipc.TLSBody{Version: tls.VersionName(c.TLS.Version()), Suite: tls.CipherSuiteName(c.TLS.CipherSuite())}
@@ -209,26 +214,26 @@ func (w toChargers) Describe(handle uint64) unixipc.OpenedBody {
 func (w toChargers) LinkReady(l *relay.Link) { w.writable = append(w.writable, l) }
 
 func (w toChargers) Forward(loop int, f func(*relay.Relay)) {
-	there := w.worlds[loop]
-	there.loop.Post(func() {
-		there.relay.SetNow(there.loop.Now())
-		f(there.relay)
+	there := w.shards[loop]
+	there.Loop.Post(func() {
+		there.Relay.SetNow(there.Loop.Now())
+		f(there.Relay)
 	})
 }
 
 func (w toChargers) Called(identity string, status unixipc.Status, took time.Duration) {
-	w.counters.Called(status, took)
-	w.log.Debug("call ended", "charger", identity, "status", string(status), "took", took.String())
+	w.Counters.Called(status, took)
+	w.Log.Debug("call ended", "charger", identity, "status", string(status), "took", took.String())
 }
 
 func (w toChargers) Poison(identity string, payload []byte, attempts int) {
-	w.counters.Poison++
-	w.log.Error("message given up: processors died of it", "charger", identity, "attempts", attempts,
+	w.Counters.Poison++
+	w.Log.Error("message given up: processors died of it", "charger", identity, "attempts", attempts,
 		"bytes", len(payload), "message", string(payload[:min(len(payload), 200)]))
 }
 
 // certificateBody is c as processors are told of it.
-func certificateBody(c *conn.Certificate) *unixipc.CertificateBody {
+func CertificateBody(c *conn.Certificate) *unixipc.CertificateBody {
 	if c == nil {
 		return nil
 	}

@@ -1,59 +1,23 @@
-package main
+package gateway
 
 import (
 	"context"
 	"fmt"
 	"net"
 	"net/http"
-	"time"
 
 	"holdfast/cmd/holdfast/gate"
 	"holdfast/cmd/holdfast/metrics"
-	"holdfast/relay"
+	"holdfast/cmd/holdfast/shard"
 )
-
-// count adds to s what w has counted, and how it is at this moment. It runs on
-// the loop.
-func (w *world) count(s metrics.Samples) {
-	w.counters.AppendTo(s)
-	w.relay.SetNow(w.loop.Now())
-	var messages, bytes, inFlight, paused int
-	oldest := time.Duration(0)
-	w.relay.Survey(func(_ *relay.Charger, waits relay.Waiting) {
-		messages += waits.Messages
-		bytes += waits.Bytes
-		inFlight += waits.InFlight
-		oldest = max(oldest, waits.Age)
-		if waits.Paused {
-			paused++
-		}
-	})
-	s.Gauge(metrics.Queued, float64(messages))
-	s.Gauge(metrics.QueuedBytes, float64(bytes))
-	s.Gauge(metrics.InFlight, float64(inFlight))
-	s.Gauge(metrics.Paused, float64(paused))
-	for l := range w.links {
-		kind := "processor"
-		if l.Operator() {
-			kind = "operator"
-		} else if l.AskOnly() {
-			kind = "asker"
-		}
-		s.Gauge(metrics.Links, 1, kind)
-	}
-	for _, kind := range []string{"processor", "asker", "operator"} {
-		s.Gauge(metrics.Links, 0, kind)
-	}
-	s.Most(metrics.Oldest, oldest.Seconds())
-}
 
 // sample is what all of the gateway has counted, and how it is at this moment.
 func (g *gateway) sample(ctx context.Context) (metrics.Samples, error) {
 	all := metrics.Samples{}
-	for _, w := range g.worlds {
-		s, err := ask(ctx, w, func() metrics.Samples {
+	for _, w := range g.shards {
+		s, err := shard.Ask(ctx, w, func() metrics.Samples {
 			s := metrics.Samples{}
-			w.count(s)
+			w.Count(s)
 			return s
 		})
 		if err != nil {
@@ -61,7 +25,7 @@ func (g *gateway) sample(ctx context.Context) (metrics.Samples, error) {
 		}
 		all.Add(s)
 	}
-	g.tally.AppendTo(all)
+	g.counters.AppendTo(all)
 	all.Add(g.inherited)
 	all.Gauge(metrics.Build, 1, g.version)
 	all.Gauge(metrics.Started, float64(g.since.UnixMilli())/1000)
@@ -73,10 +37,10 @@ func (g *gateway) sample(ctx context.Context) (metrics.Samples, error) {
 // still.
 func (g *gateway) exportCounters() []byte {
 	all := metrics.Samples{}
-	for _, w := range g.worlds {
-		w.counters.AppendTo(all)
+	for _, w := range g.shards {
+		w.Counters.AppendTo(all)
 	}
-	g.tally.AppendTo(all)
+	g.counters.AppendTo(all)
 	all.Add(g.inherited)
 	return metrics.AppendCounters(nil, g.since, all)
 }
@@ -138,8 +102,8 @@ func (m *metricsServer) shutDown() {
 
 // health is an error when a loop does not turn: only a restart helps then.
 func (g *gateway) health(ctx context.Context) error {
-	for _, w := range g.worlds {
-		if _, err := ask(ctx, w, func() struct{} { return struct{}{} }); err != nil {
+	for _, w := range g.shards {
+		if _, err := shard.Ask(ctx, w, func() struct{} { return struct{}{} }); err != nil {
 			return err
 		}
 	}

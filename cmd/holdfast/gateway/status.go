@@ -1,0 +1,104 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"holdfast/cmd/holdfast/admin"
+	"holdfast/cmd/holdfast/shard"
+	"holdfast/relay"
+	"holdfast/unixipc"
+)
+
+// Status implements admin.Gateway.
+func (g *gateway) Status(ctx context.Context) (*admin.Status, error) {
+	s := &admin.Status{
+		Version: g.version, PID: os.Getpid(), Started: g.began, Since: g.since, ShuttingDown: g.gate.Over(),
+		Limit: g.cfg.MaxConnections, LastUpgrade: g.last.Load(), Links: []admin.LinkStatus{}, Kinds: []admin.KindStatus{},
+	}
+	for _, l := range g.chargers {
+		s.Listen = append(s.Listen, l.Addr().String())
+	}
+	for _, w := range g.shards {
+		part, err := shard.Ask(ctx, w, w.Status)
+		if err != nil {
+			return nil, err
+		}
+		addShard(s, part)
+	}
+	slices.SortFunc(s.Links, func(a, b admin.LinkStatus) int {
+		return cmp.Or(strings.Compare(a.Processor, b.Processor), a.Loop-b.Loop, cmp.Compare(a.Link, b.Link))
+	})
+	slices.SortFunc(s.Kinds, func(a, b admin.KindStatus) int {
+		return cmp.Or(strings.Compare(a.Subprotocol, b.Subprotocol), strings.Compare(a.TLS, b.TLS))
+	})
+	return s, nil
+}
+
+// addShard adds the part of one shard.
+func addShard(s *admin.Status, part admin.Status) {
+	for _, k := range part.Kinds {
+		s.Connections += k.Connections
+		i := slices.IndexFunc(s.Kinds, func(o admin.KindStatus) bool { return o.Subprotocol == k.Subprotocol && o.TLS == k.TLS })
+		if i < 0 {
+			s.Kinds = append(s.Kinds, k)
+		} else {
+			s.Kinds[i].Connections += k.Connections
+		}
+	}
+	s.Links = append(s.Links, part.Links...)
+	q, p := &s.Queue, part.Queue
+	q.Messages += p.Messages
+	q.Bytes += p.Bytes
+	q.InFlight += p.InFlight
+	q.Chargers += p.Chargers
+	q.Paused += p.Paused
+	q.Offline += p.Offline
+	q.OldestSeconds = max(q.OldestSeconds, p.OldestSeconds)
+}
+
+// Chargers implements admin.Gateway.
+func (g *gateway) Chargers(ctx context.Context, pattern string) ([]admin.ChargerStatus, error) {
+	var all []admin.ChargerStatus
+	for _, w := range g.shards {
+		found, err := shard.Ask(ctx, w, func() []uint64 { return w.Matching(pattern) })
+		for len(found) > 0 && err == nil {
+			some := found[:min(len(found), shard.ChargersAtOnce)]
+			found = found[len(some):]
+			var rows []admin.ChargerStatus
+			rows, err = shard.Ask(ctx, w, func() []admin.ChargerStatus { return w.Describe(some) })
+			all = append(all, rows...)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// Drain implements admin.Gateway.
+func (g *gateway) Drain(ctx context.Context, processor string) (found int, err error) {
+	for _, w := range g.shards {
+		n, err := shard.Ask(ctx, w, func() int { return w.Drain(processor) })
+		switch {
+		case err != nil:
+			return 0, err
+		case n < 0:
+			return 0, admin.ErrReplaced
+		}
+		found += n
+	}
+	return found, nil
+}
+
+// Join implements admin.Gateway.
+func (g *gateway) Join(c *net.UnixConn, early []byte) { g.linkAcceptor.receive(c, early, true) }
+
+// Authorize implements admin.Gateway.
+func (g *gateway) Authorize(ctx context.Context, body unixipc.AuthorizeBody) (unixipc.VerdictBody, error) {
+	return g.shards[relay.LoopOf(body.Identity, len(g.shards))].Verdict(ctx, body, g.cfg.Admin)
+}
