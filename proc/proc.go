@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"holdfast/unixipc"
 )
 
 // Handler answers one message of a charger.
@@ -64,14 +62,14 @@ type Config struct {
 	// Opened, if set, is called when a charger connects or moves here from
 	// another processor, before its first message. It is acknowledged when it
 	// returns.
-	Opened func(ctx context.Context, ch *Charger, o unixipc.OpenedBody)
+	Opened func(ctx context.Context, ch *Charger, o OpenedBody)
 	// Closed, if set, is called when the connection of a charger has ended,
 	// after its last message.
-	Closed func(ctx context.Context, ch *Charger, c unixipc.ClosedBody)
+	Closed func(ctx context.Context, ch *Charger, c ClosedBody)
 	// Authorize, if set, says whether a charger may connect, for gateways that
 	// ask processors. Several calls run at once. It must not take longer than
 	// the gateway's -handshake-timeout; ctx is that of handlers.
-	Authorize func(ctx context.Context, a unixipc.AuthorizeBody) unixipc.VerdictBody
+	Authorize func(ctx context.Context, a AuthorizeBody) VerdictBody
 	// DrainTimeout is how long handlers may take to finish once the context of
 	// Run has ended. After it their context is cancelled.
 	DrainTimeout time.Duration

@@ -15,7 +15,7 @@ import (
 // Held is a charger that the gateway holds.
 type Held struct {
 	Identity string
-	unixipc.OpenedBody
+	OpenedBody
 	Processor string // that owns it; empty: none
 	Queued    int    // deliveries unacknowledged
 }
@@ -34,7 +34,7 @@ type Change struct {
 // Closed says of which charger the connection has ended, and how.
 type Closed struct {
 	Identity string
-	unixipc.ClosedBody
+	ClosedBody
 }
 
 // List is the chargers that the gateway holds and whose identity matches a glob

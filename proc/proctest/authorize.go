@@ -15,15 +15,15 @@ var ErrLinkLost = errors.New("proctest: the link ended before the VERDICT")
 // Authorize asks a processor, of those that answer such questions the one that
 // joined first, whether a charger may connect. It waits for one, and for its
 // verdict.
-func (gw *Gateway) Authorize(ctx context.Context, a unixipc.AuthorizeBody) (v unixipc.VerdictBody, err error) {
+func (gw *Gateway) Authorize(ctx context.Context, a AuthorizeBody) (v VerdictBody, err error) {
 	var asked *link
-	said := make(chan unixipc.VerdictBody, 1)
+	said := make(chan VerdictBody, 1)
 	err = gw.wait(ctx, "a processor that authorizes", func() bool {
 		for _, l := range gw.links {
 			if l.hello.Authorize && !l.draining {
 				asked = l
 				if l.asked == nil {
-					l.asked = map[uint64]chan unixipc.VerdictBody{}
+					l.asked = map[uint64]chan VerdictBody{}
 				}
 				gw.questions++
 				l.asked[gw.questions] = said

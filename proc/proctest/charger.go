@@ -18,9 +18,9 @@ var ErrNotWritten = errors.New("proctest: reply came after the connection was cl
 
 // Order is something a processor sent by itself, not as a reply.
 type Order struct {
-	Payload []byte             // of a SEND
-	Binary  bool               // of a SEND
-	Close   *unixipc.CloseBody // of a CLOSE, else nil
+	Payload []byte     // of a SEND
+	Binary  bool       // of a SEND
+	Close   *CloseBody // of a CLOSE, else nil
 }
 
 // Delivery is an OPENED, MESSAGE or CLOSED on its way to a processor and back.
@@ -160,7 +160,7 @@ func (gw *Gateway) Order(ctx context.Context, identity string) (o Order, err err
 
 // Answer makes all further orders to a charger fail with a status, or, with "",
 // no longer. They are not recorded.
-func (gw *Gateway) Answer(identity string, status unixipc.Status) {
+func (gw *Gateway) Answer(identity string, status Status) {
 	gw.mu.Lock()
 	defer gw.mu.Unlock()
 	gw.charger(identity).answer = status

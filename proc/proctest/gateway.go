@@ -11,8 +11,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-
-	"holdfast/unixipc"
 )
 
 // Config of a Gateway. The zero value is one loop with the gateway's defaults.
@@ -130,7 +128,7 @@ func (gw *Gateway) closeConns() {
 
 // WaitLinks waits until n links are joined, and returns what their HELLOs said.
 // With n == 0 it waits until the last processor has left.
-func (gw *Gateway) WaitLinks(ctx context.Context, n int) (hellos []unixipc.HelloBody, err error) {
+func (gw *Gateway) WaitLinks(ctx context.Context, n int) (hellos []HelloBody, err error) {
 	err = gw.wait(ctx, fmt.Sprintf("%d links", n), func() bool {
 		if len(gw.links) != n {
 			return false
