@@ -6,14 +6,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	_ "holdfast/proc/proctest" // so that results are not cached beyond a change of the SDK
 )
 
 // A module outside the tree builds and tests a processor with nothing but the
 // installed sources and the standard library.
 func TestModuleOutsideTheTree(t *testing.T) {
 	t.Parallel()
+	const script = "../../deploy/package/sdk.sh"
+	read(t, script) // nor beyond one of the script
 	sdk := filepath.Join(t.TempDir(), "sdk")
-	if out, err := exec.Command("../../deploy/package/sdk.sh", sdk).CombinedOutput(); err != nil {
+	if out, err := exec.Command(script, sdk).CombinedOutput(); err != nil {
 		t.Fatalf("sdk.sh: %v\n%s", err, out)
 	}
 	dir := t.TempDir()
