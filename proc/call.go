@@ -11,7 +11,7 @@ import (
 	"holdfast/unixipc"
 )
 
-// call sends an OCPP CALL by way of order, and reads the answer.
+// call sends an OCPP CALL through order and parses the charger's answer.
 func call(
 	ctx context.Context, identity, action string, payload json.RawMessage,
 	order func(context.Context, unixipc.Type, unixipc.Flags, []byte) ([]byte, error),
@@ -37,16 +37,16 @@ func call(
 	return result, nil
 }
 
-// newMessageID is one that nobody else has: 32 characters, of the 36 that OCPP
-// allows.
+// newMessageID returns a unique message id of 32 characters; OCPP allows 36.
 func newMessageID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // cannot fail
 	return hex.EncodeToString(b[:])
 }
 
-// timeLimit is what a CALL may take, 0 if ctx does not say. It is a little less
-// than ctx has, so that the gateway's word, which tells more, comes first.
+// timeLimit returns how long a CALL may take, 0 if ctx has no deadline. It is a
+// little less than ctx has left: the gateway's RESULT then comes first, and it
+// carries more detail than an expired context.
 func timeLimit(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {

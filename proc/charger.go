@@ -8,9 +8,9 @@ import (
 	"holdfast/unixipc"
 )
 
-// Charger is the charger that a message came from. It may be kept: orders to
-// it work for as long as Run does, in a handler and outside. Two Chargers with
-// one identity are the same charger.
+// Charger is the charger that a message came from. It may be kept: its methods
+// work until Run returns, inside a handler and outside. Two Chargers with the
+// same identity are the same charger.
 //
 // It is also the charger's place in the dispatcher while it has deliveries
 // pending here, and forgotten by it as soon as it has none.
@@ -24,7 +24,7 @@ type Charger struct {
 	next  *Charger    // behind this one in the run queue
 }
 
-// Identity is the name under which the charger connected.
+// Identity returns the name under which the charger connected.
 func (ch *Charger) Identity() string { return ch.identity }
 
 func (ch *Charger) String() string { return ch.identity }
@@ -62,10 +62,10 @@ func (ch *Charger) Close(ctx context.Context, code int, reason string) error {
 	return nil
 }
 
-// Call has the charger do something: it sends an OCPP CALL and returns the
-// payload of the CALLRESULT. A charger does one thing at a time; others wait
-// for their turn. The deadline of ctx goes with the CALL; without one the
-// gateway has a limit of its own. payload may be nil: {}.
+// Call sends an OCPP CALL to the charger and returns the payload of the
+// CALLRESULT. A charger has one CALL at a time; further ones wait in the
+// gateway. The deadline of ctx is the CALL's time limit; without a deadline the
+// gateway applies its own. A nil payload is sent as {}.
 //
 // A handler may call the charger whose message it handles, but not every charger
 // answers a CALL while it waits for the answer to its own; and a handler must be
@@ -73,8 +73,8 @@ func (ch *Charger) Close(ctx context.Context, code int, reason string) error {
 //
 // It fails with a *CallError when the charger answers with CALLERROR, with
 // ErrTimeout when it does not answer in time, ErrBadAnswer when its answer is no
-// OCPP, and otherwise as Send does. ErrNotSent among the errors says that the
-// charger has never got it.
+// OCPP, and otherwise as Send does. If the error also matches ErrNotSent,
+// the charger has not received the CALL.
 func (ch *Charger) Call(ctx context.Context, action string, payload json.RawMessage) (json.RawMessage, error) {
 	return call(ctx, ch.identity, action, payload, ch.order)
 }

@@ -14,7 +14,7 @@ import (
 	"holdfast/unixipc"
 )
 
-// ClientConfig says how to reach a gateway. Socket or Dial is needed.
+// ClientConfig configures a Client. Either Socket or Dial is required.
 type ClientConfig struct {
 	// Name, 1 to 64 printable ASCII characters, is what the gateway's log calls
 	// this client. Default: name of the program, "-", process id.
@@ -27,11 +27,11 @@ type ClientConfig struct {
 	Logger *slog.Logger
 }
 
-// Client asks chargers for things and takes nothing from them: what a web API or
-// a command needs. All its methods may be called at the same time.
+// Client sends orders to chargers and receives no deliveries: what a web API or
+// a command needs. Its methods may be called concurrently.
 //
-// A lost link is joined again, for ever; meanwhile orders fail with ErrNoLink.
-// An upgrade of the gateway loses none.
+// A Client reconnects until it is closed. While it has no link, orders fail with
+// ErrNoLink. An upgrade of the gateway does not interrupt a link.
 type Client struct {
 	r    *runner
 	stop context.CancelFunc
@@ -119,7 +119,7 @@ func (c *Client) joined(lp *loop, l *link) {
 	}
 }
 
-// any is a link that is up: a charger can be reached by each.
+// any returns a link that is up, or nil. Every link reaches every charger.
 func (c *Client) any() *link {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,7 +139,7 @@ func (c *Client) order(ctx context.Context, what unixipc.Type, flags unixipc.Fla
 	return l.order(ctx, what, flags, identity, payload)
 }
 
-// Call has a charger do something; see Charger.Call.
+// Call sends an OCPP CALL to a charger; see Charger.Call.
 func (c *Client) Call(ctx context.Context, identity, action string, payload json.RawMessage) (json.RawMessage, error) {
 	return call(ctx, identity, action, payload, func(ctx context.Context, what unixipc.Type, flags unixipc.Flags, payload []byte) ([]byte, error) {
 		return c.order(ctx, what, flags, identity, payload)

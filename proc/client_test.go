@@ -188,7 +188,7 @@ func TestListAndWatch(t *testing.T) {
 	gw.Open("CP11", "")
 	<-more
 	<-more
-	// What happens while there is no link is told when there is one again.
+	// Changes while there is no link are reported when there is one again.
 	gw.DropLinks()
 	gw.CloseCharger("CP12", 1001, "")
 	gw.CloseCharger("CP13", 1001, "")

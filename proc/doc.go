@@ -41,5 +41,6 @@
 // one read and about one write, and a charger with nothing pending costs nothing
 // at all: no goroutine, no map entry.
 //
-// proc/proctest is a gateway for tests.
+// proc/proctest is a gateway for tests. docs/sdk.md describes how a module outside
+// this one gets the SDK.
 package proc

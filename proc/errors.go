@@ -22,9 +22,10 @@ var (
 	ErrFull = errors.New("too much waits for the charger already")
 	// ErrTimeout: the charger did not answer a CALL in time.
 	ErrTimeout = errors.New("charger did not answer in time")
-	// ErrNotSent goes with others: the charger has not got the CALL.
+	// ErrNotSent accompanies another error: the charger has not received the
+	// CALL, so it is safe to send it again.
 	ErrNotSent = errors.New("it was not sent")
-	// ErrBadAnswer: the charger answered a CALL with something that is no OCPP.
+	// ErrBadAnswer: the charger's answer to a CALL is not valid OCPP.
 	ErrBadAnswer = errors.New("the charger's answer is malformed")
 	// ErrNoLink: there is no link to the gateway now. The order was not sent,
 	// so it is safe to try again.
@@ -38,7 +39,7 @@ var (
 // of Config.DrainTimeout. The gateway redelivers what they left.
 var ErrDrainTimeout = errors.New("processor not drained in time")
 
-// RefusedError says that the gateway found fault with what it was sent.
+// RefusedError reports that the gateway rejected what it was sent.
 type RefusedError struct {
 	What string // HELLO, SEND, CALL, CLOSE, TAP or WATCH; "link" for a fault in the middle of a link
 	Why  string // in the gateway's words

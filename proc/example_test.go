@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log"
 	"time"
 
 	"holdfast/proc"
@@ -22,7 +21,7 @@ func ExampleRun() {
 		return json.Marshal([]any{3, call[1], map[string]string{"currentTime": "2026-01-31T12:00:00Z"}})
 	}
 
-	gw, err := proctest.Config{}.Start()
+	gw, err := proctest.Config{}.Start() // in a program: the gateway
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -43,26 +42,92 @@ func ExampleRun() {
 	// <nil>
 }
 
-// A web API calls a charger for its user.
-func ExampleClient() {
-	ctx := context.Background()
-	gateway, err := proc.Dial(ctx, proc.ClientConfig{Name: "api", Socket: "/run/holdfast/processors.sock"})
+// A web API asks a charger to do something for its user. The error answers the
+// user's question: is the charger away, silent, or unwilling?
+func ExampleClient_Call() {
+	gw, err := proctest.Config{}.Start() // in a program: the gateway
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
-	defer gateway.Close()
+	defer gw.Stop()
+	gw.OnCall(func(_, action string, _ json.RawMessage) (json.RawMessage, error) {
+		if action != "RemoteStartTransaction" {
+			return nil, &proctest.CallError{Code: "NotSupported"}
+		}
+		return json.RawMessage(`{"status":"Accepted"}`), nil
+	})
+	gw.Open("CP1", "ocpp1.6")
 
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	answer, err := gateway.Call(ctx, "CP000001", "RemoteStartTransaction", json.RawMessage(`{"idTag":"045A"}`))
-	switch {
-	case errors.Is(err, proc.ErrOffline):
-		log.Print("the charger is not connected")
-	case errors.Is(err, proc.ErrTimeout):
-		log.Print("the charger is connected, and does not answer")
-	case err != nil:
-		log.Print(err)
-	default:
-		log.Printf("the charger says %s", answer)
+	client, err := proc.Dial(context.Background(), proc.ClientConfig{Name: "api", Socket: gw.Socket()})
+	if err != nil {
+		fmt.Println(err)
+		return
 	}
+	defer client.Close()
+
+	ask := func(identity, action, payload string) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		answer, err := client.Call(ctx, identity, action, json.RawMessage(payload))
+		refused, unwilling := errors.AsType[*proc.CallError](err)
+		switch {
+		case err == nil:
+			fmt.Printf("%s answered %s\n", identity, answer)
+		case unwilling:
+			fmt.Printf("%s refused: %s\n", identity, refused.Code)
+		case errors.Is(err, proc.ErrOffline):
+			fmt.Printf("%s is not connected\n", identity)
+		case errors.Is(err, proc.ErrTimeout):
+			fmt.Printf("%s is connected and does not answer\n", identity)
+		default:
+			fmt.Println(err)
+		}
+	}
+	ask("CP1", "RemoteStartTransaction", `{"idTag":"045A"}`)
+	ask("CP1", "Reset", `{"type":"Soft"}`)
+	ask("CP2", "Reset", `{"type":"Soft"}`)
+	// Output:
+	// CP1 answered {"status":"Accepted"}
+	// CP1 refused: NotSupported
+	// CP2 is not connected
+}
+
+// A dashboard follows which chargers are connected.
+func ExampleClient_Watch() {
+	gw, err := proctest.Config{}.Start() // in a program: the gateway
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer gw.Stop()
+	gw.Open("CP1", "ocpp1.6")
+
+	client, err := proc.Dial(context.Background(), proc.ClientConfig{Name: "dashboard", Socket: gw.Socket()})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	err = client.Watch(ctx, "CP*", func(c proc.Change) {
+		switch {
+		case c.Opened != nil:
+			fmt.Println(c.Opened.Identity, "is connected with", c.Opened.Subprotocol)
+		case c.All:
+			fmt.Println("these are all")
+			gw.CloseCharger("CP1", 1001, "restart") // in a program: what chargers do
+		case c.Closed != nil:
+			fmt.Println(c.Closed.Identity, "has left:", c.Closed.Code, c.Closed.Reason)
+			cancel()
+		}
+	})
+	fmt.Println(err)
+	// Output:
+	// CP1 is connected with ocpp1.6
+	// these are all
+	// CP1 has left: 1001 restart
+	// context canceled
 }

@@ -11,8 +11,8 @@ import (
 	"holdfast/unixipc"
 )
 
-// ErrSlow: the function that a Watch calls takes longer than chargers come and
-// go, for too long.
+// ErrSlow: the function passed to Watch does not keep up with the changes, and
+// too many of them wait for it.
 var ErrSlow = errors.New("too slow for what is to be seen")
 
 // maxFed bounds what waits for a function, in bytes.
@@ -39,7 +39,8 @@ type place struct {
 	token uint64
 }
 
-// fed is a TAPPED or SEEN; or tells that they come from another link now.
+// fed is a TAPPED or SEEN. If again is set it has no frame: the loop has a new
+// link, and what follows comes from that one.
 type fed struct {
 	loop  int
 	frame unixipc.Frame
@@ -174,7 +175,7 @@ func (l *link) unsubscribe(token uint64) {
 	l.flush()
 }
 
-// ended tells whether the link is over.
+// ended reports whether the link has ended.
 func (l *link) ended() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -25,7 +25,7 @@ func (r *frameReader) next() (f unixipc.Frame, ok bool, err error) {
 	return f, n > 0, err
 }
 
-// fill reads once, after next has said that no frame is whole.
+// fill reads once. Call it when next has returned ok == false.
 func (r *frameReader) fill() error {
 	part := r.buf[r.start:r.end]
 	switch {

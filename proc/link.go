@@ -21,7 +21,7 @@ const (
 	// in bytes; beyond it workers wait, too.
 	maxUnwritten = 1 << 20
 	// lastWords is how long to read on after a write has failed: the gateway may
-	// have said why it closed the link.
+	// have sent REFUSED with the reason before it closed the link.
 	lastWords = time.Second
 )
 
@@ -47,7 +47,7 @@ type link struct {
 	feeds    map[uint64]*feed        // by token of a TAP or WATCH
 }
 
-// outcome is what a RESULT says.
+// outcome is the content of a RESULT.
 type outcome struct {
 	unixipc.ResultBody
 	answer []byte // the charger's, to a CALL
@@ -93,8 +93,8 @@ func join(conn net.Conn, hello unixipc.HelloBody) (*link, error) {
 	}
 }
 
-// read hands over what the gateway delivers, batch by batch, and what it asks,
-// until the link ends, and returns why: errDrained, or a fault.
+// read passes deliveries to deliver, batch by batch, and questions to authorize,
+// until the link ends. It returns the reason: errDrained, or a fault.
 func (l *link) read(log *slog.Logger, deliver func([]arrival), authorize func(l *link, token uint64, payload []byte)) error {
 	var batch []arrival
 	for {

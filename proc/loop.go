@@ -27,8 +27,8 @@ type loop struct {
 // run joins again and again until ctx ends, and leaves in good order then. It
 // returns an error only if the gateway refuses this processor for good.
 //
-// Loop 0 speaks for the gateway: its WELCOME says how many loops there are, and
-// its refusal is final. A refusal elsewhere may be the loop's that the gateway
+// Loop 0 speaks for the gateway: its WELCOME has the number of loops, and its
+// refusal is final. A refusal elsewhere may be the loop's that the gateway
 // came back without; the next WELCOME of loop 0 settles it.
 func (lp *loop) run(ctx context.Context) error {
 	log := lp.r.Logger.With("loop", lp.index)
@@ -66,8 +66,8 @@ func (lp *loop) run(ctx context.Context) error {
 	return nil
 }
 
-// serve is one link from dial to end. joined says whether the gateway welcomed
-// it, err why it ended.
+// serve runs one link from dial to end. joined reports whether the gateway sent
+// WELCOME; err is why the link ended.
 func (lp *loop) serve(ctx context.Context) (joined bool, err error) {
 	conn, err := lp.r.dial(ctx)
 	if err != nil {

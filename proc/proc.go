@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"holdfast/unixipc"
 )
 
 // Handler answers one message of a charger.
@@ -35,7 +33,7 @@ type Message struct {
 	Payload     []byte // the handler's to keep and to change
 	Binary      bool   // a binary message; OCPP sends text
 	Redelivered bool   // a processor, perhaps this one, may have acted on it before
-	Late        bool   // the answer to a CALL that nobody waits for any more
+	Late        bool   // an answer to a CALL that no caller waits for any more
 }
 
 const (
@@ -48,7 +46,7 @@ const (
 	DefaultDrainTimeout = 30 * time.Second
 )
 
-// Config says how to run a processor. Its zero value is ready to use.
+// Config configures a processor. Its zero value is ready to use.
 type Config struct {
 	// Name, 1 to 64 printable ASCII characters, decides which chargers come
 	// here: a processor that returns under its old name gets its chargers back.
@@ -64,14 +62,14 @@ type Config struct {
 	// Opened, if set, is called when a charger connects or moves here from
 	// another processor, before its first message. It is acknowledged when it
 	// returns.
-	Opened func(ctx context.Context, ch *Charger, o unixipc.OpenedBody)
+	Opened func(ctx context.Context, ch *Charger, o OpenedBody)
 	// Closed, if set, is called when the connection of a charger has ended,
 	// after its last message.
-	Closed func(ctx context.Context, ch *Charger, c unixipc.ClosedBody)
-	// Authorize, if set, says whether a charger may connect, for gateways that
-	// ask processors. Several calls run at once. It must not take longer than
-	// the gateway's -handshake-timeout; ctx is that of handlers.
-	Authorize func(ctx context.Context, a unixipc.AuthorizeBody) unixipc.VerdictBody
+	Closed func(ctx context.Context, ch *Charger, c ClosedBody)
+	// Authorize, if set, decides whether a charger may connect, for gateways
+	// with auth=processor. It is called concurrently. It must return within the
+	// gateway's -handshake-timeout; ctx is that of handlers.
+	Authorize func(ctx context.Context, a AuthorizeBody) VerdictBody
 	// DrainTimeout is how long handlers may take to finish once the context of
 	// Run has ended. After it their context is cancelled.
 	DrainTimeout time.Duration

@@ -85,7 +85,7 @@ func (r *runner) run(parent context.Context) error {
 	return ErrDrainTimeout
 }
 
-// grow sees to it that the first n loops of the gateway have a goroutine.
+// grow starts a goroutine for each of the gateway's first n loops that has none.
 func (r *runner) grow(ctx context.Context, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -149,7 +149,7 @@ func (r *runner) handle(ch *Charger, d delivery) {
 }
 
 // authorize answers an AUTHORIZE. The gateway bounds how many there are at once,
-// and says DRAINED when they are answered.
+// and sends DRAINED only when they are answered.
 func (r *runner) authorize(l *link, token uint64, payload []byte) {
 	if r.Authorize == nil {
 		return // never asked for
@@ -168,7 +168,7 @@ func (r *runner) authorize(l *link, token uint64, payload []byte) {
 	}()
 }
 
-// giveBack sends the NACK of a delivery that its handler could not do.
+// giveBack sends the NACK of a delivery whose handler failed with err.
 func (r *runner) giveBack(ch *Charger, d delivery, err error) {
 	after := retryAfter(err)
 	r.Logger.Warn("message given back", "charger", ch.identity, "delivery", d.ref, "retry_after", after, "err", err)

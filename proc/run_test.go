@@ -569,7 +569,7 @@ func TestDrainTimeout(t *testing.T) {
 	}
 }
 
-// signal is a slog.Handler that tells of each record.
+// signal is a slog.Handler that reports each record.
 type signal struct {
 	slog.Handler
 	records chan<- bool

@@ -14,11 +14,11 @@ type Tapped struct {
 	ToCharger bool
 	Binary    bool
 	Message   []byte
-	// Missed, if not zero, says that so many copies were not made because this
-	// client, or f, does not keep up; nothing else is set then.
+	// Missed, if not zero, is how many copies were not made because this client,
+	// or f, does not keep up. Nothing else is set then.
 	Missed uint64
-	// LinkLost, if set, says that the link to the gateway was down for a while,
-	// and nobody knows what was missed; nothing else is set then.
+	// LinkLost reports that the link to the gateway was down for a while. How
+	// much was missed is not known. Nothing else is set then.
 	LinkLost bool
 }
 

@@ -15,30 +15,30 @@ import (
 // Held is a charger that the gateway holds.
 type Held struct {
 	Identity string
-	unixipc.OpenedBody
+	OpenedBody
 	Processor string // that owns it; empty: none
 	Queued    int    // deliveries unacknowledged
 }
 
-// Change is what a Watch tells. Exactly one of its fields says something.
+// Change is one change that Watch reports. Exactly one of its fields is set.
 type Change struct {
 	// Opened: a charger is held; it was held before if All has not come yet.
 	Opened *Held
 	// Closed: the connection of a charger has ended. What is not known of it,
 	// because the link was down, has code 0.
 	Closed *Closed
-	// All: the chargers that were held when Watch began have all been told.
+	// All: every charger that was held when Watch began has been reported.
 	All bool
 }
 
-// Closed says of which charger the connection has ended, and how.
+// Closed is the end of a charger's connection.
 type Closed struct {
 	Identity string
-	unixipc.ClosedBody
+	ClosedBody
 }
 
-// List is the chargers that the gateway holds and whose identity matches a glob
-// (see path.Match), in the order of their identities.
+// List returns the chargers that the gateway holds and whose identity matches a
+// glob (see path.Match), sorted by identity.
 func (c *Client) List(ctx context.Context, glob string) ([]Held, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -64,8 +64,8 @@ func (c *Client) List(ctx context.Context, glob string) ([]Held, error) {
 
 // Watch calls f with the chargers that the gateway holds and whose identity
 // matches a glob (see path.Match), and then with every change, until ctx ends,
-// whose error it returns. A charger that connects anew is told closed first,
-// also if the link to the gateway was down in between. f is called by one
+// whose error it returns. A charger that connects anew is reported closed first,
+// even if the link to the gateway was down in between. f is called by one
 // goroutine; it may use the client.
 func (c *Client) Watch(ctx context.Context, glob string, f func(Change)) error {
 	fd, err := c.feed(unixipc.Watch, glob)
@@ -97,7 +97,7 @@ func (c *Client) Watch(ctx context.Context, glob string, f func(Change)) error {
 	}
 }
 
-// watcher makes changes of what links tell.
+// watcher turns the SEEN frames of all links into changes.
 type watcher struct {
 	tell  func(Change)
 	loops map[int]*view
@@ -107,7 +107,7 @@ type watcher struct {
 // view is what is held in a loop.
 type view struct {
 	held   map[string]time.Time // by identity, since when
-	again  map[string]bool      // told since the list began; nil: it is complete
+	again  map[string]bool      // reported since the list began; nil: it is complete
 	listed bool
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds the packages into dist/: deb and rpm, amd64 and arm64. The same commit
-# makes the same bytes. VERSION=1.2.3 names another version than git describe
-# does, MAINTAINER="Name <address>" whom to ask; ARCHS and FORMATS make fewer.
+# Builds the packages into dist/: deb and rpm, amd64 and arm64; holdfast-dev, for
+# authors of processors, into dist/dev/. The same commit makes the same bytes.
+# VERSION=1.2.3 names another version than git describe does, MAINTAINER="Name
+# <address>" whom to ask; ARCHS and FORMATS make fewer.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export LC_ALL=C TZ=UTC
@@ -26,11 +27,12 @@ export SOURCE_DATE_EPOCH
 
 # In the order of dpkg: ~ comes before everything.
 [[ $VERSION =~ ^[0-9][0-9A-Za-z.+~]*$ ]] || { echo "VERSION $VERSION: want digits first, then letters, digits, . + ~" >&2; exit 1; }
-mkdir -p "$out"
+mkdir -p "$out/dev"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 go build -o "$work/native" ./cmd/holdfast
+deploy/package/sdk.sh "$work/sdk"
 for arch in ${ARCHS:-amd64 arm64}; do
   stage=$work/$arch
   mkdir -p "$stage"
@@ -38,6 +40,9 @@ for arch in ${ARCHS:-amd64 arm64}; do
     CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -buildvcs=true ${TAGS:+-tags "$TAGS"} \
       -ldflags "-s -w -buildid= -X main.version=$VERSION" -o "$stage/$p" "./cmd/$p"
   done
+  (cd tests && CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -buildvcs=true \
+    -ldflags "-s -w -buildid=" -o "$stage/holdfast-sim" ./cmd/sim)
+  cp -r "$work/sdk" "$stage/sdk"
   for page in holdfast.1 holdfast.conf.5; do
     gzip -9n <"deploy/man/$page" >"$stage/$page.gz"
   done
@@ -55,7 +60,10 @@ EOF
     # Debian's own tools look in places of their own.
     units=/usr/lib/systemd/system zsh=site-functions
     [ "$format" = deb ] && units=/lib/systemd/system zsh=vendor-completions
-    sed "s|\${ARCH}|$arch|; s|\${VERSION}|$VERSION|; s|\${STAGE}|$stage|; s|\${UNITS}|$units|; s|\${ZSH}|$zsh|; s|\${MAINTAINER}|$MAINTAINER|" deploy/package/nfpm.yaml >"$stage/nfpm.yaml"
-    go tool -modfile=deploy/package/nfpm.mod nfpm package -f "$stage/nfpm.yaml" -p "$format" -t "$out/"
+    for package in holdfast:nfpm.yaml:$out holdfast-dev:nfpm-dev.yaml:$out/dev; do
+      IFS=: read -r name recipe to <<<"$package"
+      sed "s|\${ARCH}|$arch|; s|\${VERSION}|$VERSION|; s|\${STAGE}|$stage|; s|\${UNITS}|$units|; s|\${ZSH}|$zsh|; s|\${MAINTAINER}|$MAINTAINER|" "deploy/package/$recipe" >"$stage/$name.yaml"
+      go tool -modfile=deploy/package/nfpm.mod nfpm package -f "$stage/$name.yaml" -p "$format" -t "$to/"
+    done
   done
 done

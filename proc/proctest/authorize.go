@@ -8,22 +8,21 @@ import (
 	"holdfast/unixipc"
 )
 
-// ErrLinkLost says that the processor that was asked has left without a word. A
-// real gateway asks another one then.
+// ErrLinkLost reports that the processor left before it sent a VERDICT. A real
+// gateway then asks another one.
 var ErrLinkLost = errors.New("proctest: the link ended before the VERDICT")
 
-// Authorize asks a processor, of those that answer such questions the one that
-// joined first, whether a charger may connect. It waits for one, and for its
-// verdict.
-func (gw *Gateway) Authorize(ctx context.Context, a unixipc.AuthorizeBody) (v unixipc.VerdictBody, err error) {
+// Authorize asks whether a charger may connect. It waits for a processor that
+// answers AUTHORIZE, asks the one that joined first, and returns its verdict.
+func (gw *Gateway) Authorize(ctx context.Context, a AuthorizeBody) (v VerdictBody, err error) {
 	var asked *link
-	said := make(chan unixipc.VerdictBody, 1)
+	said := make(chan VerdictBody, 1)
 	err = gw.wait(ctx, "a processor that authorizes", func() bool {
 		for _, l := range gw.links {
 			if l.hello.Authorize && !l.draining {
 				asked = l
 				if l.asked == nil {
-					l.asked = map[uint64]chan unixipc.VerdictBody{}
+					l.asked = map[uint64]chan VerdictBody{}
 				}
 				gw.questions++
 				l.asked[gw.questions] = said
@@ -54,7 +53,7 @@ func (gw *Gateway) Authorize(ctx context.Context, a unixipc.AuthorizeBody) (v un
 	}
 }
 
-// has tells whether l is joined. gw.mu is held.
+// has reports whether l is joined. gw.mu is held.
 func (gw *Gateway) has(l *link) bool {
 	for _, o := range gw.links {
 		if o == l {

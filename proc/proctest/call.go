@@ -114,7 +114,7 @@ func (l *link) watch(f unixipc.Frame) error {
 	return nil
 }
 
-// seen tells those who watch. gw.mu is held.
+// seen sends SEEN to the links that watch the charger. gw.mu is held.
 func (ch *charger) seen(event string, closed *unixipc.ClosedBody) {
 	for _, l := range ch.gw.links {
 		if l.hello.Loop == ch.loop() {

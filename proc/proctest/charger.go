@@ -12,15 +12,15 @@ import (
 	"holdfast/unixipc"
 )
 
-// ErrNotWritten says that a processor's reply came too late: the connection
-// that it belonged to was closed before.
+// ErrNotWritten reports that a processor's reply came too late: its connection
+// had been closed.
 var ErrNotWritten = errors.New("proctest: reply came after the connection was closed")
 
 // Order is something a processor sent by itself, not as a reply.
 type Order struct {
-	Payload []byte             // of a SEND
-	Binary  bool               // of a SEND
-	Close   *unixipc.CloseBody // of a CLOSE, else nil
+	Payload []byte     // of a SEND
+	Binary  bool       // of a SEND
+	Close   *CloseBody // of a CLOSE, else nil
 }
 
 // Delivery is an OPENED, MESSAGE or CLOSED on its way to a processor and back.
@@ -51,7 +51,7 @@ func (d *Delivery) Reply(ctx context.Context) ([]byte, error) {
 	return d.reply, d.err
 }
 
-// Attempts is how often the delivery was sent to a processor so far.
+// Attempts returns how often the delivery was sent to a processor so far.
 func (d *Delivery) Attempts() int {
 	d.gw.mu.Lock()
 	defer d.gw.mu.Unlock()
@@ -160,7 +160,7 @@ func (gw *Gateway) Order(ctx context.Context, identity string) (o Order, err err
 
 // Answer makes all further orders to a charger fail with a status, or, with "",
 // no longer. They are not recorded.
-func (gw *Gateway) Answer(identity string, status unixipc.Status) {
+func (gw *Gateway) Answer(identity string, status Status) {
 	gw.mu.Lock()
 	defer gw.mu.Unlock()
 	gw.charger(identity).answer = status
@@ -228,7 +228,7 @@ func (ch *charger) find(l *link, ref uint64) int {
 	return slices.IndexFunc(ch.line, func(d *Delivery) bool { return d.inFlight && d.ref == ref })
 }
 
-// ack takes the ACK of a delivery, and says what became of its reply.
+// ack takes the ACK of a delivery and returns what became of its reply.
 func (ch *charger) ack(l *link, f unixipc.Frame) unixipc.Status {
 	i := ch.find(l, f.Ref)
 	if i < 0 {
@@ -300,7 +300,7 @@ func (ch *charger) disown() {
 	for _, d := range ch.line {
 		d.inFlight = false
 	}
-	// An OPENED that only said "moved here" is made anew for the next owner.
+	// An OPENED that only announced a move is made anew for the next owner.
 	if len(ch.line) > 0 && ch.line[0].kind == unixipc.Opened && ch.line[0].connection == 0 {
 		ch.line = ch.line[1:]
 	}

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-
-	"holdfast/unixipc"
 )
 
 // Config of a Gateway. The zero value is one loop with the gateway's defaults.
@@ -99,7 +97,7 @@ func (gw *Gateway) Stop() {
 	os.RemoveAll(gw.dir)
 }
 
-// Socket is the path that processors connect to.
+// Socket returns the path that processors connect to.
 func (gw *Gateway) Socket() string { return filepath.Join(gw.dir, "processors.sock") }
 
 // Refuse answers each HELLO from now on with REFUSED; with "" no longer.
@@ -109,7 +107,7 @@ func (gw *Gateway) Refuse(why string) {
 	gw.refuse = why
 }
 
-// DropLinks closes all links without a word, as a broken gateway would. What is
+// DropLinks closes all links without a frame, as a broken gateway would. What is
 // unacknowledged goes to the next link, marked redelivered.
 func (gw *Gateway) DropLinks() {
 	gw.mu.Lock()
@@ -128,9 +126,9 @@ func (gw *Gateway) closeConns() {
 	}
 }
 
-// WaitLinks waits until n links are joined, and returns what their HELLOs said.
+// WaitLinks waits until n links are joined, and returns their HELLOs.
 // With n == 0 it waits until the last processor has left.
-func (gw *Gateway) WaitLinks(ctx context.Context, n int) (hellos []unixipc.HelloBody, err error) {
+func (gw *Gateway) WaitLinks(ctx context.Context, n int) (hellos []HelloBody, err error) {
 	err = gw.wait(ctx, fmt.Sprintf("%d links", n), func() bool {
 		if len(gw.links) != n {
 			return false
@@ -143,7 +141,7 @@ func (gw *Gateway) WaitLinks(ctx context.Context, n int) (hellos []unixipc.Hello
 	return hellos, err
 }
 
-// wait waits until done says so; done is called with gw.mu held.
+// wait waits until done returns true; done is called with gw.mu held.
 func (gw *Gateway) wait(ctx context.Context, what string, done func() bool) error {
 	for {
 		gw.mu.Lock()

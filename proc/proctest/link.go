@@ -226,7 +226,7 @@ func (l *link) welcome(f unixipc.Frame) error {
 	return nil
 }
 
-// checkDrained says DRAINED when a link that drains has nothing any more.
+// checkDrained sends DRAINED when a draining link has nothing left to do.
 func (l *link) checkDrained() {
 	if !l.draining || l.drained || len(l.asked) > 0 {
 		return
