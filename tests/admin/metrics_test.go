@@ -171,9 +171,7 @@ func TestWaitingIsTold(t *testing.T) {
 func needsPrometheus(t *testing.T) {
 	t.Helper()
 	for _, tool := range []string{"prometheus", "promtool"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed (apt-get install prometheus): the metrics were not shown to it", tool)
-		}
+		harness.Need(t, tool)
 	}
 }
 

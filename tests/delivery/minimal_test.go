@@ -15,10 +15,11 @@ func TestMinimalProcessors(t *testing.T) {
 		{"node", "node", "minimal.mjs"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			interpreter := harness.Need(t, c.interpreter)
 			w := harness.New(t)
 			script := filepath.Join(harness.TestsDir(t), "processors", c.file)
 			run := func(name string) *harness.Process {
-				return w.Run(c.file, "/usr/bin/env", c.interpreter, script, w.Processors, name)
+				return w.Run(c.file, interpreter, script, w.Processors, name)
 			}
 			first := run("first")
 			l := start(t, w, 20, 200, func(c *sim.Config) { c.Subprotocols = []string{"ocpp1.6"} })

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 	"holdfast/unixipc"
 )
 
@@ -85,7 +86,7 @@ func ownedBy(t testing.TB, w *harness.World, p *processor, prefix string) (c *ch
 	for i := range 50 {
 		id := fmt.Sprint(prefix, "-", i)
 		c := open(t, w, id)
-		c.send(text("question"))
+		c.send(raw.Text("question"))
 		all = append(all, c)
 	}
 	select {
@@ -163,7 +164,7 @@ func TestHungProcessors(t *testing.T) {
 	payload := strings.Repeat("x", 100_000)
 	for i := range n {
 		c := open(t, w, fmt.Sprint("h-", i))
-		c.send(text(payload), text("second"))
+		c.send(raw.Text(payload), raw.Text("second"))
 		chargers = append(chargers, c)
 	}
 	for _, c := range chargers {

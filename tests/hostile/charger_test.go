@@ -3,7 +3,6 @@ package hostile
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -15,22 +14,10 @@ import (
 	"time"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
-
-// Opcodes of RFC 6455 section 5.2.
-const (
-	opContinuation = 0x0
-	opText         = 0x1
-	opBinary       = 0x2
-	opClose        = 0x8
-	opPing         = 0x9
-	opPong         = 0xa
-
-	fin  = 0x80
-	rsv1 = 0x40
-)
 
 // charger is a raw connection to the gateway.
 type charger struct {
@@ -53,23 +40,13 @@ func connect(t testing.TB, w *harness.World) *charger {
 	return &charger{nc.(*net.TCPConn), t, bufio.NewReader(nc)}
 }
 
-// request is a good handshake for an identity as it stands in the target;
-// extra are further header lines.
-func request(identity string, extra ...string) string {
-	lines := append([]string{
-		"GET /ocpp/" + identity + " HTTP/1.1", "Host: gateway", "Upgrade: websocket", "Connection: Upgrade",
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: ocpp1.6",
-	}, extra...)
-	return strings.Join(lines, "\r\n") + "\r\n\r\n"
-}
-
 const deflate = "Sec-WebSocket-Extensions: permessage-deflate"
 
 // open completes the handshake.
 func open(t testing.TB, w *harness.World, identity string, extra ...string) *charger {
 	t.Helper()
 	c := connect(t, w)
-	c.send(request(identity, extra...))
+	c.send(raw.Request(identity, extra...))
 	if resp := c.response(); resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("%s: %s", identity, resp.Status)
 	}
@@ -101,64 +78,8 @@ func (c *charger) response() *http.Response {
 	return resp
 }
 
-// masked is a frame of a client; b0 is its first byte.
-func masked(b0 byte, payload string) string {
-	b := header(b0, uint64(len(payload)))
-	mask := b[len(b)-4:]
-	out := []byte(b + payload)
-	for i := range len(payload) {
-		out[len(b)+i] ^= mask[i&3]
-	}
-	return string(out)
-}
-
-// header is the header of a client's frame.
-func header(b0 byte, n uint64) string {
-	b := []byte{b0}
-	switch {
-	case n < 126:
-		b = append(b, 0x80|byte(n))
-	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), n)
-	}
-	return string(b) + "mask"
-}
-
-func text(s string) string { return masked(fin|opText, s) }
-
-// closing is the payload of a Close frame.
-func closing(code int, reason string) string {
-	return string([]byte{byte(code >> 8), byte(code)}) + reason
-}
-
 // frame reads one frame of the gateway's.
-func (c *charger) frame() (op byte, payload string, err error) {
-	var h [10]byte
-	if _, err := io.ReadFull(c.br, h[:2]); err != nil {
-		return 0, "", err
-	}
-	n := uint64(h[1])
-	op = h[0] & 0x0f
-	if h[0]&fin == 0 || h[1]&0x80 != 0 {
-		return 0, "", fmt.Errorf("bad header % x from the gateway", h[:2])
-	}
-	switch n {
-	case 126:
-		_, err = io.ReadFull(c.br, h[:2])
-		n = uint64(binary.BigEndian.Uint16(h[:]))
-	case 127:
-		_, err = io.ReadFull(c.br, h[:8])
-		n = binary.BigEndian.Uint64(h[:])
-	}
-	if err != nil || n > 64<<20 {
-		return 0, "", errors.Join(err, fmt.Errorf("frame of %d bytes", n))
-	}
-	b := make([]byte, n)
-	_, err = io.ReadFull(c.br, b)
-	return op, string(b), err
-}
+func (c *charger) frame() (op byte, payload string, err error) { return raw.Read(c.br) }
 
 // message reads up to the next message.
 func (c *charger) message() (string, error) {
@@ -167,9 +88,9 @@ func (c *charger) message() (string, error) {
 		switch {
 		case err != nil:
 			return "", err
-		case op == opText || op == opBinary:
+		case op == raw.OpText || op == raw.OpBinary:
 			return payload, nil
-		case op == opClose && len(payload) >= 2:
+		case op == raw.OpClose && len(payload) >= 2:
 			return "", fmt.Errorf("closed with %d %s", int(payload[0])<<8|int(payload[1]), payload[2:])
 		}
 	}
@@ -192,7 +113,7 @@ func (c *charger) expectClose(code int) {
 		if err != nil {
 			c.t.Fatalf("want a close with %d, got %v", code, err)
 		}
-		if op != opClose {
+		if op != raw.OpClose {
 			continue
 		}
 		if len(payload) < 2 || int(payload[0])<<8|int(payload[1]) != code {

@@ -11,23 +11,24 @@ import (
 	"time"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 )
 
 // A charger that floods, with pings or with the smallest of fragments, is served.
 func TestFloods(t *testing.T) {
 	w, _ := start(t)
 	var pings, fragments, empties strings.Builder
-	fragments.WriteString(masked(opText, "0"))
-	empties.WriteString(masked(opText, ""))
+	fragments.WriteString(raw.Masked(raw.OpText, "0"))
+	empties.WriteString(raw.Masked(raw.OpText, ""))
 	const n = 50_000
 	for range n {
-		pings.WriteString(masked(fin|opPing, ""))
-		fragments.WriteString(masked(opContinuation, "x"))
-		empties.WriteString(masked(opContinuation, ""))
+		pings.WriteString(raw.Masked(raw.Fin|raw.OpPing, ""))
+		fragments.WriteString(raw.Masked(raw.OpContinuation, "x"))
+		empties.WriteString(raw.Masked(raw.OpContinuation, ""))
 	}
-	fragments.WriteString(masked(fin|opContinuation, ""))
-	empties.WriteString(masked(fin|opContinuation, "end"))
-	pings.WriteString(text("asked"))
+	fragments.WriteString(raw.Masked(raw.Fin|raw.OpContinuation, ""))
+	empties.WriteString(raw.Masked(raw.Fin|raw.OpContinuation, "end"))
+	pings.WriteString(raw.Text("asked"))
 	for _, tt := range []struct{ name, stream, want string }{
 		{"pings", pings.String(), answered("asked")},
 		{"fragments", fragments.String(), answered("0%s", strings.Repeat("x", n))},
@@ -41,7 +42,7 @@ func TestFloods(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", tt.name, err)
 			}
-			if op == opText {
+			if op == raw.OpText {
 				if payload != tt.want {
 					t.Errorf("%s: got %.50q", tt.name, payload)
 				}
@@ -62,7 +63,7 @@ func TestSlowFrames(t *testing.T) {
 	for i := range 50 {
 		c := open(t, w, fmt.Sprint("slow-", i))
 		all.Go(func() {
-			for _, b := range []byte(masked(opText, "d") + masked(fin|opPing, "p") + masked(fin|opContinuation, "ribble")) {
+			for _, b := range []byte(raw.Masked(raw.OpText, "d") + raw.Masked(raw.Fin|raw.OpPing, "p") + raw.Masked(raw.Fin|raw.OpContinuation, "ribble")) {
 				if _, err := c.Write([]byte{b}); err != nil {
 					t.Error(err)
 					return
@@ -83,7 +84,7 @@ func TestChargerThatNeverReads(t *testing.T) {
 	const timeout = time.Second
 	w, _ := start(t, "-write-timeout", timeout.String())
 	c := open(t, w, "deaf")
-	question := []byte(text(strings.Repeat("x", 60_000)))
+	question := []byte(raw.Text(strings.Repeat("x", 60_000)))
 	pushed := 0
 	began := time.Now()
 	var err error
@@ -110,7 +111,7 @@ func TestChargerThatNeverReads(t *testing.T) {
 // is closed with 1013, or waits its turn.
 func TestHoarders(t *testing.T) {
 	w, _ := start(t, "-buffer-bytes", "4MiB", "-write-timeout", "1s")
-	almost := masked(fin|opBinary, strings.Repeat("x", maxMessage-3))
+	almost := raw.Masked(raw.Fin|raw.OpBinary, strings.Repeat("x", maxMessage-3))
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	closed, served := 0, 0
@@ -147,15 +148,15 @@ func TestHoarders(t *testing.T) {
 // ends only itself. (It once ended the gateway.)
 func TestFaultBehindAFullQueue(t *testing.T) {
 	w := harness.New(t) // no processor: queues fill
-	bad := masked(fin|rsv1|opText, "\xff\xff\xff\xff")
+	bad := raw.Masked(raw.Fin|raw.Rsv1|raw.OpText, "\xff\xff\xff\xff")
 	c := open(t, w, "trap", deflate)
-	c.send(strings.Repeat(text("x"), 300), bad, strings.Repeat(text("y"), 10))
+	c.send(strings.Repeat(raw.Text("x"), 300), bad, strings.Repeat(raw.Text("y"), 10))
 	open(t, w, "trap", deflate)
 	logged(t, w, "closed", "trap", "")
 	p := join(t, w, "good")
 	go p.answer()
 	harness.Until(t, "what came before the fault", func() bool { return len(p.got("trap")) == 300 })
 	c = open(t, w, "next")
-	c.send(text("still there"))
+	c.send(raw.Text("still there"))
 	c.expect(answered("still there"))
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 )
 
 // deflated is s as permessage-deflate has it.
@@ -39,29 +40,29 @@ func TestViolations(t *testing.T) {
 		why          string
 	}{
 		{"v-unmasked", "\x81\x02hi", 1002, "not masked"},
-		{"v-rsv1", masked(fin|rsv1|opText, "x"), 1002, "compressed"},
-		{"v-rsv2", masked(fin|0x20|opText, "x"), 1002, "reserved bit"},
-		{"v-rsv3", masked(fin|0x10|opText, "x"), 1002, "reserved bit"},
-		{"v-opcode", masked(fin|0x5, "x"), 1002, "opcode"},
-		{"v-control-opcode", masked(fin|0xf, ""), 1002, "opcode"},
-		{"v-continuation", masked(fin|opContinuation, "x"), 1002, "continuation"},
-		{"v-interleaved", masked(opText, "x") + text("y"), 1002, "inside"},
-		{"v-ping-fragment", masked(opPing, "x"), 1002, "fragmented control"},
-		{"v-ping-long", masked(fin|opPing, strings.Repeat("x", 126)), 1002, "125"},
-		{"v-length", header(fin|opBinary, 1<<63), 1002, "top bit"},
-		{"v-close-one", masked(fin|opClose, "\x03"), 1002, "one byte"},
-		{"v-close-code", masked(fin|opClose, closing(1005, "")), 1002, "code"},
-		{"v-close-reason", masked(fin|opClose, closing(1000, "\xff")), 1007, "UTF-8"},
-		{"v-utf8", text("\xed\xa0\x80"), 1007, "UTF-8"},
-		{"v-utf8-early", header(fin|opText, 1000) + "\x92", 1007, "UTF-8"}, // 0xff masked with m
-		{"v-utf8-cut", masked(opText, "\xe6") + masked(fin|opContinuation, "\x97"), 1007, "UTF-8"},
-		{"v-big", header(fin|opBinary, maxMessage+1), 1009, "limit"},
-		{"v-big-fragments", masked(opBinary, half) + masked(opContinuation, half) + header(fin|opContinuation, 1), 1009, "limit"},
-		{"v-http", request("again"), 1002, ""},
+		{"v-rsv1", raw.Masked(raw.Fin|raw.Rsv1|raw.OpText, "x"), 1002, "compressed"},
+		{"v-rsv2", raw.Masked(raw.Fin|0x20|raw.OpText, "x"), 1002, "reserved bit"},
+		{"v-rsv3", raw.Masked(raw.Fin|0x10|raw.OpText, "x"), 1002, "reserved bit"},
+		{"v-opcode", raw.Masked(raw.Fin|0x5, "x"), 1002, "opcode"},
+		{"v-control-opcode", raw.Masked(raw.Fin|0xf, ""), 1002, "opcode"},
+		{"v-continuation", raw.Masked(raw.Fin|raw.OpContinuation, "x"), 1002, "continuation"},
+		{"v-interleaved", raw.Masked(raw.OpText, "x") + raw.Text("y"), 1002, "inside"},
+		{"v-ping-fragment", raw.Masked(raw.OpPing, "x"), 1002, "fragmented control"},
+		{"v-ping-long", raw.Masked(raw.Fin|raw.OpPing, strings.Repeat("x", 126)), 1002, "125"},
+		{"v-length", raw.Header(raw.Fin|raw.OpBinary, 1<<63), 1002, "top bit"},
+		{"v-close-one", raw.Masked(raw.Fin|raw.OpClose, "\x03"), 1002, "one byte"},
+		{"v-close-code", raw.Masked(raw.Fin|raw.OpClose, raw.Closing(1005, "")), 1002, "code"},
+		{"v-close-reason", raw.Masked(raw.Fin|raw.OpClose, raw.Closing(1000, "\xff")), 1007, "UTF-8"},
+		{"v-utf8", raw.Text("\xed\xa0\x80"), 1007, "UTF-8"},
+		{"v-utf8-early", raw.Header(raw.Fin|raw.OpText, 1000) + "\x92", 1007, "UTF-8"}, // 0xff masked with m
+		{"v-utf8-cut", raw.Masked(raw.OpText, "\xe6") + raw.Masked(raw.Fin|raw.OpContinuation, "\x97"), 1007, "UTF-8"},
+		{"v-big", raw.Header(raw.Fin|raw.OpBinary, maxMessage+1), 1009, "limit"},
+		{"v-big-fragments", raw.Masked(raw.OpBinary, half) + raw.Masked(raw.OpContinuation, half) + raw.Header(raw.Fin|raw.OpContinuation, 1), 1009, "limit"},
+		{"v-http", raw.Request("again"), 1002, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := open(t, w, tt.name)
-			c.send(text("before"))
+			c.send(raw.Text("before"))
 			c.expect(answered("before"))
 			c.send(tt.frames)
 			c.expectClose(tt.code)
@@ -81,16 +82,16 @@ func TestCompressedViolations(t *testing.T) {
 		name, frames string
 		code         int
 	}{
-		{"z-garbage", masked(fin|rsv1|opText, "\xff\xff\xff\xff"), 1007},
-		{"z-empty", masked(fin|rsv1|opText, ""), 1007},
-		{"z-utf8", masked(fin|rsv1|opText, deflated(t, "\xff")), 1007},
-		{"z-bomb", masked(fin|rsv1|opBinary, deflated(t, strings.Repeat("\x00", 8<<20))), 1009},
-		{"z-one-more", masked(fin|rsv1|opBinary, deflated(t, strings.Repeat("x", maxMessage+1))), 1009},
-		{"z-continuation", masked(rsv1|opText, "x") + masked(fin|rsv1|opContinuation, "x"), 1002},
-		{"z-ping", masked(fin|rsv1|opPing, "x"), 1002},
+		{"z-garbage", raw.Masked(raw.Fin|raw.Rsv1|raw.OpText, "\xff\xff\xff\xff"), 1007},
+		{"z-empty", raw.Masked(raw.Fin|raw.Rsv1|raw.OpText, ""), 1007},
+		{"z-utf8", raw.Masked(raw.Fin|raw.Rsv1|raw.OpText, deflated(t, "\xff")), 1007},
+		{"z-bomb", raw.Masked(raw.Fin|raw.Rsv1|raw.OpBinary, deflated(t, strings.Repeat("\x00", 8<<20))), 1009},
+		{"z-one-more", raw.Masked(raw.Fin|raw.Rsv1|raw.OpBinary, deflated(t, strings.Repeat("x", maxMessage+1))), 1009},
+		{"z-continuation", raw.Masked(raw.Rsv1|raw.OpText, "x") + raw.Masked(raw.Fin|raw.Rsv1|raw.OpContinuation, "x"), 1002},
+		{"z-ping", raw.Masked(raw.Fin|raw.Rsv1|raw.OpPing, "x"), 1002},
 	} {
 		c := open(t, w, tt.name, deflate)
-		c.send(masked(fin|rsv1|opText, deflated(t, "before")))
+		c.send(raw.Masked(raw.Fin|raw.Rsv1|raw.OpText, deflated(t, "before")))
 		c.expect(answered("before"))
 		c.send(tt.frames)
 		c.expectClose(tt.code)
@@ -106,16 +107,16 @@ func TestLongestMessage(t *testing.T) {
 	w, _ := start(t)
 	longest := strings.Repeat("x", maxMessage-3) // with the answer's "re:" it is as long as may be
 	c := open(t, w, "longest")
-	c.send(text(longest))
+	c.send(raw.Text(longest))
 	c.expect(answered("%s", longest))
-	c.send(masked(opText, longest[:70_000]))
+	c.send(raw.Masked(raw.OpText, longest[:70_000]))
 	for rest := longest[70_000:]; ; {
 		n := min(len(rest), 100_000)
 		if n == len(rest) {
-			c.send(masked(fin|opContinuation, rest))
+			c.send(raw.Masked(raw.Fin|raw.OpContinuation, rest))
 			break
 		}
-		c.send(masked(opContinuation, rest[:n]), masked(fin|opPing, "amid"))
+		c.send(raw.Masked(raw.OpContinuation, rest[:n]), raw.Masked(raw.Fin|raw.OpPing, "amid"))
 		rest = rest[n:]
 	}
 	c.expect(answered("%s", longest))
@@ -131,14 +132,14 @@ func TestAbruptEnds(t *testing.T) {
 	}{
 		{"e-end", func(c *charger) { c.Close() }, "charger"},
 		{"e-half", func(c *charger) { _ = c.CloseWrite(); c.expectEnd() }, "charger"},
-		{"e-half-frame", func(c *charger) { c.send(text("cut")[:7]); _ = c.CloseWrite(); c.expectEnd() }, "charger"},
+		{"e-half-frame", func(c *charger) { c.send(raw.Text("cut")[:7]); _ = c.CloseWrite(); c.expectEnd() }, "charger"},
 		{"e-reset", func(c *charger) { c.reset() }, "network"},
-		{"e-reset-frame", func(c *charger) { c.send(text("cut")[:7]); c.reset() }, "network"},
-		{"e-reset-header", func(c *charger) { c.send(text("cut")[:1]); c.reset() }, "network"},
-		{"e-reset-message", func(c *charger) { c.send(masked(opText, "cut")); c.reset() }, "network"},
+		{"e-reset-frame", func(c *charger) { c.send(raw.Text("cut")[:7]); c.reset() }, "network"},
+		{"e-reset-header", func(c *charger) { c.send(raw.Text("cut")[:1]); c.reset() }, "network"},
+		{"e-reset-message", func(c *charger) { c.send(raw.Masked(raw.OpText, "cut")); c.reset() }, "network"},
 	} {
 		c := open(t, w, tt.name)
-		c.send(text("whole"))
+		c.send(raw.Text("whole"))
 		c.expect(answered("whole"))
 		tt.end(c)
 		l := logged(t, w, "closed", tt.name, "")
@@ -154,7 +155,7 @@ func TestAbruptEnds(t *testing.T) {
 			t.Errorf("%s: the processor got %q", tt.name, got)
 		}
 		again := open(t, w, tt.name)
-		again.send(text("again"))
+		again.send(raw.Text("again"))
 		again.expect(answered("again"))
 	}
 }
@@ -165,12 +166,12 @@ func TestReplaced(t *testing.T) {
 	w, p := start(t)
 	const id = "twice"
 	old := open(t, w, id)
-	old.send(text("from the old"))
+	old.send(raw.Text("from the old"))
 	old.expect(answered("from the old"))
 	for range 5 {
 		fresh := open(t, w, id)
 		old.expectClose(1008)
-		fresh.send(text("from the new"))
+		fresh.send(raw.Text("from the new"))
 		fresh.expect(answered("from the new"))
 		old = fresh
 	}
@@ -186,6 +187,6 @@ func TestReplaced(t *testing.T) {
 	for range 20 {
 		old = open(t, w, id)
 	}
-	old.send(text("last"))
+	old.send(raw.Text("last"))
 	old.expect(answered("last"))
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 )
 
 // without is a request without a header line, or with another in its place.
@@ -36,17 +37,17 @@ func TestRefusals(t *testing.T) {
 		header                  string
 	}{
 		{"no HTTP", "", "\x17\x03\x01\r\n\r\n", 400, "not an HTTP request", ""},
-		{"bad escape", "", request("%zz"), 400, "%zz", ""},
-		{"path", "", strings.Replace(request("r-path"), "/ocpp/", "/ocp/", 1), 404, "no such path", ""},
-		{"no identity", "", request(""), 400, "identity is missing", ""},
-		{"POST", "r-post", strings.Replace(request("r-post"), "GET", "POST", 1), 405, "GET", "Allow: GET"},
-		{"HTTP/1.0", "r-old", strings.Replace(request("r-old"), "HTTP/1.1", "HTTP/1.0", 1), 400, "HTTP/1.1", ""},
-		{"body", "r-body", request("r-body", "Content-Length: 3") + "abc", 400, "body", ""},
-		{"no upgrade", "r-plain", without(request("r-plain"), "Upgrade", ""), 426, "Upgrade: websocket", "Sec-WebSocket-Version: 13"},
-		{"no connection", "r-conn", without(request("r-conn"), "Connection", ""), 400, "Connection: Upgrade", ""},
-		{"version", "r-version", without(request("r-version"), "Sec-WebSocket-Version", "Sec-WebSocket-Version: 8"), 426, "not 13", "Sec-WebSocket-Version: 13"},
-		{"no key", "r-key", without(request("r-key"), "Sec-WebSocket-Key", ""), 400, "Sec-WebSocket-Key", ""},
-		{"large", "", request("r-large", "X: "+strings.Repeat("x", 10_000)), 431, "8192 bytes", ""},
+		{"bad escape", "", raw.Request("%zz"), 400, "%zz", ""},
+		{"path", "", strings.Replace(raw.Request("r-path"), "/ocpp/", "/ocp/", 1), 404, "no such path", ""},
+		{"no identity", "", raw.Request(""), 400, "identity is missing", ""},
+		{"POST", "r-post", strings.Replace(raw.Request("r-post"), "GET", "POST", 1), 405, "GET", "Allow: GET"},
+		{"HTTP/1.0", "r-old", strings.Replace(raw.Request("r-old"), "HTTP/1.1", "HTTP/1.0", 1), 400, "HTTP/1.1", ""},
+		{"body", "r-body", raw.Request("r-body", "Content-Length: 3") + "abc", 400, "body", ""},
+		{"no upgrade", "r-plain", without(raw.Request("r-plain"), "Upgrade", ""), 426, "Upgrade: websocket", "Sec-WebSocket-Version: 13"},
+		{"no connection", "r-conn", without(raw.Request("r-conn"), "Connection", ""), 400, "Connection: Upgrade", ""},
+		{"version", "r-version", without(raw.Request("r-version"), "Sec-WebSocket-Version", "Sec-WebSocket-Version: 8"), 426, "not 13", "Sec-WebSocket-Version: 13"},
+		{"no key", "r-key", without(raw.Request("r-key"), "Sec-WebSocket-Key", ""), 400, "Sec-WebSocket-Key", ""},
+		{"large", "", raw.Request("r-large", "X: "+strings.Repeat("x", 10_000)), 431, "8192 bytes", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := connect(t, w)
@@ -68,7 +69,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for _, offer := range []string{"", "Sec-WebSocket-Protocol: ocpp1.5, soap", "Sec-WebSocket-Protocol: \xff\xfe"} {
 		c := connect(t, w)
-		c.send(without(request("r-subprotocol"), "Sec-WebSocket-Protocol", offer))
+		c.send(without(raw.Request("r-subprotocol"), "Sec-WebSocket-Protocol", offer))
 		if resp := c.response(); resp.StatusCode != 101 || resp.Header.Get("Sec-WebSocket-Protocol") != "" {
 			t.Errorf("%q: %s, %v", offer, resp.Status, resp.Header)
 		}
@@ -100,7 +101,7 @@ func TestIdentities(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := connect(t, w)
-			c.send(request(tt.target))
+			c.send(raw.Request(tt.target))
 			if resp := c.response(); resp.StatusCode != tt.status {
 				t.Fatal(resp.Status)
 			}
@@ -110,12 +111,12 @@ func TestIdentities(t *testing.T) {
 				}
 				return
 			}
-			c.send(text("I am " + tt.name))
+			c.send(raw.Text("I am " + tt.name))
 			c.expect(answered("I am %s", tt.name))
 			if got := p.got(tt.identity); len(got) != 1 || got[0] != "I am "+tt.name {
 				t.Errorf("the processor got %q", got)
 			}
-			c.send(masked(fin|opClose, closing(1000, "done")))
+			c.send(raw.Masked(raw.Fin|raw.OpClose, raw.Closing(1000, "done")))
 			c.expectClose(1000)
 			logged(t, w, "closed", tt.identity, "done")
 		})
@@ -126,8 +127,8 @@ func TestIdentities(t *testing.T) {
 func TestEarlyFrames(t *testing.T) {
 	w, _ := start(t)
 	c := connect(t, w)
-	early := text("early")
-	c.send(request("early"), early, text("second"), early[:3])
+	early := raw.Text("early")
+	c.send(raw.Request("early"), early, raw.Text("second"), early[:3])
 	c.response()
 	c.expect(answered("early"))
 	c.expect(answered("second"))
@@ -146,7 +147,7 @@ func TestSlowHandshakes(t *testing.T) {
 		all.Go(func() {
 			if i%3 > 0 {
 				go func() {
-					for _, b := range []byte(request("slow")) {
+					for _, b := range []byte(raw.Request("slow")) {
 						if _, err := c.Write([]byte{b}); err != nil {
 							return
 						}
@@ -182,7 +183,7 @@ func TestTooManyConnections(t *testing.T) {
 		all.Go(func() {
 			<-begin
 			id := fmt.Sprint("many-", i)
-			if _, err := io.WriteString(c, request(id)); err != nil {
+			if _, err := io.WriteString(c, raw.Request(id)); err != nil {
 				t.Error(err)
 				return
 			}
@@ -216,18 +217,18 @@ func TestTooManyConnections(t *testing.T) {
 	})
 	harness.Until(t, "the next to be let in", func() bool {
 		c := connect(t, w)
-		c.send(request("next"))
+		c.send(raw.Request("next"))
 		return c.response().StatusCode == http.StatusSwitchingProtocols
 	})
 	for i := 0; ; i++ {
 		c := connect(t, w)
-		c.send(request(fmt.Sprint("full-", i)))
+		c.send(raw.Request(fmt.Sprint("full-", i)))
 		if c.response().StatusCode == http.StatusServiceUnavailable {
 			break
 		}
 	}
 	c := connect(t, w)
-	c.send(request("next"))
+	c.send(raw.Request("next"))
 	if resp := c.response(); resp.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("who is held and comes back is refused: %s", resp.Status)
 	}
@@ -241,7 +242,7 @@ func TestTooManyHandshakes(t *testing.T) {
 	for i := range 30 {
 		c := connect(t, w)
 		id := fmt.Sprint("storm-", i)
-		c.send(request(id))
+		c.send(raw.Request(id))
 		switch resp := c.response(); {
 		case resp.StatusCode == http.StatusSwitchingProtocols:
 			in++
@@ -273,7 +274,7 @@ func TestConnectFlood(t *testing.T) {
 		case 0:
 			_, _ = io.WriteString(nc, "GET")
 		case 1:
-			_, _ = io.WriteString(nc, request("flood"))
+			_, _ = io.WriteString(nc, raw.Request("flood"))
 		case 2:
 			_ = nc.(*net.TCPConn).SetLinger(0)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 )
 
 const (
@@ -27,7 +28,7 @@ func observe(t testing.TB, w *harness.World) {
 func observeWithin(t testing.TB, w *harness.World, identity string, longest time.Duration) {
 	t.Helper()
 	c := open(t, w, identity)
-	c.send(text("first"))
+	c.send(raw.Text("first"))
 	c.expect(answered("first"))
 	var stop atomic.Bool
 	done := make(chan error, 1)
@@ -39,7 +40,7 @@ func observeWithin(t testing.TB, w *harness.World, identity string, longest time
 				if err := c.SetDeadline(began.Add(harness.Deadline)); err != nil {
 					return err
 				}
-				if _, err := c.Write([]byte(text(fmt.Sprint("question ", n)))); err != nil {
+				if _, err := c.Write([]byte(raw.Text(fmt.Sprint("question ", n)))); err != nil {
 					return err
 				}
 				if got, err := c.message(); err != nil || got != answered("question %d", n) {

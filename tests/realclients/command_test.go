@@ -46,10 +46,9 @@ func TestCallCommand(t *testing.T) {
 		callAll(t, w)
 	})
 	t.Run("ocpp-rpc", func(t *testing.T) {
-		dir := filepath.Join(harness.TestsDir(t), "realclients")
-		install(t, dir)
+		program, dir := harness.NeedOCPPRPC(t)
 		w := start(t)
-		node := exec.CommandContext(t.Context(), "node", filepath.Join(dir, "answer.mjs"), w.URL(), "ocpp1.6", "CP000001")
+		node := exec.CommandContext(t.Context(), program, filepath.Join(dir, "answer.mjs"), w.URL(), "ocpp1.6", "CP000001")
 		stdin, err := node.StdinPipe()
 		if err != nil {
 			t.Fatal(err)

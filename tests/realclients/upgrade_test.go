@@ -104,12 +104,11 @@ func TestOCPPGoAcrossUpgrades(t *testing.T) {
 // npm ocpp-rpc stays connected across upgrades: any of its events that tell of an
 // end or of a new connection fails it.
 func TestOCPPRPCAcrossUpgrades(t *testing.T) {
-	dir := filepath.Join(harness.TestsDir(t), "realclients")
-	install(t, dir)
+	program, dir := harness.NeedOCPPRPC(t)
 	w := start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*harness.Deadline)
 	defer cancel()
-	node := exec.CommandContext(ctx, "node", filepath.Join(dir, "upgrade.mjs"), w.URL(), "ocpp1.6", "RPC-UPGRADE")
+	node := exec.CommandContext(ctx, program, filepath.Join(dir, "upgrade.mjs"), w.URL(), "ocpp1.6", "RPC-UPGRADE")
 	in, err := node.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

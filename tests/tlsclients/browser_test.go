@@ -44,7 +44,7 @@ func (s *sightings) of(what string) int {
 
 // The WebSocket of a browser notices nothing.
 func TestChromiumAcrossUpgrades(t *testing.T) {
-	chromium := need(t, "chromium", "chromium")
+	chromium := harness.Need(t, "chromium")
 	w := start(t)
 	reports := &sightings{seen: map[string]int{}}
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

@@ -9,5 +9,5 @@
 //	browser_test.go   the WebSocket of headless Chromium
 //	testssl_test.go   testssl.sh looks for what should not be there
 //
-// A test skips with a message when its program is missing; .ci/run installs all.
+// A test skips with a message when its program is missing; make setup installs all.
 package tlsclients

@@ -71,11 +71,7 @@ func TestOCPPGoAcrossUpgrades(t *testing.T) {
 // ocpp-rpc, which uses Node's tls, notices nothing: any of its events that tell of
 // an end or of a new connection fails it.
 func TestOCPPRPCAcrossUpgrades(t *testing.T) {
-	node := need(t, "node", "nodejs")
-	dir := filepath.Join(harness.TestsDir(t), "realclients")
-	if _, err := os.Stat(filepath.Join(dir, "node_modules", "ocpp-rpc")); err != nil {
-		t.Skip("ocpp-rpc is missing: make setup-tests")
-	}
+	node, dir := harness.NeedOCPPRPC(t)
 	w := start(t)
 	var clients []*rpc
 	for name, options := range map[string]string{

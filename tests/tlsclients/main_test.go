@@ -3,7 +3,6 @@ package tlsclients
 import (
 	"context"
 	"os"
-	"os/exec"
 	"testing"
 
 	"holdfast/tests/harness"
@@ -37,14 +36,4 @@ func upgraded(t *testing.T, w *harness.World) {
 	if after, err := w.CurrentPid(); err != nil || after == before {
 		t.Fatalf("process %d serves after %d, %v", after, before, err)
 	}
-}
-
-// need skips the test if a program is missing.
-func need(t *testing.T, program, pkg string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skipf("%s is missing: apt-get install %s", program, pkg)
-	}
-	return path
 }

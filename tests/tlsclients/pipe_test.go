@@ -70,7 +70,7 @@ var opensslNames = map[uint16]string{
 }
 
 func openssl(t *testing.T, w *harness.World, s suites.Suite) *pipe {
-	program := need(t, "openssl", "openssl")
+	program := harness.Need(t, "openssl")
 	// -brief prints nothing but data to the standard output, and unlike -quiet it
 	// leaves the commands k and K.
 	args := []string{"s_client", "-brief", "-connect", w.AddrTLS, "-CAfile", w.TLS.ServersFile, "-verify_return_error"}
@@ -87,14 +87,14 @@ func openssl(t *testing.T, w *harness.World, s suites.Suite) *pipe {
 }
 
 func gnutls(t *testing.T, w *harness.World, priority string) *pipe {
-	program := need(t, "gnutls-cli", "gnutls-bin")
+	program := harness.Need(t, "gnutls-cli")
 	host, port, _ := net.SplitHostPort(w.AddrTLS)
 	return through(t, w, "gnutls "+priority, program, "--x509cafile", w.TLS.ServersFile,
 		"--logfile", filepath.Join(t.TempDir(), "log"), "--priority", priority, "--port", port, host)
 }
 
 func python(t *testing.T, w *harness.World, version, ciphers string) *pipe {
-	program := need(t, "python3", "python3")
+	program := harness.Need(t, "python3")
 	host, port, _ := net.SplitHostPort(w.AddrTLS)
 	script := filepath.Join(harness.TestsDir(t), "tlsclients", "bridge.py")
 	return through(t, w, "Python "+version+" "+ciphers, program, script, host, port, w.TLS.ServersFile, version, ciphers)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast/tests/harness"
 )
 
 // finding is a line of the JSON that testssl.sh writes.
@@ -21,8 +23,8 @@ const testsslTime = 4 * time.Minute
 // testssl.sh finds no vulnerability, no version of TLS but 1.2 and 1.3, and no suite but
 // those intended.
 func TestTestssl(t *testing.T) {
-	program := need(t, "testssl", "testssl.sh")
-	need(t, "hexdump", "bsdextrautils")
+	program := harness.Need(t, "testssl")
+	harness.Need(t, "hexdump")
 	if testing.Short() {
 		t.Skip("takes long")
 	}

@@ -8,6 +8,7 @@ import (
 
 	"holdfast/relay"
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 	"holdfast/unixipc"
 )
 
@@ -115,9 +116,9 @@ func TestAuthorizeAcrossUpgrade(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		first.send(text("hello"))
+		first.send(raw.Text("hello"))
 		p.ack(p.message("CP1", "hello"), "yes")
-		first.expect(opText, "yes")
+		first.expect(raw.OpText, "yes")
 	})
 	t.Run("rolled back", func(t *testing.T) {
 		t.Parallel()

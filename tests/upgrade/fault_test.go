@@ -61,8 +61,8 @@ var faults = []struct {
 // Time-outs of the processes that are stopped: short, and long enough for all
 // that is not stopped on a busy machine.
 const (
-	stopUpgrade = 3 * time.Second
-	stopFreeze  = 1500 * time.Millisecond
+	stopUpgrade = 6 * time.Second
+	stopFreeze  = 3 * time.Second
 )
 
 // TestFaults has half of its chargers on wss, and opens all that was on the wire with
@@ -205,7 +205,7 @@ func goOn(t *testing.T, w *harness.World) {
 		}
 		return i >= 0
 	})
-	time.Sleep(max(stopUpgrade, stopFreeze) + 200*time.Millisecond)
+	time.Sleep(max(stopUpgrade, stopFreeze) + 2*time.Second)
 	if err := syscall.Kill(stopped, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}

@@ -3,32 +3,17 @@ package upgrade
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 	"holdfast/tests/suites"
 	"holdfast/unixipc"
-)
-
-// Bits of the first byte of a frame, RFC 6455 section 5.2.
-const (
-	fin  = 0x80
-	rsv1 = 0x40
-
-	opContinuation = 0x0
-	opText         = 0x1
-	opClose        = 0x8
-	opPing         = 0x9
-	opPong         = 0xa
 )
 
 // charger is a connection to the gateway, byte by byte.
@@ -96,12 +81,7 @@ func (v *valve) let(n int) error {
 	return err
 }
 
-func (c *charger) request(extra ...string) string {
-	return strings.Join(append([]string{
-		"GET /ocpp/" + c.identity + " HTTP/1.1", "Host: gateway", "Upgrade: websocket", "Connection: Upgrade",
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: ocpp1.6",
-	}, extra...), "\r\n") + "\r\n\r\n"
-}
+func (c *charger) request(extra ...string) string { return raw.Request(c.identity, extra...) }
 
 // open completes the handshake.
 func open(t testing.TB, w *harness.World, identity string, extra ...string) *charger {
@@ -133,60 +113,15 @@ func (c *charger) send(b string) {
 	}
 }
 
-// masked is a frame of a charger's; b0 is its first byte.
-func masked(b0 byte, payload string) string {
-	const mask = "mask"
-	b := []byte{b0}
-	switch n := len(payload); {
-	case n < 126:
-		b = append(b, 0x80|byte(n))
-	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
-	}
-	b = append(b, mask...)
-	for i := range len(payload) {
-		b = append(b, payload[i]^mask[i&3])
-	}
-	return string(b)
-}
-
-func text(s string) string { return masked(fin|opText, s) }
-
 // frame reads one frame of the gateway's.
-func (c *charger) frame() (op byte, payload string, err error) {
-	var h [8]byte
-	if _, err := io.ReadFull(c.br, h[:2]); err != nil {
-		return 0, "", err
-	}
-	if h[0]&^fin&^0x0f != 0 || h[0]&fin == 0 {
-		return 0, "", fmt.Errorf("a frame that begins with %x", h[0])
-	}
-	op = h[0] & 0x0f
-	n := uint64(h[1])
-	switch n {
-	case 126:
-		_, err = io.ReadFull(c.br, h[:2])
-		n = uint64(binary.BigEndian.Uint16(h[:]))
-	case 127:
-		_, err = io.ReadFull(c.br, h[:8])
-		n = binary.BigEndian.Uint64(h[:])
-	}
-	if err != nil || n > 64<<20 {
-		return 0, "", errors.Join(err, fmt.Errorf("frame of %d bytes", n))
-	}
-	b := make([]byte, n)
-	_, err = io.ReadFull(c.br, b)
-	return op, string(b), err
-}
+func (c *charger) frame() (op byte, payload string, err error) { return raw.Read(c.br) }
 
 // expect reads exactly this frame, pings of the gateway aside.
 func (c *charger) expect(op byte, payload string) {
 	c.t.Helper()
 	for {
 		gotOp, got, err := c.frame()
-		if err == nil && gotOp == opPing && op != opPing {
+		if err == nil && gotOp == raw.OpPing && op != raw.OpPing {
 			continue
 		}
 		if err != nil || gotOp != op || got != payload {
@@ -204,7 +139,7 @@ func (c *charger) expectEnd(code int) {
 		if err != nil {
 			c.t.Fatalf("%s: want a close with %d, got %v", c.identity, code, err)
 		}
-		if op != opClose {
+		if op != raw.OpClose {
 			continue
 		}
 		if len(payload) < 2 || int(payload[0])<<8|int(payload[1]) != code {
@@ -216,9 +151,6 @@ func (c *charger) expectEnd(code int) {
 		return
 	}
 }
-
-// closing is the payload of a Close frame.
-func closing(code int) string { return string([]byte{byte(code >> 8), byte(code)}) }
 
 // processor is a link to the gateway, frame by frame.
 type processor struct {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 	"holdfast/tests/suites"
 	"holdfast/unixipc"
 )
@@ -51,9 +52,9 @@ func TestFreezeAtEveryByteOfARecord(t *testing.T) {
 					c := openOver(t, s.World, &suite, fmt.Sprintf("S%d-%d", i, at))
 					// One record that is complete comes in the same segment.
 					c.wire.shut = true
-					c.send(text("complete"))
+					c.send(raw.Text("complete"))
 					first := len(c.wire.held)
-					c.send(text("cut short"))
+					c.send(raw.Text("cut short"))
 					whole = len(c.wire.held) - first
 					if err := c.wire.let(first + at); err != nil {
 						t.Fatal(err)
@@ -64,7 +65,7 @@ func TestFreezeAtEveryByteOfARecord(t *testing.T) {
 			t.Logf("%d chargers in the middle of a record", len(chargers))
 			for _, c := range chargers {
 				s.p.ack(s.p.message(c.identity, "complete"), "yes")
-				c.expect(opText, "yes")
+				c.expect(raw.OpText, "yes")
 			}
 			s.settled()
 			outcome.upgrade(t, s.World)
@@ -83,7 +84,7 @@ func TestFreezeAtEveryByteOfARecord(t *testing.T) {
 			}
 			for _, c := range chargers {
 				s.p.ack(s.p.message(c.identity, "cut short"), "done")
-				c.expect(opText, "done")
+				c.expect(raw.OpText, "done")
 				s.works(c)
 			}
 		})
@@ -127,13 +128,13 @@ func TestFreezePartlyWritten(t *testing.T) {
 			outcome.upgrade(t, s.World)
 			for i, c := range chargers {
 				for n := range c.taken / 2 {
-					c.expect(opText, message(i, n))
+					c.expect(raw.OpText, message(i, n))
 				}
 			}
 			outcome.upgrade(t, s.World)
 			for i, c := range chargers {
 				for n := c.taken / 2; n < c.taken; n++ {
-					c.expect(opText, message(i, n))
+					c.expect(raw.OpText, message(i, n))
 				}
 				s.works(c.charger)
 			}

@@ -14,6 +14,7 @@ import (
 
 	"holdfast/proc"
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 	"holdfast/unixipc"
 )
 
@@ -95,9 +96,9 @@ func TestTapAcrossUpgrades(t *testing.T) {
 			default:
 			}
 			n++
-			c.send(text(fmt.Sprint("message ", n)))
+			c.send(raw.Text(fmt.Sprint("message ", n)))
 			s.p.ack(s.p.message("c", fmt.Sprint("message ", n)), fmt.Sprint("answer ", n))
-			c.expect(opText, fmt.Sprint("answer ", n))
+			c.expect(raw.OpText, fmt.Sprint("answer ", n))
 		}
 	}()
 	for range 3 {

@@ -136,10 +136,7 @@ func TestTruncatedStream(t *testing.T) {
 
 // A client that asks for renegotiation is told no.
 func TestRenegotiation(t *testing.T) {
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("openssl is missing: apt-get install openssl")
-	}
+	openssl := harness.Need(t, "openssl")
 	w := start(t)
 	cmd := exec.Command(openssl, "s_client", "-brief", "-tls1_2", "-connect", w.AddrTLS, "-CAfile", w.TLS.ServersFile)
 	in, err := cmd.StdinPipe()
