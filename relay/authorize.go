@@ -116,7 +116,7 @@ func (r *Relay) dismiss(why error, which func(*question) bool) {
 	}
 }
 
-// asked tells whether l has a question to answer.
-func (r *Relay) asked(l *Link) bool {
+// hasQuestion tells whether l has a question to answer.
+func (r *Relay) hasQuestion(l *Link) bool {
 	return slices.ContainsFunc(r.questions, func(q *question) bool { return q.link == l })
 }

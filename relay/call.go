@@ -36,8 +36,8 @@ func (k *call) sent() bool { return k.message == nil }
 // given up: an answer that comes behind so many more is taken for a message.
 const maxUnanswered = 16
 
-// place takes a CALL. A result other than ok is its end.
-func (r *Relay) place(from Asker, f unixipc.Frame) (result unixipc.ResultBody) {
+// acceptCall takes a CALL. A result other than ok is its end.
+func (r *Relay) acceptCall(from Asker, f unixipc.Frame) (result unixipc.ResultBody) {
 	refused := func(why string) unixipc.ResultBody {
 		return unixipc.ResultBody{Status: unixipc.StatusRefused, Detail: why}
 	}
@@ -78,12 +78,12 @@ func (r *Relay) place(from Asker, f unixipc.Frame) (result unixipc.ResultBody) {
 	q.calls = append(q.calls, k)
 	r.deadlines.add(k)
 	r.bytes += len(message)
-	r.dial(c)
+	r.sendNextCall(c)
 	return unixipc.ResultBody{Status: unixipc.StatusOK}
 }
 
-// dial sends c's next call, if the charger is free for one.
-func (r *Relay) dial(c *Charger) {
+// sendNextCall sends c's next call, if the charger is free for one.
+func (r *Relay) sendNextCall(c *Charger) {
 	for c.q != nil && len(c.q.calls) > 0 && !c.q.calls[0].sent() {
 		k := c.q.calls[0]
 		_, status := r.toCharger(c, k.message, false)
@@ -94,7 +94,7 @@ func (r *Relay) dial(c *Charger) {
 		r.touch(c)
 		n := len(k.message)
 		k.message = nil
-		r.shrunk(c, n)
+		r.released(c, n)
 	}
 }
 
@@ -106,7 +106,7 @@ func (r *Relay) remove(k *call) {
 	c.q.calls = slices.Delete(c.q.calls, i, i+1)
 	r.deadlines.remove(k)
 	if k.message != nil {
-		r.shrunk(c, len(k.message))
+		r.released(c, len(k.message))
 	}
 }
 
@@ -117,13 +117,13 @@ func (r *Relay) giveUp(k *call, why unixipc.ResultBody) {
 	why.MS, why.Sent = took.Milliseconds(), k.sent()
 	r.gateway.Called(k.charger.identity, why.Status, took)
 	if k.asker.Link != 0 {
-		r.answer(k.asker, 0, k.ref, k.charger.identity, why)
+		r.sendResult(k.asker, 0, k.ref, k.charger.identity, why)
 	}
 }
 
-// answered takes a message of a charger if it is the answer that somebody waits
+// takeAnswer takes a message of a charger if it is the answer that somebody waits
 // for. Else it says whether somebody has waited for it before.
-func (r *Relay) answered(c *Charger, message []byte) (taken, late bool) {
+func (r *Relay) takeAnswer(c *Charger, message []byte) (taken, late bool) {
 	q := c.q
 	if q == nil || len(q.calls) == 0 && len(q.unanswered) == 0 {
 		return false, false
@@ -147,7 +147,7 @@ func (r *Relay) answered(c *Charger, message []byte) (taken, late bool) {
 	if k.asker.Link == 0 {
 		return false, true
 	}
-	r.result(k.asker, unixipc.Frame{
+	r.routeResult(k.asker, unixipc.Frame{
 		Type: unixipc.Result, Flags: unixipc.Answered, Ref: k.ref, Key: []byte(c.identity),
 		Payload: unixipc.AppendAnswer(nil, took, message),
 	})
@@ -194,7 +194,7 @@ func (r *Relay) overdue() {
 			why.Detail = "the charger was busy with another CALL all the time"
 		}
 		r.giveUp(k, why)
-		r.dial(c)
+		r.sendNextCall(c)
 		r.release(c)
 	}
 }

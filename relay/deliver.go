@@ -76,7 +76,7 @@ func (r *Relay) deliver(c *Charger) bool {
 		// From here on the charger speaks another subprotocol, which its
 		// owner may not take: a change of owner like any other.
 		c.subprotocol = unique.Make(e.sub)
-		if r.settle(c); c.owner != l || c.moving {
+		if r.assignOwner(c); c.owner != l || c.moving {
 			return false
 		}
 	}
@@ -94,7 +94,7 @@ func (r *Relay) deliver(c *Charger) bool {
 	}
 	l.out = unixipc.AppendHeader(l.out, e.kind, e.flags, e.number, c.identity, len(payload))
 	l.out = append(l.out, payload...)
-	r.tell(l)
+	r.wake(l)
 	return true
 }
 
@@ -114,7 +114,7 @@ func (r *Relay) ack(l *Link, f unixipc.Frame) {
 	c, e := r.inFlight(l, f)
 	if e == nil {
 		if len(f.Payload) > 0 {
-			r.answer(Asker{r.cfg.Loop, l.id}, unixipc.ForDelivery, f.Ref, string(f.Key), unixipc.ResultBody{
+			r.sendResult(Asker{r.cfg.Loop, l.id}, unixipc.ForDelivery, f.Ref, string(f.Key), unixipc.ResultBody{
 				Status: unixipc.StatusRefused,
 				Detail: "the delivery is not yours: it was acknowledged, or handed to another processor",
 			})
@@ -125,32 +125,32 @@ func (r *Relay) ack(l *Link, f unixipc.Frame) {
 		r.reply(l, c, e, f)
 	}
 	r.cfg.Observer.Acknowledged(r.now.Sub(e.at))
-	r.landed(c, e)
+	r.endFlight(c, e)
 	e.acked = true
-	r.settled(c)
+	r.acknowledged(c)
 }
 
-// landed takes e out of flight.
-func (r *Relay) landed(c *Charger, e *entry) {
+// endFlight takes e out of flight.
+func (r *Relay) endFlight(c *Charger, e *entry) {
 	r.touch(c)
 	e.number = 0
 	c.inFlight--
 	c.owner.inFlight--
 }
 
-// settled is called when an entry of c was acknowledged.
-func (r *Relay) settled(c *Charger) {
+// acknowledged is called when an entry of c was acknowledged.
+func (r *Relay) acknowledged(c *Charger) {
 	q := c.q
 	if q.entries[0].acked {
 		c.attempts = 0
-		r.shrunk(c, q.trim())
+		r.released(c, q.trim())
 		if q.avoid != 0 {
 			q.avoid = 0
 			c.moving = true // back to where it belongs
 		}
 	}
 	if c.inFlight == 0 && c.moving {
-		r.settle(c)
+		r.assignOwner(c)
 	}
 	if len(q.entries) > 0 {
 		r.offer(c)
@@ -176,7 +176,7 @@ func (r *Relay) reply(l *Link, c *Charger, e *entry, f unixipc.Frame) {
 	}
 	asker := Asker{r.cfg.Loop, l.id}
 	if status != unixipc.StatusOK {
-		r.answer(asker, unixipc.ForDelivery, f.Ref, c.identity, unixipc.ResultBody{Status: status, Detail: detail})
+		r.sendResult(asker, unixipc.ForDelivery, f.Ref, c.identity, unixipc.ResultBody{Status: status, Detail: detail})
 		return
 	}
 	c.q.sends = append(c.q.sends, send{position: position, asker: asker, ref: f.Ref, reply: true})
@@ -190,11 +190,11 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 		return
 	}
 	r.cfg.Observer.GivenBack()
-	r.landed(c, e)
+	r.endFlight(c, e)
 	q := c.q
 	if e.moved { // of no use to another owner, who gets one of his own
 		e.acked = true
-		r.shrunk(c, q.trim())
+		r.released(c, q.trim())
 		if !c.connected && len(q.entries) == 0 { // it was the last there is to tell
 			q.held = false
 			r.release(c)
@@ -213,7 +213,7 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 	c.moving = true // elsewhere, if there is an elsewhere
 	r.delayed = append(r.delayed, c)
 	if c.inFlight == 0 {
-		r.settle(c)
+		r.assignOwner(c)
 	}
 }
 
@@ -254,7 +254,7 @@ func (r *Relay) takeBack(c *Charger) {
 	}
 	clear(q.entries[len(kept):])
 	q.entries = kept
-	r.shrunk(c, q.trim())
+	r.released(c, q.trim())
 	if blame {
 		if c.attempts++; int(c.attempts) >= r.cfg.MaxAttempts {
 			r.poison(c)
@@ -276,7 +276,7 @@ func (r *Relay) poison(c *Charger) {
 	}
 	c.attempts = 0
 	e.acked = true
-	r.shrunk(c, q.trim())
+	r.released(c, q.trim())
 }
 
 // Deadline is when Tick has something to do; the zero time: never.

@@ -73,7 +73,7 @@ func (r *Relay) AdoptLink(state []byte) (*Link, error) {
 	}
 	r.links = append(r.links, l)
 	r.lastLink = max(r.lastLink, l.id)
-	r.survey() // a message may come before Activate
+	r.noteSubscribers() // a message may come before Activate
 	return l, nil
 }
 
@@ -88,7 +88,7 @@ func (r *Relay) ReadoptLink(l *Link, state []byte) error {
 	}
 	l.window, l.in, l.out, l.off, l.draining, l.drained = n.window, n.in, n.out, 0, n.draining, n.drained
 	l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches = n.operator, n.askOnly, n.authorizes, n.tokens, n.taps, n.watches
-	r.survey()
+	r.noteSubscribers()
 	return nil
 }
 
@@ -100,7 +100,7 @@ func (r *Relay) UnadoptLink(l *Link) {
 	})
 	i := slices.Index(r.links, l)
 	r.links = slices.Delete(r.links, i, i+1)
-	r.survey()
+	r.noteSubscribers()
 }
 
 // AdoptCharger takes over a charger that another process has exported. conn is
@@ -213,14 +213,14 @@ func (r *Relay) Activate() {
 	r.staged = nil
 	for _, l := range r.links {
 		l.checkAt = r.now // finds out for itself
-		r.tell(l)
+		r.wake(l)
 	}
 	for _, c := range staged {
 		if r.chargers[c.identity] != c {
 			continue // forgotten meanwhile
 		}
 		if c.owner == nil || c.moving {
-			r.settle(c)
+			r.assignOwner(c)
 		}
 		// A delay may be all that is left of a charger that has gone.
 		r.release(c)
@@ -231,8 +231,8 @@ func (r *Relay) Activate() {
 			r.delayed = append(r.delayed, c)
 		}
 		if c.paused {
-			r.crowded = append(r.crowded, c)
-			r.relieve(c)
+			r.pausedOnMemory = append(r.pausedOnMemory, c)
+			r.tryResume(c)
 		}
 		r.offer(c)
 	}

@@ -37,7 +37,7 @@ type Link struct {
 	pumping     bool
 	draining    bool   // nothing is delivered to it
 	drained     bool   // DRAINED is not owed: it was sent, or not asked for
-	told        bool   // LinkReady was called, and the bytes not taken yet
+	notified    bool   // LinkReady was called, and the bytes not taken yet
 	redelivered int    // deliveries that were in flight when it ended
 	ended       string // why the link is to be closed once out is written
 }
@@ -149,7 +149,7 @@ func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 	r.links = append(r.links, l)
 	if !l.askOnly {
 		for _, c := range r.chargers {
-			r.settle(c)
+			r.assignOwner(c)
 		}
 	}
 	r.askAgain(nil)
@@ -215,9 +215,9 @@ func (r *Relay) frame(l *Link, f unixipc.Frame) error {
 	case unixipc.Send, unixipc.Call, unixipc.Close:
 		return r.order(l, f)
 	case unixipc.Tap, unixipc.Watch:
-		return r.look(l, f)
+		return r.subscribe(l, f)
 	case unixipc.Stop:
-		r.stop(l, f.Ref)
+		r.unsubscribe(l, f.Ref)
 	case unixipc.Verdict:
 		return r.verdict(l, f)
 	case unixipc.Drain:
@@ -268,10 +268,10 @@ func (r *Relay) end(l *Link, why string) {
 	l.ended = why
 	l.redelivered = l.inFlight
 	l.in = nil
-	r.tell(l)
+	r.wake(l)
 	i := slices.Index(r.links, l)
 	r.links = slices.Delete(r.links, i, i+1)
-	r.survey()
+	r.noteSubscribers()
 	r.askAgain(l)
 	r.forgetAsker(Asker{r.cfg.Loop, l.id})
 	for loop := range r.cfg.Loops {
@@ -286,7 +286,7 @@ func (r *Relay) end(l *Link, why string) {
 	l.ready, l.head = nil, 0
 	for _, c := range r.chargers {
 		if c.owner == nil {
-			r.settle(c)
+			r.assignOwner(c)
 			r.release(c)
 			r.forget(c)
 		}
@@ -308,12 +308,12 @@ func (r *Relay) drain(l *Link) {
 		return
 	}
 	l.draining = true
-	r.owned(l, r.settle)
+	r.owned(l, r.assignOwner)
 }
 
 // checkDrained tells a draining link when nothing is its own any more.
 func (r *Relay) checkDrained(l *Link) {
-	if l.draining && !l.drained && l.inFlight == 0 && l.ended == "" && !r.asked(l) {
+	if l.draining && !l.drained && l.inFlight == 0 && l.ended == "" && !r.hasQuestion(l) {
 		l.drained = true
 		r.write(l, unixipc.Frame{Type: unixipc.Drained})
 	}
@@ -325,13 +325,13 @@ func (r *Relay) write(l *Link, f unixipc.Frame) {
 		return
 	}
 	l.out = f.Append(l.out)
-	r.tell(l)
+	r.wake(l)
 }
 
-// tell has the gateway look at l.
-func (r *Relay) tell(l *Link) {
-	if !l.told {
-		l.told = true
+// wake has the gateway look at l.
+func (r *Relay) wake(l *Link) {
+	if !l.notified {
+		l.notified = true
 		r.gateway.LinkReady(l)
 	}
 }
@@ -339,7 +339,7 @@ func (r *Relay) tell(l *Link) {
 // Wrote tells that n bytes of Unwritten were written; LinkReady is called again
 // when more come.
 func (r *Relay) Wrote(l *Link, n int) {
-	l.told = false
+	l.notified = false
 	congested := l.Congested()
 	l.off += n
 	switch {
@@ -353,7 +353,7 @@ func (r *Relay) Wrote(l *Link, n int) {
 		l.off = 0
 	}
 	if congested && !l.Congested() {
-		r.missed(l)
+		r.reportMissed(l)
 		r.pump(l)
 	}
 }

@@ -26,9 +26,9 @@ func (r *Relay) rank(c *Charger) *Link {
 	return best
 }
 
-// settle moves c to where it should be, at once if nothing of it is in flight,
+// assignOwner moves c to where it should be, at once if nothing of it is in flight,
 // else as soon as that is so.
-func (r *Relay) settle(c *Charger) {
+func (r *Relay) assignOwner(c *Charger) {
 	to := r.rank(c)
 	switch {
 	case to == c.owner && !c.moving:

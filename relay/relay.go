@@ -62,23 +62,23 @@ type Gateway interface {
 
 // Relay is the delivery logic of one loop.
 type Relay struct {
-	cfg      Config
-	gateway  Gateway
-	now      time.Time
-	chargers map[string]*Charger
-	links    []*Link
-	lastLink uint32
-	online   int // chargers that are connected
-	bytes    int // queued for all chargers
-	delayed  []*Charger
-	crowded  []*Charger // paused because of bytes
-	spare    []*queue
-	slab     []Charger // not used yet
-	slabs    [][]Charger
-	staged   []*Charger // adopted, and with something to do at Activate
-	tracking bool       // a hand-over is under way
-	changed  []*Charger // while tracking
-	unused   []*Charger // forgotten
+	cfg            Config
+	gateway        Gateway
+	now            time.Time
+	chargers       map[string]*Charger
+	links          []*Link
+	lastLink       uint32
+	online         int // chargers that are connected
+	bytes          int // queued for all chargers
+	delayed        []*Charger
+	pausedOnMemory []*Charger // paused because of bytes
+	spare          []*queue
+	slab           []Charger // not used yet
+	slabs          [][]Charger
+	staged         []*Charger // adopted, and with something to do at Activate
+	tracking       bool       // a hand-over is under way
+	changed        []*Charger // while tracking
+	unused         []*Charger // forgotten
 
 	deadlines deadlines // of all calls
 	questions []*question
@@ -170,9 +170,9 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 	body, _ := json.Marshal(opened) // plain fields: cannot fail
 	r.enqueue(c, entry{kind: unixipc.Opened, sub: subprotocol}, body)
 	if c.owner == nil {
-		r.settle(c)
+		r.assignOwner(c)
 	}
-	r.seen(c, unixipc.SeenBody{Event: unixipc.SeenOpened, OpenedBody: &opened})
+	r.reportSeen(c, unixipc.SeenBody{Event: unixipc.SeenOpened, OpenedBody: &opened})
 	return c
 }
 
@@ -187,7 +187,7 @@ func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
 	r.tap(c, flags, payload)
 	taken, late := false, false
 	if !binary {
-		taken, late = r.answered(c, payload)
+		taken, late = r.takeAnswer(c, payload)
 	}
 	if late {
 		flags |= unixipc.Late
@@ -195,7 +195,7 @@ func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
 	if !taken {
 		r.enqueue(c, entry{kind: unixipc.Message, flags: flags}, payload)
 	}
-	r.dial(c)
+	r.sendNextCall(c)
 	r.release(c)
 }
 
@@ -222,7 +222,7 @@ func (r *Relay) Sent(c *Charger, position uint64) {
 	n := 0
 	for ; n < len(q.sends) && q.sends[n].position <= position; n++ {
 		if s := &q.sends[n]; !s.reply {
-			r.answer(s.asker, 0, s.ref, c.identity, unixipc.ResultBody{Status: unixipc.StatusOK})
+			r.sendResult(s.asker, 0, s.ref, c.identity, unixipc.ResultBody{Status: unixipc.StatusOK})
 		}
 	}
 	q.sends = q.sends[:copy(q.sends, q.sends[n:])]
@@ -237,14 +237,14 @@ func (r *Relay) Closed(c *Charger, why unixipc.ClosedBody) {
 	r.online--
 	if q := c.q; q != nil {
 		for _, s := range q.sends {
-			r.answer(s.asker, s.flags(), s.ref, c.identity, unixipc.ResultBody{Status: unixipc.StatusClosed, Detail: why.Reason})
+			r.sendResult(s.asker, s.flags(), s.ref, c.identity, unixipc.ResultBody{Status: unixipc.StatusClosed, Detail: why.Reason})
 		}
 		q.sends = q.sends[:0]
 	}
 	r.endCalls(c, why.Reason)
 	body, _ := json.Marshal(why)
 	r.enqueue(c, entry{kind: unixipc.Closed}, body)
-	r.seen(c, unixipc.SeenBody{Event: unixipc.SeenClosed, ClosedBody: &why})
+	r.reportSeen(c, unixipc.SeenBody{Event: unixipc.SeenClosed, ClosedBody: &why})
 }
 
 func (s *send) flags() unixipc.Flags {
@@ -262,26 +262,26 @@ func (r *Relay) enqueue(c *Charger, e entry, payload []byte) {
 	q.push(e, payload)
 	r.bytes += len(payload)
 	r.offer(c)
-	if c.connected && !c.paused && c.q != nil && r.crowds(c) {
+	if c.connected && !c.paused && c.q != nil && r.mustPause(c) {
 		c.paused = true
 		r.gateway.Pause(c.conn)
 	}
 }
 
-// crowds tells whether reading from c must stop.
-func (r *Relay) crowds(c *Charger) bool {
+// mustPause tells whether reading from c must stop.
+func (r *Relay) mustPause(c *Charger) bool {
 	if len(c.q.entries) >= r.cfg.QueueMessages || len(c.q.buf) >= r.cfg.QueueBytes {
 		return true
 	}
 	if r.bytes >= r.cfg.BufferBytes {
-		r.crowded = append(r.crowded, c)
+		r.pausedOnMemory = append(r.pausedOnMemory, c)
 		return true
 	}
 	return false
 }
 
-// relieve resumes reading from c if its queue, and all queues, allow.
-func (r *Relay) relieve(c *Charger) {
+// tryResume resumes reading from c if its queue, and all queues, allow.
+func (r *Relay) tryResume(c *Charger) {
 	if !c.paused || r.bytes >= r.cfg.BufferBytes {
 		return
 	}
@@ -293,17 +293,17 @@ func (r *Relay) relieve(c *Charger) {
 	r.gateway.Resume(c.conn)
 }
 
-// shrunk is called when n bytes have left the queues.
-func (r *Relay) shrunk(c *Charger, n int) {
+// released is called when n bytes have left the queues.
+func (r *Relay) released(c *Charger, n int) {
 	r.bytes -= n
-	r.relieve(c)
-	if len(r.crowded) == 0 || r.bytes > r.cfg.BufferBytes/8*7 {
+	r.tryResume(c)
+	if len(r.pausedOnMemory) == 0 || r.bytes > r.cfg.BufferBytes/8*7 {
 		return
 	}
-	crowded := r.crowded
-	r.crowded = nil
+	crowded := r.pausedOnMemory
+	r.pausedOnMemory = nil
 	for _, c := range crowded {
-		r.relieve(c)
+		r.tryResume(c)
 	}
 }
 

@@ -34,7 +34,7 @@ func TestSurvey(t *testing.T) {
 	s := newStage(t, 1)
 	c := s.open(0)
 	s.advance(3 * time.Second)
-	c.says(`[2,"1","Heartbeat",{}]`)
+	c.sends(`[2,"1","Heartbeat",{}]`)
 	s.advance(2 * time.Second)
 	for range 2 {
 		surveyed := 0
