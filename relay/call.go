@@ -121,17 +121,15 @@ func (r *Relay) giveUp(k *call, why unixipc.ResultBody) {
 	}
 }
 
-// takeAnswer takes a message of a charger if it is the answer that somebody waits
-// for. Else it says whether somebody has waited for it before.
-func (r *Relay) takeAnswer(c *Charger, message []byte) (taken, late bool) {
+// mayAnswer reports whether a message of c could be the answer to a call.
+func (c *Charger) mayAnswer() bool {
+	return c.q != nil && len(c.q.calls)+len(c.q.unanswered) > 0
+}
+
+// takeAnswer takes a CALLRESULT or CALLERROR of c that a link waits for. id is
+// the message's. If no link waits any more, it returns late. c.mayAnswer holds.
+func (r *Relay) takeAnswer(c *Charger, id string, message []byte) (taken, late bool) {
 	q := c.q
-	if q == nil || len(q.calls) == 0 && len(q.unanswered) == 0 {
-		return false, false
-	}
-	kind, id, ok := scanMessage(message)
-	if !ok || kind != ocppCallResult && kind != ocppCallError {
-		return false, false
-	}
 	if i := slices.Index(q.unanswered, id); i >= 0 {
 		r.touch(c)
 		q.unanswered = slices.Delete(q.unanswered, i, i+1)

@@ -13,25 +13,33 @@ import (
 
 // offer puts c in its owner's line if it has something to deliver.
 func (r *Relay) offer(c *Charger) {
-	if l := c.owner; l != nil && !c.ready && r.deliverable(c) {
+	l := c.owner
+	if l == nil || c.ready {
+		return
+	}
+	if _, ok := r.deliverable(c); ok {
 		c.ready = true
 		l.ready = append(l.ready, c)
 		r.pump(l)
 	}
 }
 
-// deliverable tells whether a delivery of c can be made now, its link willing.
-func (r *Relay) deliverable(c *Charger) bool {
+// deliverable returns the delivery of c that can be made now, if its link has
+// room for one. A nil entry stands for the announcement to a new owner.
+func (r *Relay) deliverable(c *Charger) (e *entry, ok bool) {
 	q := c.q
 	switch {
 	case c.moving || int(c.inFlight) >= r.cfg.ChargerWindow:
-		return false
+		return nil, false
 	case q != nil && q.held && (c.inFlight > 0 || r.now.Before(q.notBefore)):
-		return false
+		return nil, false
 	case c.announce:
-		return true
+		return nil, true
+	case q == nil:
+		return nil, false
 	}
-	return q != nil && q.next(r.cfg.ChargerWindow) != nil
+	e = q.next(r.cfg.ChargerWindow)
+	return e, e != nil
 }
 
 // pump delivers to l, one from each charger in turn, until its window is full.
@@ -47,9 +55,8 @@ func (r *Relay) pump(l *Link) {
 			continue // it moved away since
 		}
 		c.ready = false
-		if r.deliverable(c) && r.deliver(c) && r.deliverable(c) && !c.ready {
-			c.ready = true
-			l.ready = append(l.ready, c)
+		if e, ok := r.deliverable(c); ok && r.deliver(c, e) {
+			r.offer(c) // to the end of the line, for its next turn
 		}
 	}
 	if l.head == len(l.ready) || l.head > len(l.ready)/2 && l.head > 1024 {
@@ -59,18 +66,15 @@ func (r *Relay) pump(l *Link) {
 	l.pumping = false
 }
 
-// deliver hands c's next delivery to its owner. It returns false when c must
-// move instead.
-func (r *Relay) deliver(c *Charger) bool {
+// deliver sends e, which deliverable has returned, to c's owner. It returns
+// false when c must move instead.
+func (r *Relay) deliver(c *Charger, e *entry) bool {
 	l := c.owner
 	q := r.queueOf(c)
-	var e *entry
-	if c.announce {
+	if e == nil {
 		c.announce = false
 		q.pushFront(entry{kind: unixipc.Opened, moved: true, session: c.session, came: r.now})
 		e = &q.entries[0]
-	} else {
-		e = q.next(r.cfg.ChargerWindow)
 	}
 	if e.sub != "" && e.sub != c.subprotocol.Value() {
 		// From here on the charger speaks another subprotocol, which its

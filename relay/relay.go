@@ -186,8 +186,12 @@ func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
 	}
 	r.tap(c, flags, payload)
 	taken, late := false, false
-	if !binary {
-		taken, late = r.takeAnswer(c, payload)
+	if !binary && c.mayAnswer() {
+		// The only place that parses the header of a message on its way:
+		// without a call to answer, nothing depends on it.
+		if kind, id, ok := scanMessage(payload); ok && (kind == ocppCallResult || kind == ocppCallError) {
+			taken, late = r.takeAnswer(c, id, payload)
+		}
 	}
 	if late {
 		flags |= unixipc.Late
