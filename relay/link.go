@@ -10,6 +10,25 @@ import (
 )
 
 // A Link is one connection of a processor.
+//
+//	             Join            DRAIN, Drain          nothing left
+//	(connected) ------> joined ----------------> draining ------------> drained
+//	                      |                       |   ^                    |
+//	                      |                       |   +-------DRAIN--------+
+//	                      +------Refuse, Lost-----+------Refuse, Lost------+
+//	                                              v
+//	                                            ended
+//
+// What the states mean:
+//
+//   - joined: it owns chargers and gets deliveries.
+//   - draining: it gets no new charger and no new delivery. Its chargers move
+//     away as their deliveries are acknowledged.
+//   - drained: it is still draining, but DRAINED is not owed. It was sent, or
+//     nobody on the link asked for it (Drain, by an operator). A link that only
+//     asks joins in this state.
+//   - ended: it is not in Relay.links. The gateway writes what is left and
+//     closes the connection.
 type Link struct {
 	id           uint32
 	name         string
