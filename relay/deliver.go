@@ -52,7 +52,7 @@ func (r *Relay) pump(l *Link) {
 		c := l.ready[l.head]
 		l.head++
 		if c.owner != l || !c.ready {
-			continue // it moved away since
+			continue // it got another owner since
 		}
 		c.ready = false
 		if e, ok := r.deliverable(c); ok && r.deliver(c, e) {
@@ -77,8 +77,8 @@ func (r *Relay) deliver(c *Charger, e *entry) bool {
 		e = &q.entries[0]
 	}
 	if e.sub != "" && e.sub != c.subprotocol.Value() {
-		// From here on the charger speaks another subprotocol, which its
-		// owner may not take: a change of owner like any other.
+		// From this connection on the charger speaks another subprotocol.
+		// Its owner may not take it, so the owner is assigned anew.
 		c.subprotocol = unique.Make(e.sub)
 		if r.assignOwner(c); c.owner != l || c.moving {
 			return false
@@ -102,7 +102,7 @@ func (r *Relay) deliver(c *Charger, e *entry) bool {
 	return true
 }
 
-// describe is the OPENED of a charger that moved.
+// describe returns the body of the OPENED that announces c to a new owner.
 func (r *Relay) describe(c *Charger) []byte {
 	body := unixipc.OpenedBody{Subprotocol: c.subprotocol.Value()}
 	if c.connected {
@@ -113,7 +113,7 @@ func (r *Relay) describe(c *Charger) []byte {
 	return b
 }
 
-// ack ends a delivery, and writes the reply that came with it.
+// ack ends a delivery, and sends the reply that came with it.
 func (r *Relay) ack(l *Link, f unixipc.Frame) {
 	c, e := r.inFlight(l, f)
 	if e == nil {
@@ -142,7 +142,8 @@ func (r *Relay) endFlight(c *Charger, e *entry) {
 	c.owner.inFlight--
 }
 
-// acknowledged is called when an entry of c was acknowledged.
+// acknowledged removes what is acknowledged from the front of c's queue, and does
+// what had to wait for that. The entry has already left flight.
 func (r *Relay) acknowledged(c *Charger) {
 	q := c.q
 	if q.entries[0].acked {
@@ -150,7 +151,7 @@ func (r *Relay) acknowledged(c *Charger) {
 		r.released(c, q.trim())
 		if q.avoid != 0 {
 			q.avoid = 0
-			c.moving = true // back to where it belongs
+			c.moving = true // back to the link that ranks first
 		}
 	}
 	if c.inFlight == 0 && c.moving {
@@ -164,8 +165,8 @@ func (r *Relay) acknowledged(c *Charger) {
 	r.forget(c)
 }
 
-// reply writes the reply to a message to the connection it came from, or tells
-// why not.
+// reply sends the reply to a message on the connection that the message came
+// from. If that is not possible, it sends a RESULT with the reason.
 func (r *Relay) reply(l *Link, c *Charger, e *entry, f unixipc.Frame) {
 	status, detail := unixipc.StatusClosed, "the connection that the message came from has ended"
 	var position uint64
@@ -186,8 +187,8 @@ func (r *Relay) reply(l *Link, c *Charger, e *entry, f unixipc.Frame) {
 	c.q.sends = append(c.q.sends, send{position: position, asker: asker, ref: f.Ref, reply: true})
 }
 
-// nack gives a delivery back. Until it has been made again, nothing else of
-// the charger is delivered.
+// nack takes a delivery back from l. Nothing else of the charger is delivered
+// until this delivery has been made again.
 func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 	c, e := r.inFlight(l, f)
 	if e == nil {
@@ -196,10 +197,10 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 	r.cfg.Observer.GivenBack()
 	r.endFlight(c, e)
 	q := c.q
-	if e.moved { // of no use to another owner, who gets one of his own
+	if e.moved { // the next owner gets an announcement of its own
 		e.acked = true
 		r.released(c, q.trim())
-		if !c.connected && len(q.entries) == 0 { // it was the last there is to tell
+		if !c.connected && len(q.entries) == 0 { // nothing else is left to deliver
 			q.held = false
 			r.release(c)
 			r.forget(c)
@@ -214,16 +215,18 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 		q.notBefore = until
 	}
 	q.held, q.avoid = true, l.id
-	c.moving = true // elsewhere, if there is an elsewhere
+	c.moving = true // to another link, if there is one
 	r.delayed = append(r.delayed, c)
 	if c.inFlight == 0 {
 		r.assignOwner(c)
 	}
 }
 
-const maxRetryMS = 3_600_000 // an hour
+// maxRetryMS is the longest delay that a NACK may ask for: an hour.
+const maxRetryMS = 3_600_000
 
-// inFlight finds the delivery that an ACK or NACK of l names; nil if it is not l's.
+// inFlight returns the delivery that an ACK or NACK of l names, and its charger.
+// The entry is nil if l has no such delivery.
 func (r *Relay) inFlight(l *Link, f unixipc.Frame) (*Charger, *entry) {
 	c := r.chargers[string(f.Key)]
 	if c == nil || c.owner != l || c.q == nil || f.Ref == 0 {
@@ -232,9 +235,9 @@ func (r *Relay) inFlight(l *Link, f unixipc.Frame) (*Charger, *entry) {
 	return c, c.q.find(f.Ref)
 }
 
-// takeBack makes everything of c in flight wait again, because its owner is
-// gone. Only the first in line is blamed: processors work in order, so the
-// others were most likely not looked at.
+// takeBack makes everything of c in flight wait again, because its owner has
+// ended. Only the first entry counts an attempt: processors work in order, so
+// the owner most likely ended before it came to the others.
 func (r *Relay) takeBack(c *Charger) {
 	q := c.q
 	if q == nil || c.inFlight == 0 {
@@ -251,7 +254,7 @@ func (r *Relay) takeBack(c *Charger) {
 			blame = blame || i == 0
 		}
 		if e.moved {
-			blame = false // an announcement harms nobody
+			blame = false // an announcement counts no attempt
 			continue
 		}
 		kept = append(kept, e)
@@ -266,7 +269,8 @@ func (r *Relay) takeBack(c *Charger) {
 	}
 }
 
-// poison gives up the first delivery of c. Its sender is told, if it is a CALL.
+// poison gives up the first delivery of c. If it is a CALL, the charger gets a
+// CALLERROR.
 func (r *Relay) poison(c *Charger) {
 	q := c.q
 	e := &q.entries[0]
@@ -275,7 +279,7 @@ func (r *Relay) poison(c *Charger) {
 	if e.kind == unixipc.Message {
 		if kind, id, ok := scanMessage(payload); ok && kind == ocppCall && c.connected && e.session == c.session {
 			answer, _ := json.Marshal([]any{4, id, "InternalError", "the message could not be processed", struct{}{}})
-			_, _ = r.toCharger(c, answer, false) // nobody is left to be told
+			_, _ = r.toCharger(c, answer, false) // nobody waits for the status
 		}
 	}
 	c.attempts = 0
@@ -283,7 +287,7 @@ func (r *Relay) poison(c *Charger) {
 	r.released(c, q.trim())
 }
 
-// Deadline is when Tick has something to do; the zero time: never.
+// Deadline returns when Tick has something to do; the zero time means never.
 func (r *Relay) Deadline() (t time.Time) {
 	earlier := func(at time.Time) {
 		if t.IsZero() || at.Before(t) {
@@ -312,8 +316,8 @@ func (r *Relay) Deadline() (t time.Time) {
 	return t
 }
 
-// Tick ends links that are hung and calls whose time is over, makes deliveries
-// whose delay is over, and goes on with lists.
+// Tick does what has become due: it ends hung links, overdue calls and overdue
+// questions, makes held deliveries, and continues the lists of watches.
 func (r *Relay) Tick() {
 	r.overdue()
 	r.endQuestions()
@@ -339,9 +343,9 @@ func (r *Relay) Tick() {
 	}
 }
 
-// checkHung ends l if a delivery is over its time, else finds out when the
-// oldest will be. Deliveries being acknowledged all the time, that is about
-// once in AckTimeout.
+// checkHung ends l if a delivery was not acknowledged in AckTimeout. Otherwise it
+// computes when the oldest delivery will be overdue. On a link that acknowledges
+// steadily, it runs about once in AckTimeout.
 func (r *Relay) checkHung(l *Link) {
 	oldest := r.now
 	r.owned(l, func(c *Charger) {

@@ -34,13 +34,17 @@ import (
 // and wait in queue.sends until Sent confirms that they are written. A CALL
 // waits in queue.calls until the charger is free (sendNextCall), and ends with
 // the charger's answer (takeAnswer), a time-out (overdue), or the end of the
-// connection (endCalls). Every order ends in one RESULT.
+// connection (endCalls). Every SEND, CALL and CLOSE ends in one RESULT, while
+// its link is there. A reply in an ACK has a RESULT only if it failed.
 //
 // Who may change what:
 //
-//   - Charger.owner and Charger.announce: own and disown. assignOwner decides
-//     when; it also decides about Charger.moving, which nack and acknowledged
-//     may set before they call it.
+//   - Charger.owner: own and disown, when assignOwner decides so. Only the end
+//     of a link takes chargers from it without asking.
+//   - Charger.moving: assignOwner and own. nack and acknowledged may set it
+//     before they call assignOwner.
+//   - Charger.announce: own sets it, deliver and disown clear it, and nack sets
+//     it again if the announcement is given back.
 //   - inFlight of a charger and of its link: deliver counts up; endFlight and
 //     takeBack count down. Both counters change together.
 //   - Charger.paused: enqueue sets it, tryResume clears it. A new connection,
