@@ -379,7 +379,7 @@ func TestWatch(t *testing.T) {
 	s.relays[0].Closed(b.Charger, unixipc.ClosedBody{Code: 1000})
 	s.want("a change", l.received(), "closed "+a.identity)
 
-	// Many, and a watcher that does not read: it is told all anew.
+	// Many, and a watcher that does not read: its list starts again.
 	for range 3*listSlice + 1 {
 		s.open(0)
 	}

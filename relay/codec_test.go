@@ -648,7 +648,7 @@ func FuzzLink(f *testing.F) {
 	})
 }
 
-// hasUnknown tells whether a state has fields of a later version.
+// hasUnknown reports whether a state has fields of a later version.
 func hasUnknown(b []byte) bool {
 	magic, last := chargerMagic, uint32(chargerUnanswered)
 	if b[1] == linkMagic[1] {

@@ -36,17 +36,17 @@ type Link struct {
 	subprotocols []string // nil: all
 	window       int
 
-	in  []byte // a frame cut short
+	in  []byte // beginning of a frame that is not complete
 	out []byte // unwritten, from off on
 	off int
 
 	inFlight int
-	checkAt  time.Time // while inFlight > 0: no delivery is over its time before
+	checkAt  time.Time // while inFlight > 0: no delivery is overdue before
 	chargers int
 	ready    []*Charger // from head on: with something to deliver, in turn
 	head     int
 
-	operator   bool // by the gateway's own word: it came in through the admin socket
+	operator   bool // it came in through the admin socket
 	askOnly    bool
 	authorizes bool
 	tokens     uint64 // of the last AUTHORIZE
@@ -56,7 +56,7 @@ type Link struct {
 	pumping     bool
 	draining    bool   // nothing is delivered to it
 	drained     bool   // DRAINED is not owed: it was sent, or not asked for
-	notified    bool   // LinkReady was called, and the bytes not taken yet
+	notified    bool   // LinkReady was called, and Wrote not yet
 	redelivered int    // deliveries that were in flight when it ended
 	ended       string // why the link is to be closed once out is written
 }
@@ -65,45 +65,46 @@ type Link struct {
 // nothing more is delivered to it, and its orders are not read.
 const maxUnwritten = 1 << 20
 
-// ID names the link in this process.
+// ID returns the number of the link, unique in its loop.
 func (l *Link) ID() uint32 { return l.id }
 
-// Name of the processor.
+// Name returns the name of the processor.
 func (l *Link) Name() string { return l.name }
 
-// Operator tells whether the link is an operator's.
+// Operator reports whether the link is an operator's.
 func (l *Link) Operator() bool { return l.operator }
 
-// AskOnly tells whether the link takes no deliveries by its own wish.
+// AskOnly reports whether the processor asked for no deliveries.
 func (l *Link) AskOnly() bool { return l.askOnly }
 
-// Draining tells whether nothing is delivered to the link any more.
+// Draining reports whether the link gets no new deliveries.
 func (l *Link) Draining() bool { return l.draining }
 
-// Chargers is how many the link owns.
+// Chargers returns the number of chargers that the link owns.
 func (l *Link) Chargers() int { return l.chargers }
 
-// InFlight is how many deliveries are unacknowledged.
+// InFlight returns the number of unacknowledged deliveries.
 func (l *Link) InFlight() int { return l.inFlight }
 
-// Redelivered is how many were when the link ended.
+// Redelivered returns the number of deliveries in flight when the link ended.
 func (l *Link) Redelivered() int { return l.redelivered }
 
-// Unwritten is what is to be written to the link; tell Relay.Wrote how much was.
+// Unwritten returns the bytes to be written to the link. Report what was written
+// with Relay.Wrote.
 func (l *Link) Unwritten() []byte { return l.out[l.off:] }
 
-// Congested says that the processor does not read what is sent to it: its
-// orders must not be read either.
+// Congested reports whether too much waits to be written. The gateway must then
+// not read from the link.
 func (l *Link) Congested() bool { return len(l.out)-l.off > maxUnwritten }
 
-// Ended tells whether and why the link is to be closed, once Unwritten is empty.
+// Ended reports whether and why the link is to be closed, once Unwritten is empty.
 func (l *Link) Ended() (why string, ended bool) { return l.ended, l.ended != "" }
 
 func (l *Link) takes(subprotocol string) bool {
 	return l.subprotocols == nil || slices.Contains(l.subprotocols, subprotocol)
 }
 
-// CheckHello tells what keeps a HELLO from being welcome. version is its ref.
+// CheckHello returns why a HELLO must be refused, or nil. version is its ref.
 func (r *Relay) CheckHello(version uint64, h unixipc.HelloBody) error {
 	switch {
 	case version != unixipc.Version:
@@ -132,8 +133,7 @@ func printable(s string) bool {
 // Join adds a link whose HELLO has passed CheckHello, welcomes it, and moves
 // its share of the chargers to it.
 //
-// operator says that the link may do what operators may; that is for the caller
-// to know.
+// operator gives the link the rights of an operator. The caller decides that.
 func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 	r.lastLink++
 	l := &Link{id: r.lastLink, name: h.Name, window: h.Window, operator: operator, askOnly: h.AskOnly, authorizes: h.Authorize}
@@ -175,7 +175,7 @@ func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 	return l
 }
 
-// Links are the links that have joined and not ended.
+// Links returns the links that have joined and not ended.
 func (r *Relay) Links() []*Link { return r.links }
 
 // Receive takes bytes from a link. A fault in them ends it.
@@ -274,7 +274,7 @@ func (r *Relay) Refuse(l *Link, why string) {
 	r.end(l, why)
 }
 
-// Lost tells that a link's connection has ended.
+// Lost records that a link's connection has ended.
 func (r *Relay) Lost(l *Link) {
 	if l.ended == "" {
 		r.end(l, "processor closed the link")
@@ -282,7 +282,7 @@ func (r *Relay) Lost(l *Link) {
 	l.out, l.off = nil, 0
 }
 
-// end removes a link and hands on what it owned.
+// end removes a link and gives its chargers to other links.
 func (r *Relay) end(l *Link, why string) {
 	l.ended = why
 	l.redelivered = l.inFlight
@@ -313,8 +313,8 @@ func (r *Relay) end(l *Link, why string) {
 }
 
 // Drain moves the chargers of l elsewhere, as it becomes possible, and delivers
-// nothing new to it, as an operator asks for. The link stays; its processor is
-// not told, for it would only come back.
+// nothing new to it, on an operator's order. The link stays. Its processor gets
+// no DRAINED, because it would only connect again.
 func (r *Relay) Drain(l *Link) {
 	if !l.draining && l.ended == "" {
 		l.drained, l.authorizes = true, false
@@ -330,7 +330,7 @@ func (r *Relay) drain(l *Link) {
 	r.owned(l, r.assignOwner)
 }
 
-// checkDrained tells a draining link when nothing is its own any more.
+// checkDrained sends DRAINED to a draining link that has nothing left to do.
 func (r *Relay) checkDrained(l *Link) {
 	if l.draining && !l.drained && l.inFlight == 0 && l.ended == "" && !r.hasQuestion(l) {
 		l.drained = true
@@ -347,7 +347,7 @@ func (r *Relay) write(l *Link, f unixipc.Frame) {
 	r.wake(l)
 }
 
-// wake has the gateway look at l.
+// wake calls LinkReady, unless it was called since the last Wrote.
 func (r *Relay) wake(l *Link) {
 	if !l.notified {
 		l.notified = true
@@ -355,8 +355,8 @@ func (r *Relay) wake(l *Link) {
 	}
 }
 
-// Wrote tells that n bytes of Unwritten were written; LinkReady is called again
-// when more come.
+// Wrote records that n bytes of Unwritten were written. LinkReady is called again
+// for further bytes.
 func (r *Relay) Wrote(l *Link, n int) {
 	l.notified = false
 	congested := l.Congested()

@@ -22,7 +22,7 @@ const (
 	linkDraining    = 8
 	linkDrained     = 9
 	linkOperator    = 10
-	linkAskOnly     = 11 // such a link is draining and drained, for readers of before
+	linkAskOnly     = 11 // such a link is draining and drained, for older readers
 	linkAuthorizes  = 12
 	linkTap         = 13 // list
 	linkWatch       = 14 // list
@@ -31,7 +31,7 @@ const (
 
 var linkMagic = [2]byte{'H', 'l'}
 
-// AppendLink encodes the state of l.
+// AppendLink appends the encoded state of l to dst.
 func (r *Relay) AppendLink(dst []byte, l *Link) []byte {
 	dst = tlv.AppendHeader(dst, linkMagic, StateVersion)
 	dst = tlv.AppendUint(dst, linkID, uint64(l.id))
@@ -136,11 +136,11 @@ func parseLink(b []byte) (*Link, error) {
 	return l, nil
 }
 
-// subscription is what is written down of a tap or a watch.
+// subscription is the encoded state of a tap or a watch.
 type subscription struct {
 	token uint64
 	glob  string
-	count uint64 // of a tap: missed; of a watch: 1 if the list begins anew
+	count uint64 // of a tap: missed; of a watch: 1 if the list starts again
 }
 
 const (

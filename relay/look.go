@@ -13,7 +13,7 @@ import (
 // maxSubscriptions is how many taps, and how many watches, a link may have.
 const maxSubscriptions = 16
 
-// subscribe takes a TAP or WATCH. An error is a fault of the processor's.
+// subscribe starts a TAP or WATCH. An error is a fault of the processor's.
 func (r *Relay) subscribe(l *Link, f unixipc.Frame) error {
 	var body unixipc.GlobBody
 	if err := decode(f, &body); err != nil {
@@ -54,7 +54,7 @@ func (l *Link) subscribed(token uint64) bool {
 		slices.ContainsFunc(l.watches, func(w watch) bool { return w.token == token })
 }
 
-// unsubscribe ends a TAP or WATCH, and tells when nothing of it comes any more.
+// unsubscribe ends a TAP or WATCH. Nothing of it comes after the RESULT.
 func (r *Relay) unsubscribe(l *Link, token uint64) {
 	result := unixipc.ResultBody{Status: unixipc.StatusOK}
 	if !l.subscribed(token) {
@@ -66,7 +66,8 @@ func (r *Relay) unsubscribe(l *Link, token uint64) {
 	r.noteSubscribers()
 }
 
-// noteSubscribers finds out whether anybody looks: without, it costs nothing.
+// noteSubscribers records whether any link has taps or watches. Without them,
+// messages cost nothing extra.
 func (r *Relay) noteSubscribers() {
 	r.tapped, r.watched = false, false
 	for _, l := range r.links {
@@ -88,11 +89,11 @@ func matches(glob, identity string) bool {
 type tap struct {
 	token  uint64
 	glob   string
-	missed uint64 // copies that were not made, and not told yet
+	missed uint64 // copies that were not made, and not reported yet
 }
 
-// tap makes the copies that are wanted of a message. It never waits: for a link
-// that does not read, copies are counted instead of made.
+// tap sends copies of a message to the links that have taps for c. It never
+// waits: for a link that does not read, it counts the missed copies.
 func (r *Relay) tap(c *Charger, flags unixipc.Flags, message []byte) {
 	if !r.tapped {
 		return
@@ -113,7 +114,7 @@ func (r *Relay) tap(c *Charger, flags unixipc.Flags, message []byte) {
 	}
 }
 
-// reportMissed tells a link that reads again how many copies it has not got.
+// reportMissed sends the number of missed copies to a link that reads again.
 func (r *Relay) reportMissed(l *Link) {
 	for i := range l.taps {
 		if t := &l.taps[i]; t.missed > 0 {
@@ -123,20 +124,20 @@ func (r *Relay) reportMissed(l *Link) {
 	}
 }
 
-// A watch tells which chargers are held: first those that are, then what
-// changes. If it cannot be told in time, it begins anew.
+// A watch reports which chargers are connected: first a list, then the changes.
+// If the link does not read, changes are dropped and the list starts again.
 type watch struct {
 	token    uint64
 	glob     string
-	unlisted bool     // the list is to begin
-	rest     []string // identities that the list has still to come to
+	unlisted bool     // the list has not begun
+	rest     []string // identities that are still to be listed
 	listing  bool
 }
 
 // listSlice is how many chargers are listed in one turn of the loop.
 const listSlice = 256
 
-// listing tells whether there is something to list, for a link that reads.
+// listing reports whether there is something to list, for a link that reads.
 func (r *Relay) listing() bool {
 	for _, l := range r.links {
 		if slices.ContainsFunc(l.watches, func(w watch) bool { return w.unlisted || w.listing }) && !l.Congested() {
@@ -146,7 +147,7 @@ func (r *Relay) listing() bool {
 	return false
 }
 
-// list goes on with all lists.
+// list continues all lists by one slice.
 func (r *Relay) list() {
 	for _, l := range slices.Clone(r.links) {
 		for i := range l.watches {
@@ -184,7 +185,7 @@ func (r *Relay) listOn(l *Link, w *watch) {
 	}
 }
 
-// fillSeen adds what the relay knows of a charger.
+// fillSeen adds the owner and the queue of c to body.
 func (r *Relay) fillSeen(c *Charger, body unixipc.SeenBody) unixipc.SeenBody {
 	if c.owner != nil {
 		body.Processor = c.owner.name
@@ -195,7 +196,7 @@ func (r *Relay) fillSeen(c *Charger, body unixipc.SeenBody) unixipc.SeenBody {
 	return body
 }
 
-// reportSeen tells whoever watches c that it came or went.
+// reportSeen sends body, about c, to the links that watch c.
 func (r *Relay) reportSeen(c *Charger, body unixipc.SeenBody) {
 	if !r.watched {
 		return

@@ -10,7 +10,7 @@ import (
 	"holdfast/unixipc"
 )
 
-// presence is what a processor was last told of a charger.
+// presence is what a processor knows of a charger.
 type presence int
 
 const (
@@ -74,7 +74,7 @@ func (m *model) call(l *modelLink, c *modelCharger) {
 	})
 }
 
-// called is told what a charger is sent.
+// called records a CALL that a charger is sent.
 func (m *model) called(c *modelCharger, message string) {
 	token := uint64(0)
 	_, rest, _ := strings.Cut(message, `"token":`)

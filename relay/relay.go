@@ -117,7 +117,7 @@ type Relay struct {
 	// Chargers. Their memory comes from slabs; see newCharger.
 	chargers map[string]*Charger // all that are known, by identity
 	online   int                 // number of connected chargers
-	delayed  []*Charger          // held, perhaps no longer; Tick looks at them
+	delayed  []*Charger          // held, perhaps no longer; Tick offers them
 	slab     []Charger           // rest of the last slab, never used yet
 	slabs    [][]Charger         // all slabs
 	unused   []*Charger          // forgotten, for reuse

@@ -29,7 +29,7 @@ func (s *stage) handOver() *Relay {
 	return next
 }
 
-// What waits is told with its age, which a hand-over does not change.
+// What waits is reported with its age, which a hand-over does not change.
 func TestSurvey(t *testing.T) {
 	s := newStage(t, 1)
 	c := s.open(0)
@@ -56,7 +56,7 @@ func TestSurvey(t *testing.T) {
 }
 
 // The loop of the new process reads from chargers before it activates its relay:
-// who looks must see that, too.
+// taps and watches must get that, too.
 func TestLooksHoldBeforeActivate(t *testing.T) {
 	s := newStage(t, 1)
 	op := s.join(0, unixipc.HelloBody{Name: "tap", AskOnly: true}, true)
