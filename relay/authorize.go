@@ -10,11 +10,11 @@ import (
 	"holdfast/unixipc"
 )
 
-// Why there is no verdict.
+// The reasons why there is no verdict.
 var (
 	// ErrNoVerdict: no processor has answered in time.
 	ErrNoVerdict = errors.New("no processor has answered in time")
-	// ErrMoved: the links are another process's now; ask there.
+	// ErrMoved: the links belong to another process now. Ask there.
 	ErrMoved = errors.New("the processors' links were handed over")
 )
 
@@ -24,29 +24,31 @@ type question struct {
 	subprotocol string
 	body        []byte
 	deadline    time.Time
-	link        *Link  // that was asked; nil: there is none to ask
-	token       uint64 // among those of the link
+	link        *Link  // that it was sent to; nil: no link can answer it
+	token       uint64 // of the AUTHORIZE, counted by link
 	verdict     func(unixipc.VerdictBody, error)
 }
 
-// Authorize asks a processor whether a charger may connect: that link, among
-// those that answer such questions and take the subprotocol, which the charger
-// would belong to. Without one, it waits for one; if the link ends, another is
-// asked. verdict is called once, from a later call of the relay's: with the
-// processor's word, or ErrNoVerdict at the deadline, or ErrMoved.
+// Authorize asks a processor whether a charger may connect. Of the links that
+// answer such questions and take the subprotocol, it asks the one that ranks
+// first for the charger. If there is none, the question waits for one. If the
+// link ends, another one is asked.
 //
-// Questions are not handed over; whoever waits asks again.
+// verdict is called once, during a later call of the relay: with the answer of
+// the processor, with ErrNoVerdict at the deadline, or with ErrMoved.
+//
+// Questions are not handed over to another process. The caller asks there again.
 func (r *Relay) Authorize(body unixipc.AuthorizeBody, subprotocol string, deadline time.Time, verdict func(unixipc.VerdictBody, error)) {
 	q := &question{identity: body.Identity, subprotocol: subprotocol, deadline: deadline, verdict: verdict}
 	q.body, _ = json.Marshal(body) // plain fields: cannot fail
 	if len(q.body) > unixipc.MaxControl {
-		q.deadline = r.now // longer than a frame of JSON may be: for nobody to answer
+		q.deadline = r.now // too long for a frame, so that no link gets it
 	}
 	r.questions = append(r.questions, q)
 	r.ask(q)
 }
 
-// ask puts a question to a link, if there is one for it.
+// ask sends a question to a link, if there is one for it.
 func (r *Relay) ask(q *question) {
 	var most uint64
 	q.link = nil
@@ -64,8 +66,8 @@ func (r *Relay) ask(q *question) {
 	r.write(q.link, unixipc.Frame{Type: unixipc.Authorize, Ref: q.token, Payload: q.body})
 }
 
-// verdict takes a VERDICT. One that nobody waits for may have crossed with the
-// deadline, or with an upgrade.
+// verdict takes a VERDICT. It ignores one without a question: the deadline may
+// have passed, or the question may have been asked by the former process.
 func (r *Relay) verdict(l *Link, f unixipc.Frame) error {
 	if !l.authorizes && l.tokens == 0 {
 		return fmt.Errorf("VERDICT of a processor that was never asked")
@@ -84,7 +86,8 @@ func (r *Relay) verdict(l *Link, f unixipc.Frame) error {
 	return nil
 }
 
-// askAgain puts the questions of l, or those that wait for a link, to others.
+// askAgain sends the questions of l to other links. l is nil for the questions
+// that wait for a link.
 func (r *Relay) askAgain(l *Link) {
 	for _, q := range r.questions {
 		if q.link == l {
@@ -93,7 +96,7 @@ func (r *Relay) askAgain(l *Link) {
 	}
 }
 
-// endQuestions lets go of those whose time is over.
+// endQuestions ends the questions whose deadline has passed.
 func (r *Relay) endQuestions() {
 	if len(r.questions) == 0 {
 		return
@@ -101,9 +104,10 @@ func (r *Relay) endQuestions() {
 	r.dismiss(ErrNoVerdict, func(q *question) bool { return !q.deadline.After(r.now) })
 }
 
-// MoveQuestions tells those who wait that the links are another process's.
+// MoveQuestions ends all questions with ErrMoved.
 func (r *Relay) MoveQuestions() { r.dismiss(ErrMoved, func(*question) bool { return true }) }
 
+// dismiss ends the questions that which selects, without a verdict.
 func (r *Relay) dismiss(why error, which func(*question) bool) {
 	questions := r.questions
 	r.questions = nil
@@ -116,7 +120,7 @@ func (r *Relay) dismiss(why error, which func(*question) bool) {
 	}
 }
 
-// asked tells whether l has a question to answer.
-func (r *Relay) asked(l *Link) bool {
+// hasQuestion reports whether l has a question to answer.
+func (r *Relay) hasQuestion(l *Link) bool {
 	return slices.ContainsFunc(r.questions, func(q *question) bool { return q.link == l })
 }

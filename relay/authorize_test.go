@@ -9,16 +9,16 @@ import (
 	"holdfast/unixipc"
 )
 
-// asking asks whether a charger may come in; what becomes of it stands in *said.
-func (s *stage) asking(identity, subprotocol string, limit time.Duration) (said *string) {
-	said = new(string)
+// asking asks whether a charger may come in; what becomes of it stands in *verdict.
+func (s *stage) asking(identity, subprotocol string, limit time.Duration) (verdict *string) {
+	verdict = new(string)
 	s.relays[0].Authorize(unixipc.AuthorizeBody{Identity: identity}, subprotocol, s.now.Add(limit), func(v unixipc.VerdictBody, err error) {
-		if *said != "" {
+		if *verdict != "" {
 			s.t.Error("two verdicts")
 		}
-		*said = fmt.Sprint(v.Accept, v.Refusal(), err)
+		*verdict = fmt.Sprint(v.Accept, v.Refusal(), err)
 	})
-	return said
+	return verdict
 }
 
 func (l *stageLink) questions() (refs []uint64) {
@@ -53,9 +53,9 @@ func TestAuthorize(t *testing.T) {
 	a.verdict(1, `{"accept":false}`)
 	s.want("accepted", *early, "true 403 <nil>")
 
-	var said []*string
+	var verdicts []*string
 	for i := range 20 {
-		said = append(said, s.asking(fmt.Sprint("CP", i), "ocpp1.6", time.Second))
+		verdicts = append(verdicts, s.asking(fmt.Sprint("CP", i), "ocpp1.6", time.Second))
 	}
 	of := a.questions()
 	if got := b.questions(); len(got)+len(of) != 20 || len(got) < 3 || len(of) < 3 {
@@ -71,11 +71,11 @@ func TestAuthorize(t *testing.T) {
 	for i, ref := range of[:19] {
 		a.verdict(ref, []string{`{"accept":true}`, `{"status":404}`, ``, `{"status":200}`}[i%4])
 	}
-	s.want("while there is one left", a.told(), "")
+	s.want("while there is one left", a.received(), "")
 	a.verdict(of[19], "{}")
-	s.want("at the end", a.told(), "DRAINED")
+	s.want("at the end", a.received(), "DRAINED")
 	kinds := map[string]int{}
-	for _, s := range said {
+	for _, s := range verdicts {
 		kinds[*s]++
 	}
 	if fmt.Sprint(kinds) != "map[false 403 <nil>:10 false 404 <nil>:5 true 403 <nil>:5]" {

@@ -9,35 +9,36 @@ import (
 	"holdfast/unixipc"
 )
 
-// A call is an OCPP CALL of a processor on its way to a charger and back. Of a
-// charger's calls only the first is with the charger (OCPP-J section 4.1.1: one
-// at a time); the others wait for their turn. The time limit of each runs from
-// the moment in which it came.
+// A call is an OCPP CALL of a processor, on its way to a charger and back. A
+// charger has only the first of its calls (OCPP-J section 4.1.1: one at a time).
+// The others wait. The time limit of a call starts when the relay accepts it.
 //
-// The answer is found by the message id, which stays the asker's: it is what
-// stands in everybody's logs. So an id must be one that no other call of this
-// connection could be answered under: not one that is on its way, nor one of
-// the last that went unanswered.
+// The answer is matched by the message id. The relay does not replace the
+// asker's id, because that is the one in the logs of all parties. An id is
+// therefore refused while another call of the connection could be answered
+// under it: one that is open, or one of the last that were given up.
 type call struct {
 	charger *Charger
-	asker   Asker // without a link: nobody waits for the answer any more
+	asker   Asker // Link 0: the asker is gone
 	ref     uint64
 	id      string
 	began   time.Time
 	limit   time.Time
-	message []byte // until the charger has it
-	place   int    // in Relay.deadlines
+	message []byte // nil once it was sent to the charger
+	place   int    // index in Relay.deadlines
 }
 
-// sent tells that the charger has it, and may be doing what it asks for.
+// sent reports whether the call was sent to the charger, which may be acting on
+// it.
 func (k *call) sent() bool { return k.message == nil }
 
-// maxUnanswered is how many ids are remembered of a connection's calls that were
-// given up: an answer that comes behind so many more is taken for a message.
+// maxUnanswered is the number of ids kept of a connection's calls that were given
+// up after they were sent. The answer to an older one is a message like any.
 const maxUnanswered = 16
 
-// place takes a CALL. A result other than ok is its end.
-func (r *Relay) place(from Asker, f unixipc.Frame) (result unixipc.ResultBody) {
+// acceptCall queues a CALL for its charger. Any result other than StatusOK ends
+// the CALL.
+func (r *Relay) acceptCall(from Asker, f unixipc.Frame) (result unixipc.ResultBody) {
 	refused := func(why string) unixipc.ResultBody {
 		return unixipc.ResultBody{Status: unixipc.StatusRefused, Detail: why}
 	}
@@ -78,12 +79,12 @@ func (r *Relay) place(from Asker, f unixipc.Frame) (result unixipc.ResultBody) {
 	q.calls = append(q.calls, k)
 	r.deadlines.add(k)
 	r.bytes += len(message)
-	r.dial(c)
+	r.sendNextCall(c)
 	return unixipc.ResultBody{Status: unixipc.StatusOK}
 }
 
-// dial sends c's next call, if the charger is free for one.
-func (r *Relay) dial(c *Charger) {
+// sendNextCall sends c's next call if the charger has none.
+func (r *Relay) sendNextCall(c *Charger) {
 	for c.q != nil && len(c.q.calls) > 0 && !c.q.calls[0].sent() {
 		k := c.q.calls[0]
 		_, status := r.toCharger(c, k.message, false)
@@ -94,11 +95,11 @@ func (r *Relay) dial(c *Charger) {
 		r.touch(c)
 		n := len(k.message)
 		k.message = nil
-		r.shrunk(c, n)
+		r.released(c, n)
 	}
 }
 
-// remove takes a call from its charger's.
+// remove removes a call from its charger and from the deadlines.
 func (r *Relay) remove(k *call) {
 	c := k.charger
 	r.touch(c)
@@ -106,36 +107,35 @@ func (r *Relay) remove(k *call) {
 	c.q.calls = slices.Delete(c.q.calls, i, i+1)
 	r.deadlines.remove(k)
 	if k.message != nil {
-		r.shrunk(c, len(k.message))
+		r.released(c, len(k.message))
 	}
 }
 
-// giveUp ends a call without an answer. Sending the next is the caller's.
+// giveUp ends a call without an answer. The caller sends the next one.
 func (r *Relay) giveUp(k *call, why unixipc.ResultBody) {
 	r.remove(k)
 	took := r.now.Sub(k.began)
 	why.MS, why.Sent = took.Milliseconds(), k.sent()
 	r.gateway.Called(k.charger.identity, why.Status, took)
 	if k.asker.Link != 0 {
-		r.answer(k.asker, 0, k.ref, k.charger.identity, why)
+		r.sendResult(k.asker, 0, k.ref, k.charger.identity, why)
 	}
 }
 
-// answered takes a message of a charger if it is the answer that somebody waits
-// for. Else it says whether somebody has waited for it before.
-func (r *Relay) answered(c *Charger, message []byte) (taken, late bool) {
+// mayAnswer reports whether a message of c could be the answer to a call.
+func (c *Charger) mayAnswer() bool {
+	return c.q != nil && len(c.q.calls)+len(c.q.unanswered) > 0
+}
+
+// takeAnswer takes a CALLRESULT or CALLERROR with this message id if it answers
+// the call that c has. If no link waits for that answer any more, it returns
+// late instead. It may be called only if c.mayAnswer.
+func (r *Relay) takeAnswer(c *Charger, id string, message []byte) (taken, late bool) {
 	q := c.q
-	if q == nil || len(q.calls) == 0 && len(q.unanswered) == 0 {
-		return false, false
-	}
-	kind, id, ok := scanMessage(message)
-	if !ok || kind != ocppCallResult && kind != ocppCallError {
-		return false, false
-	}
 	if i := slices.Index(q.unanswered, id); i >= 0 {
 		r.touch(c)
 		q.unanswered = slices.Delete(q.unanswered, i, i+1)
-		return false, true // the caller enqueues it, so q stays
+		return false, true // the caller enqueues it, so q is not released
 	}
 	if len(q.calls) == 0 || !q.calls[0].sent() || q.calls[0].id != id {
 		return false, false
@@ -147,14 +147,15 @@ func (r *Relay) answered(c *Charger, message []byte) (taken, late bool) {
 	if k.asker.Link == 0 {
 		return false, true
 	}
-	r.result(k.asker, unixipc.Frame{
+	r.routeResult(k.asker, unixipc.Frame{
 		Type: unixipc.Result, Flags: unixipc.Answered, Ref: k.ref, Key: []byte(c.identity),
 		Payload: unixipc.AppendAnswer(nil, took, message),
 	})
 	return true, false
 }
 
-// lateAnswer is an answer whose asker had left its loop when it came there.
+// lateAnswer queues an answer for the charger's owner. The asker's link had
+// ended when the answer came to its loop.
 func (r *Relay) lateAnswer(identity string, message []byte) {
 	if c := r.chargers[identity]; c != nil && c.connected {
 		r.enqueue(c, entry{kind: unixipc.Message, flags: unixipc.Late}, message)
@@ -171,14 +172,14 @@ func (r *Relay) endCalls(c *Charger, reason string) {
 		k := q.calls[0]
 		why := unixipc.ResultBody{Status: unixipc.StatusClosed, Detail: reason}
 		if !k.sent() {
-			why.Status = unixipc.StatusOffline // no harm is done, and no doubt left
+			why.Status = unixipc.StatusOffline // the charger never had it
 		}
 		r.giveUp(k, why)
 	}
 	q.unanswered = nil
 }
 
-// overdue gives up the calls whose time is over.
+// overdue gives up the calls whose time limit has passed.
 func (r *Relay) overdue() {
 	for len(r.deadlines) > 0 && !r.deadlines[0].limit.After(r.now) {
 		k := r.deadlines[0]
@@ -194,14 +195,14 @@ func (r *Relay) overdue() {
 			why.Detail = "the charger was busy with another CALL all the time"
 		}
 		r.giveUp(k, why)
-		r.dial(c)
+		r.sendNextCall(c)
 		r.release(c)
 	}
 }
 
-// forgetAsker lets go of the calls of a link that has ended: those that wait are
-// not sent; the answer to one that was sent goes to the charger's owner, and
-// until it has come or its time is over, the charger is busy.
+// forgetAsker ends the calls of a link that has ended, if they were not sent. A
+// call that was sent stays, and keeps the charger busy until the answer or the
+// time-out; its answer goes to the charger's owner.
 func (r *Relay) forgetAsker(gone Asker) {
 	for _, k := range slices.Clone(r.deadlines) {
 		switch {

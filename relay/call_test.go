@@ -91,12 +91,12 @@ func (s *stage) open(loop int) *stageCharger {
 	}
 }
 
-func (c *stageCharger) says(format string, args ...any) {
+func (c *stageCharger) sends(format string, args ...any) {
 	c.r.Message(c.Charger, fmt.Appendf(nil, format, args...), false)
 	c.s.run()
 }
 
-func (c *stageCharger) heard() []string { return c.s.sent[c.conn] }
+func (c *stageCharger) received() []string { return c.s.sent[c.conn] }
 
 // stageLink is a link whose frames are read at once.
 type stageLink struct {
@@ -142,8 +142,8 @@ func (l *stageLink) frames() (list []unixipc.Frame) {
 	return list
 }
 
-// told is what came, in short.
-func (l *stageLink) told() string {
+// received is what came, in short.
+func (l *stageLink) received() string {
 	var s []string
 	for _, f := range l.frames() {
 		switch {
@@ -199,20 +199,20 @@ func TestCallsOneAfterTheOther(t *testing.T) {
 		asker.call(1, c, 0, `[2,"a","Reset",{}]`)
 		asker.call(2, c, 0, `[2, "b" ,"Reset",{"type":"Hard"}]`)
 		owner.call(9, c, 0, `[2,"c","Reset",{}]`)
-		s.want("before an answer", strings.Join(c.heard(), " "), `[2,"a","Reset",{}]`)
+		s.want("before an answer", strings.Join(c.received(), " "), `[2,"a","Reset",{}]`)
 		s.advance(20 * time.Millisecond)
-		c.says(`[2,"a","Heartbeat",{}]`) // ids of the two directions do not meet
-		c.says(`[3,"b",{}]`)             // not asked yet
-		c.says(`[6,"a","NotifyEvent",{}]`)
-		c.says(`[5,"a","InternalError","",{}]`)
-		c.says(` [3,"\u0061",{"status":"Accepted"}]`)
-		s.want("what the asker hears", asker.told(), `1:  [3,"\u0061",{"status":"Accepted"}] after 20ms`)
-		s.want("what the owner hears", owner.told(), `MESSAGE [2,"a","Heartbeat",{}], MESSAGE [3,"b",{}], MESSAGE [6,"a","NotifyEvent",{}], MESSAGE [5,"a","InternalError","",{}]`)
-		c.says(`[4,"b","NotSupported","",{}]`)
-		s.want("a CALLERROR", asker.told(), `2: [4,"b","NotSupported","",{}] after 20ms`)
-		c.says(`[3,"c",{}]`)
-		c.says(`[3,"c",{}]`)
-		s.want("the owner's own", owner.told(), `9: [3,"c",{}] after 20ms, MESSAGE [3,"c",{}]`)
+		c.sends(`[2,"a","Heartbeat",{}]`) // ids of the two directions do not meet
+		c.sends(`[3,"b",{}]`)             // not asked yet
+		c.sends(`[6,"a","NotifyEvent",{}]`)
+		c.sends(`[5,"a","InternalError","",{}]`)
+		c.sends(` [3,"\u0061",{"status":"Accepted"}]`)
+		s.want("what the asker hears", asker.received(), `1:  [3,"\u0061",{"status":"Accepted"}] after 20ms`)
+		s.want("what the owner hears", owner.received(), `MESSAGE [2,"a","Heartbeat",{}], MESSAGE [3,"b",{}], MESSAGE [6,"a","NotifyEvent",{}], MESSAGE [5,"a","InternalError","",{}]`)
+		c.sends(`[4,"b","NotSupported","",{}]`)
+		s.want("a CALLERROR", asker.received(), `2: [4,"b","NotSupported","",{}] after 20ms`)
+		c.sends(`[3,"c",{}]`)
+		c.sends(`[3,"c",{}]`)
+		s.want("the owner's own", owner.received(), `9: [3,"c",{}] after 20ms, MESSAGE [3,"c",{}]`)
 		if c.q != nil || len(s.relays[0].deadlines) > 0 {
 			t.Error("something is left")
 		}
@@ -230,19 +230,19 @@ func TestCallLimits(t *testing.T) {
 	l.call(4, c, 0, `[2,"c","Reset",{}]`)
 	l.call(5, c, 2*time.Second, `[2,"d","Reset",{}]`)
 	l.call(6, c, 0, `[2,"e","Reset",{}]`)
-	s.want("at once", l.told(), "4: refused sent=false, 6: full sent=false")
+	s.want("at once", l.received(), "4: refused sent=false, 6: full sent=false")
 	s.advance(time.Second)
-	s.want("its own time-out, while it waits", l.told(), "2: timeout sent=false")
+	s.want("its own time-out, while it waits", l.received(), "2: timeout sent=false")
 	s.advance(2 * time.Second)
-	s.want("the default", l.told(), "5: timeout sent=false, 1: timeout sent=true")
-	s.want("then comes the next", strings.Join(c.heard(), " "), `[2,"a","Reset",{}] [2,"c","Reset",{}]`)
+	s.want("the default", l.received(), "5: timeout sent=false, 1: timeout sent=true")
+	s.want("then comes the next", strings.Join(c.received(), " "), `[2,"a","Reset",{}] [2,"c","Reset",{}]`)
 	l.call(7, c, 0, `[2,"a","Reset",{}]`)
-	s.want("an id that may still be answered", l.told(), "7: refused sent=false")
-	c.says(`[3,"a",{}]`)
-	s.want("a late answer", owner.told(), `late [3,"a",{}]`)
+	s.want("an id that may still be answered", l.received(), "7: refused sent=false")
+	c.sends(`[3,"a",{}]`)
+	s.want("a late answer", owner.received(), `late [3,"a",{}]`)
 	l.call(8, c, 0, `[2,"a","Reset",{}]`)
 	s.advance(5 * time.Second)
-	s.want("the longest limit, and the one behind it", l.told(), "8: timeout sent=false, 3: timeout sent=true")
+	s.want("the longest limit, and the one behind it", l.received(), "8: timeout sent=false, 3: timeout sent=true")
 }
 
 func TestCallsEndWithTheConnection(t *testing.T) {
@@ -252,9 +252,9 @@ func TestCallsEndWithTheConnection(t *testing.T) {
 	l.call(1, c, 0, `[2,"a","Reset",{}]`)
 	l.call(2, c, 0, `[2,"b","Reset",{}]`)
 	s.relays[0].Closed(c.Charger, unixipc.ClosedBody{Code: 1006, Reason: "gone", By: "network"})
-	s.want("at the end", l.told(), "1: closed sent=true, 2: offline sent=false")
+	s.want("at the end", l.received(), "1: closed sent=true, 2: offline sent=false")
 	l.call(3, c, 0, `[2,"a","Reset",{}]`)
-	s.want("afterwards", l.told(), "3: offline sent=false")
+	s.want("afterwards", l.received(), "3: offline sent=false")
 }
 
 func TestAskerDies(t *testing.T) {
@@ -268,11 +268,11 @@ func TestAskerDies(t *testing.T) {
 		asker.call(3, c, 0, `[2,"c","Reset",{}]`)
 		dying.r.Lost(dying.Link)
 		s.run()
-		c.says(`[3,"a",{}]`)
-		s.want("the owner hears", owner.told(), `late [3,"a",{}]`)
-		s.want("the charger hears", strings.Join(c.heard(), " "), `[2,"a","Reset",{}] [2,"c","Reset",{}]`)
-		c.says(`[3,"c",{}]`)
-		s.want("the next one", asker.told(), `3: [3,"c",{}] after 0s`)
+		c.sends(`[3,"a",{}]`)
+		s.want("the owner hears", owner.received(), `late [3,"a",{}]`)
+		s.want("the charger hears", strings.Join(c.received(), " "), `[2,"a","Reset",{}] [2,"c","Reset",{}]`)
+		c.sends(`[3,"c",{}]`)
+		s.want("the next one", asker.received(), `3: [3,"c",{}] after 0s`)
 
 		// An answer on its way to a link of another loop that ends meanwhile.
 		asker.call(4, c, 0, `[2,"d","Reset",{}]`)
@@ -280,7 +280,7 @@ func TestAskerDies(t *testing.T) {
 		asker.r.Lost(asker.Link)
 		s.run()
 		if loops == 2 {
-			s.want("the owner hears", owner.told(), `late [3,"d",{}]`)
+			s.want("the owner hears", owner.received(), `late [3,"d",{}]`)
 		}
 	}
 }
@@ -294,11 +294,11 @@ func TestAskerDoesNotRead(t *testing.T) {
 	l := s.join(0, askOnly, false)
 	l.call(1, c, 0, `[2,"a","Reset",{}]`)
 	l.out = append(l.out, make([]byte, maxBacklog+1)...)
-	c.says(`[3,"a",{}]`)
+	c.sends(`[3,"a",{}]`)
 	if why, ended := l.Ended(); !ended || !strings.Contains(why, "read") {
 		t.Errorf("%q", why)
 	}
-	s.want("the owner hears", owner.told(), `late [3,"a",{}]`)
+	s.want("the owner hears", owner.received(), `late [3,"a",{}]`)
 }
 
 func TestBadCalls(t *testing.T) {
@@ -311,15 +311,15 @@ func TestBadCalls(t *testing.T) {
 		"[2,\"\xff\",\"Reset\",{}]", `[2,"` + strings.Repeat("x", 37) + `","Reset",{}]`, `[2.0,"a","Reset",{}]`, `[22,"a","Reset",{}]`,
 	} {
 		l.call(uint64(i), c, 0, message)
-		s.want(message, l.told(), fmt.Sprintf("%d: refused sent=false", i))
+		s.want(message, l.received(), fmt.Sprintf("%d: refused sent=false", i))
 	}
 	l.order(unixipc.Frame{Type: unixipc.Call, Ref: 1, Key: []byte(c.identity), Payload: []byte{0, 0, 1}})
-	s.want("no time limit", l.told(), "1: refused sent=false")
-	if len(c.heard()) > 0 {
-		t.Errorf("the charger hears %q", c.heard())
+	s.want("no time limit", l.received(), "1: refused sent=false")
+	if len(c.received()) > 0 {
+		t.Errorf("the charger hears %q", c.received())
 	}
 	l.call(1, c, 0, `[2,"`+strings.Repeat("ü", 36)+`","Reset",{}]`)
-	s.want("36 characters", l.told(), "")
+	s.want("36 characters", l.received(), "")
 }
 
 func TestTap(t *testing.T) {
@@ -331,38 +331,38 @@ func TestTap(t *testing.T) {
 		l.order(unixipc.Frame{Type: unixipc.Tap, Ref: ref, Payload: fmt.Appendf(nil, `{"glob":%q}`, glob)})
 	}
 	tap(owner, 1, "*")
-	s.want("one who is no operator", owner.told(), "1: refused sent=false")
+	s.want("one who is no operator", owner.received(), "1: refused sent=false")
 	tap(op, 2, "[")
 	tap(op, 2, "")
 	tap(op, 2, strings.Repeat("x", 513))
-	s.want("bad globs", op.told(), "2: refused sent=false, 2: refused sent=false, 2: refused sent=false")
+	s.want("bad globs", op.received(), "2: refused sent=false, 2: refused sent=false, 2: refused sent=false")
 	tap(op, 3, a.identity)
 	tap(op, 3, "*")
-	s.want("a token twice", op.told(), "3: ok sent=false, 3: refused sent=false")
-	a.says("one")
-	b.says("two")
+	s.want("a token twice", op.received(), "3: ok sent=false, 3: refused sent=false")
+	a.sends("one")
+	b.sends("two")
 	op.call(4, a, 0, `[2,"a","Reset",{}]`)
-	a.says(`[3,"a",{}]`)
-	s.want("both directions of one charger", op.told(), `3<one, 3>[2,"a","Reset",{}], 3<[3,"a",{}], 4: [3,"a",{}] after 0s`)
+	a.sends(`[3,"a",{}]`)
+	s.want("both directions of one charger", op.received(), `3<one, 3>[2,"a","Reset",{}], 3<[3,"a",{}], 4: [3,"a",{}] after 0s`)
 
 	// A tap that is not read costs no more than a count, and no message.
 	owner.frames()
 	long := strings.Repeat("x", maxUnwritten)
-	a.says("%s", long)
+	a.sends("%s", long)
 	owner.frames()
-	a.says("missed")
-	a.says("missed")
+	a.sends("missed")
+	a.sends("missed")
 	owner.frames()
-	got := op.told()
+	got := op.received()
 	s.want("after a stall", strings.ReplaceAll(got, long, "long"), "3<long")
-	s.want("then it is told", op.told(), "3 missed 2")
-	a.says("again")
-	s.want("and goes on", op.told(), "3<again")
+	s.want("then it is told", op.received(), "3 missed 2")
+	a.sends("again")
+	s.want("and goes on", op.received(), "3<again")
 
 	op.order(unixipc.Frame{Type: unixipc.Stop, Ref: 3})
-	a.says("more")
+	a.sends("more")
 	op.order(unixipc.Frame{Type: unixipc.Stop, Ref: 3})
-	s.want("stopped", op.told(), "3: ok sent=false, 3: refused sent=false")
+	s.want("stopped", op.received(), "3: ok sent=false, 3: refused sent=false")
 	if s.relays[0].tapped {
 		t.Error("nobody taps any more")
 	}
@@ -374,12 +374,12 @@ func TestWatch(t *testing.T) {
 	l := s.join(0, askOnly, false)
 	l.order(unixipc.Frame{Type: unixipc.Watch, Ref: 7, Payload: []byte(`{"glob":"CP0*"}`)})
 	s.advance(0)
-	s.want("the list", l.told(), "7: ok sent=false, begin , held "+a.identity+", end ")
+	s.want("the list", l.received(), "7: ok sent=false, begin , held "+a.identity+", end ")
 	s.relays[0].Closed(a.Charger, unixipc.ClosedBody{Code: 1000})
 	s.relays[0].Closed(b.Charger, unixipc.ClosedBody{Code: 1000})
-	s.want("a change", l.told(), "closed "+a.identity)
+	s.want("a change", l.received(), "closed "+a.identity)
 
-	// Many, and a watcher that does not read: it is told all anew.
+	// Many, and a watcher that does not read: its list starts again.
 	for range 3*listSlice + 1 {
 		s.open(0)
 	}
@@ -387,17 +387,17 @@ func TestWatch(t *testing.T) {
 	for range 10 {
 		s.advance(0)
 	}
-	got := l.told()
+	got := l.received()
 	if n := strings.Count(got, "held "); n != 3*listSlice+1 || !strings.HasSuffix(got, "end ") || strings.Count(got, "begin") != 1 {
 		t.Errorf("%d are listed: %.100s … %s", n, got, got[len(got)-50:])
 	}
 	l.out = append(l.out, unixipc.Frame{Type: unixipc.Drained, Payload: make([]byte, maxUnwritten)}.Append(nil)...)
 	last := s.open(0)
-	l.told()
+	l.received()
 	for range 10 {
 		s.advance(0)
 	}
-	got = l.told()
+	got = l.received()
 	if n := strings.Count(got, "held "); n != 3*listSlice+2 || !strings.HasPrefix(got, "begin") || !strings.Contains(got, "held "+last.identity+",") {
 		t.Errorf("%d are listed anew: %.100s …", n, got)
 	}

@@ -11,12 +11,12 @@ import (
 // The fields of a call's state; see codec.go for the rules.
 const (
 	callLoop    = 1
-	callLink    = 2 // left out: nobody waits any more
+	callLink    = 2 // left out: the asker is gone
 	callRef     = 3
 	callID      = 4
 	callAge     = 5
-	callLeft    = 6 // until its time is over
-	callMessage = 7 // left out: the charger has it
+	callLeft    = 6 // time until its limit
+	callMessage = 7 // left out: it was sent
 )
 
 func (k *call) append(dst []byte, now time.Time) []byte {
@@ -59,7 +59,7 @@ func parseCall(b []byte, now time.Time) (*call, error) {
 	}
 }
 
-// callsFault tells what is wrong with a charger's calls, if anything.
+// callsFault returns what is wrong with a charger's calls; "" if nothing is.
 func (r *Relay) callsFault(c *Charger, q *queue) string {
 	if len(q.calls)+len(q.unanswered) == 0 {
 		return ""

@@ -12,12 +12,13 @@ import (
 	"holdfast/unixipc/tlv"
 )
 
-// The encoding of a charger's state, in the terms of package tlv; linkcodec.go
-// has that of a link's, callcodec.go that of a call's.
-// Numbers are never reused; a new field takes the next one, and is left out
-// while it is zero. A field that a reader must not ignore is written with
-// tlv.AppendRequired. Times are ages or delays in milliseconds: clocks are not
-// shared.
+// The encoding of a charger's state, in the terms of package tlv. linkcodec.go
+// has the encoding of a link, callcodec.go that of a call.
+//
+// Field numbers are never reused. A new field takes the next number, and is left
+// out while it is zero. A field that a reader must not ignore is written with
+// tlv.AppendRequired. Times are written as ages or delays in milliseconds,
+// because two processes do not share a clock.
 const (
 	chargerIdentity    = 1
 	chargerSubprotocol = 2
@@ -34,7 +35,7 @@ const (
 	chargerAvoid       = 13
 	chargerEntry       = 14 // list
 	chargerSend        = 15 // list
-	chargerCall        = 16 // list, required: whoever asked waits for a RESULT
+	chargerCall        = 16 // list, required: the asker waits for a RESULT
 	chargerUnanswered  = 17 // list
 
 	entryKind       = 1
@@ -46,7 +47,7 @@ const (
 	entryAge        = 7 // since it was delivered
 	entrySubprotcol = 8
 	entryPayload    = 9
-	entryLate       = 10 // a flag, but one that a reader of before may ignore
+	entryLate       = 10 // a flag that an older reader may ignore
 	entryWaited     = 11 // since it was queued
 
 	sendPosition = 1
@@ -56,16 +57,15 @@ const (
 	sendReply    = 5
 )
 
-// StateVersion is the version of the encoding that is written; StateVersions
-// are those that can be read.
+// StateVersion is the version of the encoding that is written.
 const StateVersion = 1
 
-// StateVersions can be read.
+// StateVersions are the versions of the encoding that can be read.
 var StateVersions = []uint8{1}
 
 var chargerMagic = [2]byte{'H', 'q'}
 
-// limits of what a state may hold.
+// Limits of what a state may contain.
 const (
 	maxData        = 1 << 30 // bytes
 	maxSubprotocol = 8 << 10
@@ -74,7 +74,7 @@ const (
 	maxNumber      = 1 << 62 // deliveries of one charger
 )
 
-// AppendCharger encodes what the relay knows of c.
+// AppendCharger appends the encoded state of c to dst.
 func (r *Relay) AppendCharger(dst []byte, c *Charger) []byte {
 	dst = tlv.AppendHeader(dst, chargerMagic, StateVersion)
 	dst = tlv.AppendBytes(dst, chargerIdentity, c.identity)
@@ -148,7 +148,7 @@ func (s *send) append(dst []byte) []byte {
 }
 
 // parseCharger decodes what AppendCharger has encoded. owner is the id of the
-// owning link. Nothing of b is kept.
+// owning link; 0: none. The result does not refer to b.
 func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 	f := tlv.NewReader("charger state", b, chargerMagic, StateVersions...)
 	var q queue
@@ -206,7 +206,7 @@ func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 	}
 	for i := range q.entries {
 		if q.entries[i].number != 0 {
-			c.inFlight++ // may wrap around; see fault
+			c.inFlight++ // may overflow; fault counts again
 		}
 	}
 	if why := r.fault(&c, &q, owner); why != "" {
@@ -218,8 +218,8 @@ func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 	return c, owner, nil
 }
 
-// fault tells what is wrong with a charger whose fields are each right, if
-// anything. What it lets pass the relay can go on with.
+// fault returns what is wrong with the combination of a charger's fields; "" if
+// nothing is. The relay can work with every state that passes.
 func (r *Relay) fault(c *Charger, q *queue, owner uint32) string {
 	switch {
 	case c.identity == "" || c.subprotocol == (unique.Handle[string]{}):

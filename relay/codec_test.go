@@ -348,7 +348,7 @@ func calling(id string, link uint64, n int) []byte {
 }
 
 func looking(token uint64, glob string) []byte {
-	return tlv.AppendBytes(tlv.AppendUint(nil, lookToken, token), lookGlob, glob)
+	return tlv.AppendBytes(tlv.AppendUint(nil, subscriptionToken, token), subscriptionGlob, glob)
 }
 
 func TestChargerHostile(t *testing.T) {
@@ -648,7 +648,7 @@ func FuzzLink(f *testing.F) {
 	})
 }
 
-// hasUnknown tells whether a state has fields of a later version.
+// hasUnknown reports whether a state has fields of a later version.
 func hasUnknown(b []byte) bool {
 	magic, last := chargerMagic, uint32(chargerUnanswered)
 	if b[1] == linkMagic[1] {
@@ -656,7 +656,7 @@ func hasUnknown(b []byte) bool {
 	}
 	lists := map[uint32]uint32{chargerEntry: entryLate, chargerSend: sendReply, chargerCall: callMessage, chargerUnanswered: 0}
 	if magic == linkMagic {
-		lists = map[uint32]uint32{linkSubprotocol: 0, linkTap: lookCount, linkWatch: lookCount}
+		lists = map[uint32]uint32{linkSubprotocol: 0, linkTap: subscriptionCount, linkWatch: subscriptionCount}
 	}
 	r := tlv.NewReader("", b, magic, StateVersions...)
 	names := slices.Collect(maps.Keys(lists))

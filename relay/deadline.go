@@ -2,8 +2,8 @@ package relay
 
 import "container/heap"
 
-// deadlines are the CALLs that somebody or a charger is busy with, the one that
-// ends first in front. It implements heap.Interface.
+// deadlines is a heap of all calls, with the one whose time limit comes first in
+// front. It implements heap.Interface.
 type deadlines []*call
 
 func (d deadlines) Len() int           { return len(d) }

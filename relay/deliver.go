@@ -13,25 +13,33 @@ import (
 
 // offer puts c in its owner's line if it has something to deliver.
 func (r *Relay) offer(c *Charger) {
-	if l := c.owner; l != nil && !c.ready && r.deliverable(c) {
+	l := c.owner
+	if l == nil || c.ready {
+		return
+	}
+	if _, ok := r.deliverable(c); ok {
 		c.ready = true
 		l.ready = append(l.ready, c)
 		r.pump(l)
 	}
 }
 
-// deliverable tells whether a delivery of c can be made now, its link willing.
-func (r *Relay) deliverable(c *Charger) bool {
+// deliverable returns the delivery of c that can be made now, if its link has
+// room for one. A nil entry stands for the announcement to a new owner.
+func (r *Relay) deliverable(c *Charger) (e *entry, ok bool) {
 	q := c.q
 	switch {
 	case c.moving || int(c.inFlight) >= r.cfg.ChargerWindow:
-		return false
+		return nil, false
 	case q != nil && q.held && (c.inFlight > 0 || r.now.Before(q.notBefore)):
-		return false
+		return nil, false
 	case c.announce:
-		return true
+		return nil, true
+	case q == nil:
+		return nil, false
 	}
-	return q != nil && q.next(r.cfg.ChargerWindow) != nil
+	e = q.next(r.cfg.ChargerWindow)
+	return e, e != nil
 }
 
 // pump delivers to l, one from each charger in turn, until its window is full.
@@ -44,12 +52,11 @@ func (r *Relay) pump(l *Link) {
 		c := l.ready[l.head]
 		l.head++
 		if c.owner != l || !c.ready {
-			continue // it moved away since
+			continue // it got another owner since
 		}
 		c.ready = false
-		if r.deliverable(c) && r.deliver(c) && r.deliverable(c) && !c.ready {
-			c.ready = true
-			l.ready = append(l.ready, c)
+		if e, ok := r.deliverable(c); ok && r.deliver(c, e) {
+			r.offer(c) // to the end of the line, for its next turn
 		}
 	}
 	if l.head == len(l.ready) || l.head > len(l.ready)/2 && l.head > 1024 {
@@ -59,24 +66,21 @@ func (r *Relay) pump(l *Link) {
 	l.pumping = false
 }
 
-// deliver hands c's next delivery to its owner. It returns false when c must
-// move instead.
-func (r *Relay) deliver(c *Charger) bool {
+// deliver sends e, which deliverable has returned, to c's owner. It returns
+// false when c must move instead.
+func (r *Relay) deliver(c *Charger, e *entry) bool {
 	l := c.owner
 	q := r.queueOf(c)
-	var e *entry
-	if c.announce {
+	if e == nil {
 		c.announce = false
 		q.pushFront(entry{kind: unixipc.Opened, moved: true, session: c.session, came: r.now})
 		e = &q.entries[0]
-	} else {
-		e = q.next(r.cfg.ChargerWindow)
 	}
 	if e.sub != "" && e.sub != c.subprotocol.Value() {
-		// From here on the charger speaks another subprotocol, which its
-		// owner may not take: a change of owner like any other.
+		// From this connection on the charger speaks another subprotocol.
+		// Its owner may not take it, so the owner is assigned anew.
 		c.subprotocol = unique.Make(e.sub)
-		if r.settle(c); c.owner != l || c.moving {
+		if r.assignOwner(c); c.owner != l || c.moving {
 			return false
 		}
 	}
@@ -94,11 +98,11 @@ func (r *Relay) deliver(c *Charger) bool {
 	}
 	l.out = unixipc.AppendHeader(l.out, e.kind, e.flags, e.number, c.identity, len(payload))
 	l.out = append(l.out, payload...)
-	r.tell(l)
+	r.wake(l)
 	return true
 }
 
-// describe is the OPENED of a charger that moved.
+// describe returns the body of the OPENED that announces c to a new owner.
 func (r *Relay) describe(c *Charger) []byte {
 	body := unixipc.OpenedBody{Subprotocol: c.subprotocol.Value()}
 	if c.connected {
@@ -109,12 +113,12 @@ func (r *Relay) describe(c *Charger) []byte {
 	return b
 }
 
-// ack ends a delivery, and writes the reply that came with it.
+// ack ends a delivery, and sends the reply that came with it.
 func (r *Relay) ack(l *Link, f unixipc.Frame) {
 	c, e := r.inFlight(l, f)
 	if e == nil {
 		if len(f.Payload) > 0 {
-			r.answer(Asker{r.cfg.Loop, l.id}, unixipc.ForDelivery, f.Ref, string(f.Key), unixipc.ResultBody{
+			r.sendResult(Asker{r.cfg.Loop, l.id}, unixipc.ForDelivery, f.Ref, string(f.Key), unixipc.ResultBody{
 				Status: unixipc.StatusRefused,
 				Detail: "the delivery is not yours: it was acknowledged, or handed to another processor",
 			})
@@ -125,32 +129,33 @@ func (r *Relay) ack(l *Link, f unixipc.Frame) {
 		r.reply(l, c, e, f)
 	}
 	r.cfg.Observer.Acknowledged(r.now.Sub(e.at))
-	r.landed(c, e)
+	r.endFlight(c, e)
 	e.acked = true
-	r.settled(c)
+	r.acknowledged(c)
 }
 
-// landed takes e out of flight.
-func (r *Relay) landed(c *Charger, e *entry) {
+// endFlight takes e out of flight.
+func (r *Relay) endFlight(c *Charger, e *entry) {
 	r.touch(c)
 	e.number = 0
 	c.inFlight--
 	c.owner.inFlight--
 }
 
-// settled is called when an entry of c was acknowledged.
-func (r *Relay) settled(c *Charger) {
+// acknowledged removes what is acknowledged from the front of c's queue, and does
+// what had to wait for that. The entry has already left flight.
+func (r *Relay) acknowledged(c *Charger) {
 	q := c.q
 	if q.entries[0].acked {
 		c.attempts = 0
-		r.shrunk(c, q.trim())
+		r.released(c, q.trim())
 		if q.avoid != 0 {
 			q.avoid = 0
-			c.moving = true // back to where it belongs
+			c.moving = true // back to the link that ranks first
 		}
 	}
 	if c.inFlight == 0 && c.moving {
-		r.settle(c)
+		r.assignOwner(c)
 	}
 	if len(q.entries) > 0 {
 		r.offer(c)
@@ -160,8 +165,8 @@ func (r *Relay) settled(c *Charger) {
 	r.forget(c)
 }
 
-// reply writes the reply to a message to the connection it came from, or tells
-// why not.
+// reply sends the reply to a message on the connection that the message came
+// from. If that is not possible, it sends a RESULT with the reason.
 func (r *Relay) reply(l *Link, c *Charger, e *entry, f unixipc.Frame) {
 	status, detail := unixipc.StatusClosed, "the connection that the message came from has ended"
 	var position uint64
@@ -176,26 +181,26 @@ func (r *Relay) reply(l *Link, c *Charger, e *entry, f unixipc.Frame) {
 	}
 	asker := Asker{r.cfg.Loop, l.id}
 	if status != unixipc.StatusOK {
-		r.answer(asker, unixipc.ForDelivery, f.Ref, c.identity, unixipc.ResultBody{Status: status, Detail: detail})
+		r.sendResult(asker, unixipc.ForDelivery, f.Ref, c.identity, unixipc.ResultBody{Status: status, Detail: detail})
 		return
 	}
 	c.q.sends = append(c.q.sends, send{position: position, asker: asker, ref: f.Ref, reply: true})
 }
 
-// nack gives a delivery back. Until it has been made again, nothing else of
-// the charger is delivered.
+// nack takes a delivery back from l. Nothing else of the charger is delivered
+// until this delivery has been made again.
 func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 	c, e := r.inFlight(l, f)
 	if e == nil {
 		return
 	}
 	r.cfg.Observer.GivenBack()
-	r.landed(c, e)
+	r.endFlight(c, e)
 	q := c.q
-	if e.moved { // of no use to another owner, who gets one of his own
+	if e.moved { // the next owner gets an announcement of its own
 		e.acked = true
-		r.shrunk(c, q.trim())
-		if !c.connected && len(q.entries) == 0 { // it was the last there is to tell
+		r.released(c, q.trim())
+		if !c.connected && len(q.entries) == 0 { // nothing else is left to deliver
 			q.held = false
 			r.release(c)
 			r.forget(c)
@@ -210,16 +215,18 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 		q.notBefore = until
 	}
 	q.held, q.avoid = true, l.id
-	c.moving = true // elsewhere, if there is an elsewhere
+	c.moving = true // to another link, if there is one
 	r.delayed = append(r.delayed, c)
 	if c.inFlight == 0 {
-		r.settle(c)
+		r.assignOwner(c)
 	}
 }
 
-const maxRetryMS = 3_600_000 // an hour
+// maxRetryMS is the longest delay that a NACK may ask for: an hour.
+const maxRetryMS = 3_600_000
 
-// inFlight finds the delivery that an ACK or NACK of l names; nil if it is not l's.
+// inFlight returns the delivery that an ACK or NACK of l names, and its charger.
+// The entry is nil if l has no such delivery.
 func (r *Relay) inFlight(l *Link, f unixipc.Frame) (*Charger, *entry) {
 	c := r.chargers[string(f.Key)]
 	if c == nil || c.owner != l || c.q == nil || f.Ref == 0 {
@@ -228,9 +235,9 @@ func (r *Relay) inFlight(l *Link, f unixipc.Frame) (*Charger, *entry) {
 	return c, c.q.find(f.Ref)
 }
 
-// takeBack makes everything of c in flight wait again, because its owner is
-// gone. Only the first in line is blamed: processors work in order, so the
-// others were most likely not looked at.
+// takeBack makes everything of c in flight wait again, because its owner has
+// ended. Only the first entry counts an attempt: processors work in order, so
+// the owner most likely ended before it came to the others.
 func (r *Relay) takeBack(c *Charger) {
 	q := c.q
 	if q == nil || c.inFlight == 0 {
@@ -247,14 +254,14 @@ func (r *Relay) takeBack(c *Charger) {
 			blame = blame || i == 0
 		}
 		if e.moved {
-			blame = false // an announcement harms nobody
+			blame = false // an announcement counts no attempt
 			continue
 		}
 		kept = append(kept, e)
 	}
 	clear(q.entries[len(kept):])
 	q.entries = kept
-	r.shrunk(c, q.trim())
+	r.released(c, q.trim())
 	if blame {
 		if c.attempts++; int(c.attempts) >= r.cfg.MaxAttempts {
 			r.poison(c)
@@ -262,7 +269,8 @@ func (r *Relay) takeBack(c *Charger) {
 	}
 }
 
-// poison gives up the first delivery of c. Its sender is told, if it is a CALL.
+// poison gives up the first delivery of c. If it is a CALL, the charger gets a
+// CALLERROR.
 func (r *Relay) poison(c *Charger) {
 	q := c.q
 	e := &q.entries[0]
@@ -271,15 +279,15 @@ func (r *Relay) poison(c *Charger) {
 	if e.kind == unixipc.Message {
 		if kind, id, ok := scanMessage(payload); ok && kind == ocppCall && c.connected && e.session == c.session {
 			answer, _ := json.Marshal([]any{4, id, "InternalError", "the message could not be processed", struct{}{}})
-			_, _ = r.toCharger(c, answer, false) // nobody is left to be told
+			_, _ = r.toCharger(c, answer, false) // nobody waits for the status
 		}
 	}
 	c.attempts = 0
 	e.acked = true
-	r.shrunk(c, q.trim())
+	r.released(c, q.trim())
 }
 
-// Deadline is when Tick has something to do; the zero time: never.
+// Deadline returns when Tick has something to do; the zero time means never.
 func (r *Relay) Deadline() (t time.Time) {
 	earlier := func(at time.Time) {
 		if t.IsZero() || at.Before(t) {
@@ -308,8 +316,8 @@ func (r *Relay) Deadline() (t time.Time) {
 	return t
 }
 
-// Tick ends links that are hung and calls whose time is over, makes deliveries
-// whose delay is over, and goes on with lists.
+// Tick does what has become due: it ends hung links, overdue calls and overdue
+// questions, makes held deliveries, and continues the lists of watches.
 func (r *Relay) Tick() {
 	r.overdue()
 	r.endQuestions()
@@ -335,9 +343,9 @@ func (r *Relay) Tick() {
 	}
 }
 
-// checkHung ends l if a delivery is over its time, else finds out when the
-// oldest will be. Deliveries being acknowledged all the time, that is about
-// once in AckTimeout.
+// checkHung ends l if a delivery was not acknowledged in AckTimeout. Otherwise it
+// computes when the oldest delivery will be overdue. On a link that acknowledges
+// steadily, it runs about once in AckTimeout.
 func (r *Relay) checkHung(l *Link) {
 	oldest := r.now
 	r.owned(l, func(c *Charger) {

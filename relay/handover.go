@@ -5,17 +5,18 @@ import (
 	"slices"
 )
 
-// A relay is handed over in parts: its links, then its chargers, while it still
-// runs; and again at the freeze what has changed since. Changed counts a
-// charger as soon as anything of it is another than it was.
+// A relay is handed over in two passes. In the first, it still runs: its links
+// are exported, then its chargers. In the second, it is frozen: the links and the
+// chargers that have changed since are exported again. A charger has changed as
+// soon as any part of its state may have.
 
-// BeginHandover starts to keep account of changes.
+// BeginHandover starts to record which chargers change.
 func (r *Relay) BeginHandover() {
-	r.EndHandover() // of one that nobody ended
+	r.EndHandover() // of an earlier hand-over that was not ended
 	r.tracking = true
 }
 
-// EndHandover forgets about a hand-over that was rolled back.
+// EndHandover stops recording changes, after a hand-over was rolled back.
 func (r *Relay) EndHandover() {
 	for _, c := range r.changed {
 		c.changed = false
@@ -23,7 +24,7 @@ func (r *Relay) EndHandover() {
 	r.tracking, r.changed = false, nil
 }
 
-// touch notes that c is about to change.
+// touch records that c is about to change.
 func (r *Relay) touch(c *Charger) {
 	if r.tracking && !c.changed {
 		c.changed = true
@@ -31,9 +32,9 @@ func (r *Relay) touch(c *Charger) {
 	}
 }
 
-// TakeChanged are the chargers that changed since BeginHandover, or since this
-// was last called. Among them may be some that were forgotten, or are others
-// now.
+// TakeChanged returns the chargers that changed since BeginHandover, or since the
+// last TakeChanged. A returned *Charger may have been forgotten since, or reused
+// for another identity.
 func (r *Relay) TakeChanged() []*Charger {
 	changed := r.changed
 	r.changed = nil
@@ -43,13 +44,14 @@ func (r *Relay) TakeChanged() []*Charger {
 	return changed
 }
 
-// Conn is the handle of the charger's connection, while it has one.
+// Conn returns the handle of the charger's connection, which is valid if it is
+// connected.
 func (c *Charger) Conn() (conn uint64, connected bool) { return c.conn, c.connected }
 
 // Offline calls f for each charger that is not connected.
 func (r *Relay) Offline(f func(*Charger)) {
 	if r.online == len(r.chargers) {
-		return // as a rule; all need not be looked at
+		return // the usual case, without a scan of all
 	}
 	for _, c := range r.chargers {
 		if !c.connected {
@@ -58,11 +60,11 @@ func (r *Relay) Offline(f func(*Charger)) {
 	}
 }
 
-// Charger is the charger of an identity; nil if it is not known.
+// Charger returns the charger of an identity; nil if it is not known.
 func (r *Relay) Charger(identity string) *Charger { return r.chargers[identity] }
 
-// AdoptLink takes over a link that another process has exported. Activate
-// follows when everything is adopted.
+// AdoptLink takes over a link that another process has exported. Call Activate
+// when everything is adopted.
 func (r *Relay) AdoptLink(state []byte) (*Link, error) {
 	l, err := parseLink(state)
 	if err != nil {
@@ -73,7 +75,7 @@ func (r *Relay) AdoptLink(state []byte) (*Link, error) {
 	}
 	r.links = append(r.links, l)
 	r.lastLink = max(r.lastLink, l.id)
-	r.survey() // a message may come before Activate
+	r.noteSubscribers() // a message may come before Activate
 	return l, nil
 }
 
@@ -88,11 +90,11 @@ func (r *Relay) ReadoptLink(l *Link, state []byte) error {
 	}
 	l.window, l.in, l.out, l.off, l.draining, l.drained = n.window, n.in, n.out, 0, n.draining, n.drained
 	l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches = n.operator, n.askOnly, n.authorizes, n.tokens, n.taps, n.watches
-	r.survey()
+	r.noteSubscribers()
 	return nil
 }
 
-// UnadoptLink forgets an adopted link.
+// UnadoptLink removes an adopted link.
 func (r *Relay) UnadoptLink(l *Link) {
 	r.owned(l, func(c *Charger) {
 		r.takeBack(c)
@@ -100,7 +102,7 @@ func (r *Relay) UnadoptLink(l *Link) {
 	})
 	i := slices.Index(r.links, l)
 	r.links = slices.Delete(r.links, i, i+1)
-	r.survey()
+	r.noteSubscribers()
 }
 
 // AdoptCharger takes over a charger that another process has exported. conn is
@@ -132,7 +134,7 @@ func (r *Relay) ReadoptCharger(c *Charger, state []byte, conn uint64) error {
 	return r.restore(c, parsed, owner, conn)
 }
 
-// UnadoptCharger forgets an adopted charger.
+// UnadoptCharger removes an adopted charger.
 func (r *Relay) UnadoptCharger(c *Charger) {
 	r.unstage(c)
 	delete(r.chargers, c.identity)
@@ -140,7 +142,7 @@ func (r *Relay) UnadoptCharger(c *Charger) {
 	r.unused = append(r.unused, c)
 }
 
-// unstage undoes what restore did elsewhere than in c.
+// unstage reverts what restore changed outside of c.
 func (r *Relay) unstage(c *Charger) {
 	if c.owner != nil {
 		c.owner.inFlight -= int(c.inFlight)
@@ -160,6 +162,7 @@ func (r *Relay) unstage(c *Charger) {
 	r.disown(c)
 }
 
+// restore gives c the state s, which parseCharger has returned with owner.
 func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error {
 	*c = s
 	c.conn = conn
@@ -178,7 +181,7 @@ func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error 
 				r.lastLink = max(r.lastLink, k.asker.Link)
 			}
 		}
-		// No link to come gets the id of one that is still referred to.
+		// A new link must not get an id that this charger still refers to.
 		r.lastLink = max(r.lastLink, q.avoid)
 		for _, s := range q.sends {
 			if s.asker.Loop == r.cfg.Loop {
@@ -200,6 +203,7 @@ func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error 
 	return nil
 }
 
+// link returns the link with an id; nil if there is none.
 func (r *Relay) link(id uint32) *Link {
 	if i := slices.IndexFunc(r.links, func(l *Link) bool { return l.id == id }); i >= 0 {
 		return r.links[i]
@@ -207,22 +211,22 @@ func (r *Relay) link(id uint32) *Link {
 	return nil
 }
 
-// Activate begins to work with what was adopted.
+// Activate starts the work on what was adopted.
 func (r *Relay) Activate() {
 	staged := r.staged
 	r.staged = nil
 	for _, l := range r.links {
-		l.checkAt = r.now // finds out for itself
-		r.tell(l)
+		l.checkAt = r.now // checkHung computes it
+		r.wake(l)
 	}
 	for _, c := range staged {
 		if r.chargers[c.identity] != c {
 			continue // forgotten meanwhile
 		}
 		if c.owner == nil || c.moving {
-			r.settle(c)
+			r.assignOwner(c)
 		}
-		// A delay may be all that is left of a charger that has gone.
+		// An offline charger may have nothing left but a delay.
 		r.release(c)
 		if r.forget(c); r.chargers[c.identity] != c {
 			continue
@@ -231,8 +235,8 @@ func (r *Relay) Activate() {
 			r.delayed = append(r.delayed, c)
 		}
 		if c.paused {
-			r.crowded = append(r.crowded, c)
-			r.relieve(c)
+			r.pausedOnMemory = append(r.pausedOnMemory, c)
+			r.tryResume(c)
 		}
 		r.offer(c)
 	}

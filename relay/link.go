@@ -10,6 +10,25 @@ import (
 )
 
 // A Link is one connection of a processor.
+//
+//	             Join            DRAIN, Drain          nothing left
+//	(connected) ------> joined ----------------> draining ------------> drained
+//	                      |                       |   ^                    |
+//	                      |                       |   +-------DRAIN--------+
+//	                      +------Refuse, Lost-----+------Refuse, Lost------+
+//	                                              v
+//	                                            ended
+//
+// What the states mean:
+//
+//   - joined: it owns chargers and gets deliveries.
+//   - draining: it gets no new charger and no new delivery. Its chargers move
+//     away as their deliveries are acknowledged.
+//   - drained: it is still draining, but DRAINED is not owed. It was sent, or
+//     nobody on the link asked for it (Drain, by an operator). A link that only
+//     asks joins in this state.
+//   - ended: it is not in Relay.links. The gateway writes what is left and
+//     closes the connection.
 type Link struct {
 	id           uint32
 	name         string
@@ -17,17 +36,17 @@ type Link struct {
 	subprotocols []string // nil: all
 	window       int
 
-	in  []byte // a frame cut short
+	in  []byte // beginning of a frame that is not complete
 	out []byte // unwritten, from off on
 	off int
 
 	inFlight int
-	checkAt  time.Time // while inFlight > 0: no delivery is over its time before
+	checkAt  time.Time // while inFlight > 0: no delivery is overdue before
 	chargers int
 	ready    []*Charger // from head on: with something to deliver, in turn
 	head     int
 
-	operator   bool // by the gateway's own word: it came in through the admin socket
+	operator   bool // it came in through the admin socket
 	askOnly    bool
 	authorizes bool
 	tokens     uint64 // of the last AUTHORIZE
@@ -37,7 +56,7 @@ type Link struct {
 	pumping     bool
 	draining    bool   // nothing is delivered to it
 	drained     bool   // DRAINED is not owed: it was sent, or not asked for
-	told        bool   // LinkReady was called, and the bytes not taken yet
+	notified    bool   // LinkReady was called, and Wrote not yet
 	redelivered int    // deliveries that were in flight when it ended
 	ended       string // why the link is to be closed once out is written
 }
@@ -46,45 +65,46 @@ type Link struct {
 // nothing more is delivered to it, and its orders are not read.
 const maxUnwritten = 1 << 20
 
-// ID names the link in this process.
+// ID returns the number of the link, unique in its loop.
 func (l *Link) ID() uint32 { return l.id }
 
-// Name of the processor.
+// Name returns the name of the processor.
 func (l *Link) Name() string { return l.name }
 
-// Operator tells whether the link is an operator's.
+// Operator reports whether the link is an operator's.
 func (l *Link) Operator() bool { return l.operator }
 
-// AskOnly tells whether the link takes no deliveries by its own wish.
+// AskOnly reports whether the processor asked for no deliveries.
 func (l *Link) AskOnly() bool { return l.askOnly }
 
-// Draining tells whether nothing is delivered to the link any more.
+// Draining reports whether the link gets no new deliveries.
 func (l *Link) Draining() bool { return l.draining }
 
-// Chargers is how many the link owns.
+// Chargers returns the number of chargers that the link owns.
 func (l *Link) Chargers() int { return l.chargers }
 
-// InFlight is how many deliveries are unacknowledged.
+// InFlight returns the number of unacknowledged deliveries.
 func (l *Link) InFlight() int { return l.inFlight }
 
-// Redelivered is how many were when the link ended.
+// Redelivered returns the number of deliveries in flight when the link ended.
 func (l *Link) Redelivered() int { return l.redelivered }
 
-// Unwritten is what is to be written to the link; tell Relay.Wrote how much was.
+// Unwritten returns the bytes to be written to the link. Report what was written
+// with Relay.Wrote.
 func (l *Link) Unwritten() []byte { return l.out[l.off:] }
 
-// Congested says that the processor does not read what is sent to it: its
-// orders must not be read either.
+// Congested reports whether too much waits to be written. The gateway must then
+// not read from the link.
 func (l *Link) Congested() bool { return len(l.out)-l.off > maxUnwritten }
 
-// Ended tells whether and why the link is to be closed, once Unwritten is empty.
+// Ended reports whether and why the link is to be closed, once Unwritten is empty.
 func (l *Link) Ended() (why string, ended bool) { return l.ended, l.ended != "" }
 
 func (l *Link) takes(subprotocol string) bool {
 	return l.subprotocols == nil || slices.Contains(l.subprotocols, subprotocol)
 }
 
-// CheckHello tells what keeps a HELLO from being welcome. version is its ref.
+// CheckHello returns why a HELLO must be refused, or nil. version is its ref.
 func (r *Relay) CheckHello(version uint64, h unixipc.HelloBody) error {
 	switch {
 	case version != unixipc.Version:
@@ -113,8 +133,7 @@ func printable(s string) bool {
 // Join adds a link whose HELLO has passed CheckHello, welcomes it, and moves
 // its share of the chargers to it.
 //
-// operator says that the link may do what operators may; that is for the caller
-// to know.
+// operator gives the link the rights of an operator. The caller decides that.
 func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 	r.lastLink++
 	l := &Link{id: r.lastLink, name: h.Name, window: h.Window, operator: operator, askOnly: h.AskOnly, authorizes: h.Authorize}
@@ -149,14 +168,14 @@ func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 	r.links = append(r.links, l)
 	if !l.askOnly {
 		for _, c := range r.chargers {
-			r.settle(c)
+			r.assignOwner(c)
 		}
 	}
 	r.askAgain(nil)
 	return l
 }
 
-// Links are the links that have joined and not ended.
+// Links returns the links that have joined and not ended.
 func (r *Relay) Links() []*Link { return r.links }
 
 // Receive takes bytes from a link. A fault in them ends it.
@@ -215,9 +234,9 @@ func (r *Relay) frame(l *Link, f unixipc.Frame) error {
 	case unixipc.Send, unixipc.Call, unixipc.Close:
 		return r.order(l, f)
 	case unixipc.Tap, unixipc.Watch:
-		return r.look(l, f)
+		return r.subscribe(l, f)
 	case unixipc.Stop:
-		r.stop(l, f.Ref)
+		r.unsubscribe(l, f.Ref)
 	case unixipc.Verdict:
 		return r.verdict(l, f)
 	case unixipc.Drain:
@@ -255,7 +274,7 @@ func (r *Relay) Refuse(l *Link, why string) {
 	r.end(l, why)
 }
 
-// Lost tells that a link's connection has ended.
+// Lost records that a link's connection has ended.
 func (r *Relay) Lost(l *Link) {
 	if l.ended == "" {
 		r.end(l, "processor closed the link")
@@ -263,15 +282,15 @@ func (r *Relay) Lost(l *Link) {
 	l.out, l.off = nil, 0
 }
 
-// end removes a link and hands on what it owned.
+// end removes a link and gives its chargers to other links.
 func (r *Relay) end(l *Link, why string) {
 	l.ended = why
 	l.redelivered = l.inFlight
 	l.in = nil
-	r.tell(l)
+	r.wake(l)
 	i := slices.Index(r.links, l)
 	r.links = slices.Delete(r.links, i, i+1)
-	r.survey()
+	r.noteSubscribers()
 	r.askAgain(l)
 	r.forgetAsker(Asker{r.cfg.Loop, l.id})
 	for loop := range r.cfg.Loops {
@@ -286,7 +305,7 @@ func (r *Relay) end(l *Link, why string) {
 	l.ready, l.head = nil, 0
 	for _, c := range r.chargers {
 		if c.owner == nil {
-			r.settle(c)
+			r.assignOwner(c)
 			r.release(c)
 			r.forget(c)
 		}
@@ -294,8 +313,8 @@ func (r *Relay) end(l *Link, why string) {
 }
 
 // Drain moves the chargers of l elsewhere, as it becomes possible, and delivers
-// nothing new to it, as an operator asks for. The link stays; its processor is
-// not told, for it would only come back.
+// nothing new to it, on an operator's order. The link stays. Its processor gets
+// no DRAINED, because it would only connect again.
 func (r *Relay) Drain(l *Link) {
 	if !l.draining && l.ended == "" {
 		l.drained, l.authorizes = true, false
@@ -308,12 +327,12 @@ func (r *Relay) drain(l *Link) {
 		return
 	}
 	l.draining = true
-	r.owned(l, r.settle)
+	r.owned(l, r.assignOwner)
 }
 
-// checkDrained tells a draining link when nothing is its own any more.
+// checkDrained sends DRAINED to a draining link that has nothing left to do.
 func (r *Relay) checkDrained(l *Link) {
-	if l.draining && !l.drained && l.inFlight == 0 && l.ended == "" && !r.asked(l) {
+	if l.draining && !l.drained && l.inFlight == 0 && l.ended == "" && !r.hasQuestion(l) {
 		l.drained = true
 		r.write(l, unixipc.Frame{Type: unixipc.Drained})
 	}
@@ -325,21 +344,21 @@ func (r *Relay) write(l *Link, f unixipc.Frame) {
 		return
 	}
 	l.out = f.Append(l.out)
-	r.tell(l)
+	r.wake(l)
 }
 
-// tell has the gateway look at l.
-func (r *Relay) tell(l *Link) {
-	if !l.told {
-		l.told = true
+// wake calls LinkReady, unless it was called since the last Wrote.
+func (r *Relay) wake(l *Link) {
+	if !l.notified {
+		l.notified = true
 		r.gateway.LinkReady(l)
 	}
 }
 
-// Wrote tells that n bytes of Unwritten were written; LinkReady is called again
-// when more come.
+// Wrote records that n bytes of Unwritten were written. LinkReady is called again
+// for further bytes.
 func (r *Relay) Wrote(l *Link, n int) {
-	l.told = false
+	l.notified = false
 	congested := l.Congested()
 	l.off += n
 	switch {
@@ -353,7 +372,7 @@ func (r *Relay) Wrote(l *Link, n int) {
 		l.off = 0
 	}
 	if congested && !l.Congested() {
-		r.missed(l)
+		r.reportMissed(l)
 		r.pump(l)
 	}
 }

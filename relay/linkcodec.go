@@ -22,7 +22,7 @@ const (
 	linkDraining    = 8
 	linkDrained     = 9
 	linkOperator    = 10
-	linkAskOnly     = 11 // such a link is draining and drained, for readers of before
+	linkAskOnly     = 11 // such a link is draining and drained, for older readers
 	linkAuthorizes  = 12
 	linkTap         = 13 // list
 	linkWatch       = 14 // list
@@ -31,7 +31,7 @@ const (
 
 var linkMagic = [2]byte{'H', 'l'}
 
-// AppendLink encodes the state of l.
+// AppendLink appends the encoded state of l to dst.
 func (r *Relay) AppendLink(dst []byte, l *Link) []byte {
 	dst = tlv.AppendHeader(dst, linkMagic, StateVersion)
 	dst = tlv.AppendUint(dst, linkID, uint64(l.id))
@@ -49,14 +49,14 @@ func (r *Relay) AppendLink(dst []byte, l *Link) []byte {
 	dst = tlv.AppendBool(dst, linkAskOnly, l.askOnly)
 	dst = tlv.AppendBool(dst, linkAuthorizes, l.authorizes)
 	for _, t := range l.taps {
-		dst = tlv.AppendItem(dst, linkTap, look{t.token, t.glob, t.missed}.append(nil))
+		dst = tlv.AppendItem(dst, linkTap, subscription{t.token, t.glob, t.missed}.append(nil))
 	}
 	for _, w := range l.watches {
 		again := uint64(0)
 		if w.unlisted || w.listing {
 			again = 1
 		}
-		dst = tlv.AppendItem(dst, linkWatch, look{w.token, w.glob, again}.append(nil))
+		dst = tlv.AppendItem(dst, linkWatch, subscription{w.token, w.glob, again}.append(nil))
 	}
 	return tlv.AppendEnd(tlv.AppendUint(dst, linkTokens, l.tokens))
 }
@@ -97,13 +97,13 @@ func parseLink(b []byte) (*Link, error) {
 		case linkTokens:
 			l.tokens = f.Uint(math.MaxUint64)
 		case linkTap:
-			k, err := parseLook(f.Item(maxData), math.MaxUint64)
+			s, err := parseSubscription(f.Item(maxData), math.MaxUint64)
 			f.Fail(err)
-			l.taps = append(l.taps, tap{token: k.token, glob: k.glob, missed: k.count})
+			l.taps = append(l.taps, tap{token: s.token, glob: s.glob, missed: s.count})
 		case linkWatch:
-			k, err := parseLook(f.Item(maxData), 1)
+			s, err := parseSubscription(f.Item(maxData), 1)
 			f.Fail(err)
-			l.watches = append(l.watches, watch{token: k.token, glob: k.glob, unlisted: k.count == 1})
+			l.watches = append(l.watches, watch{token: s.token, glob: s.glob, unlisted: s.count == 1})
 		default:
 			f.Unknown()
 		}
@@ -120,7 +120,7 @@ func parseLink(b []byte) (*Link, error) {
 		return nil, errors.New("link state: takes no deliveries, but is not draining")
 	case len(l.taps) > 0 && !l.operator:
 		return nil, errors.New("link state: taps of somebody who is no operator")
-	case len(l.taps) > maxLooks || len(l.watches) > maxLooks:
+	case len(l.taps) > maxSubscriptions || len(l.watches) > maxSubscriptions:
 		return nil, errors.New("link state: too many taps or watches")
 	}
 	seen := map[uint64]bool{}
@@ -136,26 +136,26 @@ func parseLink(b []byte) (*Link, error) {
 	return l, nil
 }
 
-// look is what is written down of a tap or a watch.
-type look struct {
+// subscription is the encoded state of a tap or a watch.
+type subscription struct {
 	token uint64
 	glob  string
-	count uint64 // of a tap: missed; of a watch: 1 if the list begins anew
+	count uint64 // of a tap: missed; of a watch: 1 if the list starts again
 }
 
 const (
-	lookToken = 1
-	lookGlob  = 2
-	lookCount = 3
+	subscriptionToken = 1
+	subscriptionGlob  = 2
+	subscriptionCount = 3
 )
 
-func (k look) append(dst []byte) []byte {
-	dst = tlv.AppendUint(dst, lookToken, k.token)
-	dst = tlv.AppendBytes(dst, lookGlob, k.glob)
-	return tlv.AppendUint(dst, lookCount, k.count)
+func (s subscription) append(dst []byte) []byte {
+	dst = tlv.AppendUint(dst, subscriptionToken, s.token)
+	dst = tlv.AppendBytes(dst, subscriptionGlob, s.glob)
+	return tlv.AppendUint(dst, subscriptionCount, s.count)
 }
 
-func parseLook(b []byte, most uint64) (k look, err error) {
+func parseSubscription(b []byte, most uint64) (s subscription, err error) {
 	f := tlv.NewFields("tap or watch", b)
 	for {
 		id, ok := f.Next()
@@ -163,21 +163,21 @@ func parseLook(b []byte, most uint64) (k look, err error) {
 			break
 		}
 		switch id {
-		case lookToken:
-			k.token = f.Uint(math.MaxUint64)
-		case lookGlob:
-			k.glob = f.String(unixipc.MaxGlob)
-		case lookCount:
-			k.count = f.Uint(most)
+		case subscriptionToken:
+			s.token = f.Uint(math.MaxUint64)
+		case subscriptionGlob:
+			s.glob = f.String(unixipc.MaxGlob)
+		case subscriptionCount:
+			s.count = f.Uint(most)
 		default:
 			f.Unknown()
 		}
 	}
 	if err := f.Err(); err != nil {
-		return k, err
+		return s, err
 	}
-	if _, err := path.Match(k.glob, ""); err != nil || k.glob == "" {
-		return k, fmt.Errorf("tap or watch: %q is no glob", k.glob)
+	if _, err := path.Match(s.glob, ""); err != nil || s.glob == "" {
+		return s, fmt.Errorf("tap or watch: %q is no glob", s.glob)
 	}
-	return k, nil
+	return s, nil
 }

@@ -10,11 +10,11 @@ import (
 	"holdfast/unixipc"
 )
 
-// maxLooks is how many taps, and how many watches, a link may have.
-const maxLooks = 16
+// maxSubscriptions is how many taps, and how many watches, a link may have.
+const maxSubscriptions = 16
 
-// look takes a TAP or WATCH. An error is a fault of the processor's.
-func (r *Relay) look(l *Link, f unixipc.Frame) error {
+// subscribe starts a TAP or WATCH. An error is a fault of the processor's.
+func (r *Relay) subscribe(l *Link, f unixipc.Frame) error {
 	var body unixipc.GlobBody
 	if err := decode(f, &body); err != nil {
 		return err
@@ -28,16 +28,16 @@ func (r *Relay) look(l *Link, f unixipc.Frame) error {
 		refused = fmt.Sprintf("a glob has 1 to %d bytes", unixipc.MaxGlob)
 	case malformed != nil:
 		refused = fmt.Sprintf("%q is no glob: %v", body.Glob, malformed)
-	case l.looks(f.Ref):
+	case l.subscribed(f.Ref):
 		refused = "the token is that of another TAP or WATCH"
-	case f.Type == unixipc.Tap && len(l.taps) == maxLooks || f.Type == unixipc.Watch && len(l.watches) == maxLooks:
-		refused = fmt.Sprintf("%d are the most that a link may have", maxLooks)
+	case f.Type == unixipc.Tap && len(l.taps) == maxSubscriptions || f.Type == unixipc.Watch && len(l.watches) == maxSubscriptions:
+		refused = fmt.Sprintf("%d are the most that a link may have", maxSubscriptions)
 	}
 	result := unixipc.ResultBody{Status: unixipc.StatusOK}
 	if refused != "" {
 		result = unixipc.ResultBody{Status: unixipc.StatusRefused, Detail: refused}
 	}
-	r.answer(Asker{r.cfg.Loop, l.id}, 0, f.Ref, "", result)
+	r.sendResult(Asker{r.cfg.Loop, l.id}, 0, f.Ref, "", result)
 	switch {
 	case refused != "":
 	case f.Type == unixipc.Tap:
@@ -45,29 +45,30 @@ func (r *Relay) look(l *Link, f unixipc.Frame) error {
 	default:
 		l.watches = append(l.watches, watch{token: f.Ref, glob: body.Glob, unlisted: true})
 	}
-	r.survey()
+	r.noteSubscribers()
 	return nil
 }
 
-func (l *Link) looks(token uint64) bool {
+func (l *Link) subscribed(token uint64) bool {
 	return slices.ContainsFunc(l.taps, func(t tap) bool { return t.token == token }) ||
 		slices.ContainsFunc(l.watches, func(w watch) bool { return w.token == token })
 }
 
-// stop ends a TAP or WATCH, and tells when nothing of it comes any more.
-func (r *Relay) stop(l *Link, token uint64) {
+// unsubscribe ends a TAP or WATCH. Nothing of it comes after the RESULT.
+func (r *Relay) unsubscribe(l *Link, token uint64) {
 	result := unixipc.ResultBody{Status: unixipc.StatusOK}
-	if !l.looks(token) {
+	if !l.subscribed(token) {
 		result = unixipc.ResultBody{Status: unixipc.StatusRefused, Detail: "the token is that of no TAP or WATCH"}
 	}
 	l.taps = slices.DeleteFunc(l.taps, func(t tap) bool { return t.token == token })
 	l.watches = slices.DeleteFunc(l.watches, func(w watch) bool { return w.token == token })
-	r.answer(Asker{r.cfg.Loop, l.id}, 0, token, "", result)
-	r.survey()
+	r.sendResult(Asker{r.cfg.Loop, l.id}, 0, token, "", result)
+	r.noteSubscribers()
 }
 
-// survey finds out whether anybody looks: without, it costs nothing.
-func (r *Relay) survey() {
+// noteSubscribers records whether any link has taps or watches. Without them,
+// messages cost nothing extra.
+func (r *Relay) noteSubscribers() {
 	r.tapped, r.watched = false, false
 	for _, l := range r.links {
 		r.tapped = r.tapped || len(l.taps) > 0
@@ -88,11 +89,11 @@ func matches(glob, identity string) bool {
 type tap struct {
 	token  uint64
 	glob   string
-	missed uint64 // copies that were not made, and not told yet
+	missed uint64 // copies that were not made, and not reported yet
 }
 
-// tap makes the copies that are wanted of a message. It never waits: for a link
-// that does not read, copies are counted instead of made.
+// tap sends copies of a message to the links that have taps for c. It never
+// waits: for a link that does not read, it counts the missed copies.
 func (r *Relay) tap(c *Charger, flags unixipc.Flags, message []byte) {
 	if !r.tapped {
 		return
@@ -107,14 +108,14 @@ func (r *Relay) tap(c *Charger, flags unixipc.Flags, message []byte) {
 			default:
 				l.out = unixipc.AppendHeader(l.out, unixipc.Tapped, flags, t.token, c.identity, unixipc.TappedPrefix+len(message))
 				l.out = append(unixipc.AppendTapped(l.out, r.now), message...)
-				r.tell(l)
+				r.wake(l)
 			}
 		}
 	}
 }
 
-// missed tells a link that reads again how many copies it has not got.
-func (r *Relay) missed(l *Link) {
+// reportMissed sends the number of missed copies to a link that reads again.
+func (r *Relay) reportMissed(l *Link) {
 	for i := range l.taps {
 		if t := &l.taps[i]; t.missed > 0 {
 			r.write(l, unixipc.Frame{Type: unixipc.Tapped, Ref: t.token, Payload: unixipc.AppendMissed(nil, t.missed)})
@@ -123,20 +124,20 @@ func (r *Relay) missed(l *Link) {
 	}
 }
 
-// A watch tells which chargers are held: first those that are, then what
-// changes. If it cannot be told in time, it begins anew.
+// A watch reports which chargers are connected: first a list, then the changes.
+// If the link does not read, changes are dropped and the list starts again.
 type watch struct {
 	token    uint64
 	glob     string
-	unlisted bool     // the list is to begin
-	rest     []string // identities that the list has still to come to
+	unlisted bool     // the list has not begun
+	rest     []string // identities that are still to be listed
 	listing  bool
 }
 
 // listSlice is how many chargers are listed in one turn of the loop.
 const listSlice = 256
 
-// listing tells whether there is something to list, for a link that reads.
+// listing reports whether there is something to list, for a link that reads.
 func (r *Relay) listing() bool {
 	for _, l := range r.links {
 		if slices.ContainsFunc(l.watches, func(w watch) bool { return w.unlisted || w.listing }) && !l.Congested() {
@@ -146,7 +147,7 @@ func (r *Relay) listing() bool {
 	return false
 }
 
-// list goes on with all lists.
+// list continues all lists by one slice.
 func (r *Relay) list() {
 	for _, l := range slices.Clone(r.links) {
 		for i := range l.watches {
@@ -166,7 +167,7 @@ func (r *Relay) listOn(l *Link, w *watch) {
 				w.rest = append(w.rest, identity)
 			}
 		}
-		r.see(l, w, "", unixipc.SeenBody{Event: unixipc.SeenBegin})
+		r.writeSeen(l, w, "", unixipc.SeenBody{Event: unixipc.SeenBegin})
 	}
 	if !w.listing {
 		return
@@ -175,17 +176,17 @@ func (r *Relay) listOn(l *Link, w *watch) {
 	for _, identity := range w.rest[:n] {
 		if c := r.chargers[identity]; c != nil && c.connected {
 			opened := r.gateway.Describe(c.conn)
-			r.see(l, w, identity, r.held(c, unixipc.SeenBody{Event: unixipc.SeenHeld, OpenedBody: &opened}))
+			r.writeSeen(l, w, identity, r.fillSeen(c, unixipc.SeenBody{Event: unixipc.SeenHeld, OpenedBody: &opened}))
 		}
 	}
 	if w.rest = w.rest[n:]; len(w.rest) == 0 {
 		w.rest, w.listing = nil, false
-		r.see(l, w, "", unixipc.SeenBody{Event: unixipc.SeenEnd})
+		r.writeSeen(l, w, "", unixipc.SeenBody{Event: unixipc.SeenEnd})
 	}
 }
 
-// held adds what the relay knows of a charger.
-func (r *Relay) held(c *Charger, body unixipc.SeenBody) unixipc.SeenBody {
+// fillSeen adds the owner and the queue of c to body.
+func (r *Relay) fillSeen(c *Charger, body unixipc.SeenBody) unixipc.SeenBody {
 	if c.owner != nil {
 		body.Processor = c.owner.name
 	}
@@ -195,13 +196,13 @@ func (r *Relay) held(c *Charger, body unixipc.SeenBody) unixipc.SeenBody {
 	return body
 }
 
-// seen tells whoever watches c that it came or went.
-func (r *Relay) seen(c *Charger, body unixipc.SeenBody) {
+// reportSeen sends body, about c, to the links that watch c.
+func (r *Relay) reportSeen(c *Charger, body unixipc.SeenBody) {
 	if !r.watched {
 		return
 	}
 	if body.Event == unixipc.SeenOpened {
-		body = r.held(c, body)
+		body = r.fillSeen(c, body)
 	}
 	for _, l := range r.links {
 		for i := range l.watches {
@@ -211,13 +212,13 @@ func (r *Relay) seen(c *Charger, body unixipc.SeenBody) {
 			case l.Congested():
 				w.unlisted, w.listing, w.rest = true, false, nil
 			default:
-				r.see(l, w, c.identity, body)
+				r.writeSeen(l, w, c.identity, body)
 			}
 		}
 	}
 }
 
-func (r *Relay) see(l *Link, w *watch, identity string, body unixipc.SeenBody) {
+func (r *Relay) writeSeen(l *Link, w *watch, identity string, body unixipc.SeenBody) {
 	payload, _ := json.Marshal(body)
 	r.write(l, unixipc.Frame{Type: unixipc.Seen, Ref: w.token, Key: []byte(identity), Payload: payload})
 }

@@ -20,7 +20,7 @@ type loopCall struct {
 // TestCallsBetweenLoops makes calls across loops whose messages to each other
 // wait, while askers die and chargers go: each CALL has one RESULT while its
 // asker lives, with the answer to it and to no other; and no answer is lost: what
-// no asker is told the owner is.
+// no asker gets the owner does.
 func TestCallsBetweenLoops(t *testing.T) {
 	answers, lates := 0, 0
 	for seed := range uint64(100) {

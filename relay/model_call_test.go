@@ -10,7 +10,7 @@ import (
 	"holdfast/unixipc"
 )
 
-// presence is what a processor was last told of a charger.
+// presence is what a processor knows of a charger.
 type presence int
 
 const (
@@ -32,8 +32,8 @@ type modelCall struct {
 	results  int
 }
 
-// tell notes that an OPENED or CLOSED, which name their connection, is settled.
-func (c *modelCharger) tell(payload []byte) {
+// settle notes that an OPENED or CLOSED, which name their connection, is settled.
+func (c *modelCharger) settle(payload []byte) {
 	var body struct {
 		Remote, Reason string
 		Moved          bool
@@ -41,12 +41,12 @@ func (c *modelCharger) tell(payload []byte) {
 	if json.Unmarshal(payload, &body) != nil || body.Moved {
 		return
 	}
-	for conn, told := range c.told {
+	for conn, settled := range c.settled {
 		switch fmt.Sprint(conn) {
 		case body.Remote:
-			told[unixipc.Opened] = true
+			settled[unixipc.Opened] = true
 		case body.Reason:
-			told[unixipc.Closed] = true
+			settled[unixipc.Closed] = true
 		}
 	}
 }
@@ -74,7 +74,7 @@ func (m *model) call(l *modelLink, c *modelCharger) {
 	})
 }
 
-// called is told what a charger is sent.
+// called records a CALL that a charger is sent.
 func (m *model) called(c *modelCharger, message string) {
 	token := uint64(0)
 	_, rest, _ := strings.Cut(message, `"token":`)
@@ -93,7 +93,7 @@ func (m *model) called(c *modelCharger, message string) {
 	c.calls = append(c.calls, k)
 }
 
-// answer has a charger answer a CALL, in time or late.
+// sendResult has a charger answer a CALL, in time or late.
 func (m *model) answer(c *modelCharger) {
 	i := m.rnd.IntN(len(c.calls))
 	k := c.calls[i]
@@ -114,7 +114,7 @@ func (m *model) answer(c *modelCharger) {
 	m.r.Message(c.c, []byte(message), false)
 }
 
-// result holds a RESULT of a CALL against what happened to it.
+// routeResult holds a RESULT of a CALL against what happened to it.
 func (m *model) result(l *modelLink, k *modelCall, f unixipc.Frame) {
 	k.results++
 	if l != k.asker || string(f.Key) != k.charger.identity || k.results > 1 {

@@ -73,10 +73,10 @@ type modelCharger struct {
 	expect   []string // replies the charger is to get on its connection, in order
 	position uint64
 
-	taken map[int]bool                     // answers to calls: they are nobody's delivery
-	late  map[int]bool                     // answers that come late
-	calls []*modelCall                     // that it was sent on its connection, and has not answered
-	told  map[uint64]map[unixipc.Type]bool // OPENED and CLOSED acknowledged, by connection
+	taken   map[int]bool                     // answers to calls: they are nobody's delivery
+	late    map[int]bool                     // answers that come late
+	calls   []*modelCall                     // that it was sent on its connection, and has not answered
+	settled map[uint64]map[unixipc.Type]bool // OPENED and CLOSED acknowledged, by connection
 }
 
 // delivery as a processor sees it.
@@ -127,7 +127,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	for i := range 5 {
 		m.chargers = append(m.chargers, &modelCharger{
 			identity: fmt.Sprint("CP", i), acked: map[int]bool{}, poisoned: map[int]bool{},
-			taken: map[int]bool{}, late: map[int]bool{}, told: map[uint64]map[unixipc.Type]bool{},
+			taken: map[int]bool{}, late: map[int]bool{}, settled: map[uint64]map[unixipc.Type]bool{},
 		})
 	}
 	return m
@@ -194,7 +194,7 @@ func (m *model) Poison(identity string, payload []byte, _ int) {
 		c.poisoned[n] = true
 		m.event("%s poisoned %d", identity, n)
 	} else {
-		c.tell(payload)
+		c.settle(payload)
 	}
 	m.Poisoned++
 }
@@ -275,7 +275,7 @@ func (m *model) open(c *modelCharger) {
 	m.lastConn++
 	c.conn, c.open, c.paused, c.expect, c.position = m.lastConn, true, false, nil, 0
 	m.event("%s opens", c.identity)
-	c.told[c.conn] = map[unixipc.Type]bool{}
+	c.settled[c.conn] = map[unixipc.Type]bool{}
 	subprotocol := []string{"ocpp1.6", "ocpp2.0.1"}[m.rnd.IntN(2)]
 	c.c = m.r.Opened(c.identity, subprotocol, c.conn)
 }
@@ -438,7 +438,7 @@ func (m *model) work(l *modelLink) {
 	}
 	var reply []byte
 	if d.f.Type != unixipc.Message {
-		c.tell(d.f.Payload)
+		c.settle(d.f.Payload)
 	}
 	if d.serial > 0 {
 		if c.acked[d.serial] {
@@ -508,9 +508,9 @@ func (m *model) finish() {
 				m.fail("%s message %d was lost", c.identity, serial)
 			}
 		}
-		for conn, told := range c.told {
-			if !told[unixipc.Opened] || !told[unixipc.Closed] {
-				m.fail("%s: of connection %d no processor was told %v", c.identity, conn, told)
+		for conn, settled := range c.settled {
+			if !settled[unixipc.Opened] || !settled[unixipc.Closed] {
+				m.fail("%s: of connection %d no processor settled %v", c.identity, conn, settled)
 			}
 		}
 	}

@@ -6,16 +6,16 @@ import (
 	"holdfast/unixipc"
 )
 
-// An Observer counts what happens to deliveries.
+// An Observer counts what happens to deliveries, and reports operators' orders.
 type Observer interface {
-	// Delivered is told of each delivery to a processor; again says that there
-	// was one of the same message before.
+	// Delivered counts a delivery to a processor. again: the same message
+	// was delivered before.
 	Delivered(again bool)
-	// Acknowledged is told how long a processor took for a delivery.
+	// Acknowledged counts an ACK, with the time since the delivery.
 	Acknowledged(after time.Duration)
-	// GivenBack is told of each NACK.
+	// GivenBack counts a NACK.
 	GivenBack()
-	// Ordered is told of each frame of an operator's link, before it is obeyed.
+	// Ordered reports a frame of an operator's link, before it is carried out.
 	Ordered(l *Link, f unixipc.Frame)
 }
 

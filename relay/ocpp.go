@@ -28,8 +28,8 @@ const (
 const maxMessageID = 36
 
 // scanMessage reads the type and the id from the beginning of an OCPP-J
-// message; what follows may be anything. It looks at no more of it than that,
-// so a charger's messages cost the same whatever is in them.
+// message. It reads no further, so what follows may be anything, and the cost
+// does not depend on the length of the message.
 func scanMessage(b []byte) (kind int, id string, ok bool) {
 	b, ok = past(b, '[')
 	if b = space(b); !ok || len(b) == 0 || b[0] < '0' || b[0] > '9' {
@@ -72,7 +72,7 @@ func unquote(quoted []byte, escaped bool) (s string, ok bool) {
 	return s, utf8.RuneCountInString(s) <= maxMessageID
 }
 
-// past is what comes behind c, which may be preceded by white space.
+// past returns what follows c, which may be preceded by white space.
 func past(b []byte, c byte) (rest []byte, ok bool) {
 	if b = space(b); len(b) == 0 || b[0] != c {
 		return b, false
@@ -80,7 +80,7 @@ func past(b []byte, c byte) (rest []byte, ok bool) {
 	return b[1:], true
 }
 
-// space is b without the white space of JSON before it.
+// space returns b without the JSON white space at its beginning.
 func space(b []byte) []byte {
 	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\n' || b[0] == '\r') {
 		b = b[1:]
@@ -88,9 +88,9 @@ func space(b []byte) []byte {
 	return b
 }
 
-// checkCall reads the id of a CALL that a processor wants to be sent. Here
-// everything is looked at: what is wrong is told to whoever made it, and not
-// found out by the charger.
+// checkCall returns the id of a CALL that a processor orders. It checks the whole
+// message, so that a fault is reported to the processor and never reaches the
+// charger.
 func checkCall(message []byte) (id string, err error) {
 	if !utf8.Valid(message) {
 		return "", errors.New("text is not UTF-8")

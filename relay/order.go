@@ -9,13 +9,13 @@ import (
 	"holdfast/unixipc"
 )
 
-// Asker is who gave an order: a link of some loop.
+// Asker identifies the link that gave an order, by its loop and its id there.
 type Asker struct {
 	Loop int
 	Link uint32
 }
 
-// order is what SEND, CALL and CLOSE come to.
+// order is a SEND, CALL or CLOSE, with the link that gave it.
 type order struct {
 	from     Asker
 	operator bool
@@ -48,7 +48,7 @@ func (r *Relay) carryOut(o order) {
 	refuse := func(why string) { result = unixipc.ResultBody{Status: unixipc.StatusRefused, Detail: why} }
 	switch {
 	case f.Type == unixipc.Call:
-		if result = r.place(o.from, f); result.Status == unixipc.StatusOK {
+		if result = r.acceptCall(o.from, f); result.Status == unixipc.StatusOK {
 			return // the result follows with the answer
 		}
 	case c == nil || !c.connected:
@@ -80,27 +80,28 @@ func (r *Relay) carryOut(o order) {
 		}
 		result.Status = status
 	}
-	r.answer(o.from, 0, f.Ref, string(f.Key), result)
+	r.sendResult(o.from, 0, f.Ref, string(f.Key), result)
 }
 
-// closeCode tells whether a processor may close a connection with code.
+// closeCode reports whether a processor may close a connection with code.
 func closeCode(code int) bool {
 	return code == 1000 || code == 1001 || code == 1003 || code == 1008 ||
 		code >= 1011 && code <= 1014 || code >= 3000 && code <= 4999
 }
 
-// answer sends a RESULT to whoever asked, in whichever loop; to nobody if that
-// link is gone.
-func (r *Relay) answer(to Asker, flags unixipc.Flags, ref uint64, identity string, body unixipc.ResultBody) {
+// sendResult sends a RESULT to the link that asked, in any loop. If that link has
+// ended, the RESULT is dropped.
+func (r *Relay) sendResult(to Asker, flags unixipc.Flags, ref uint64, identity string, body unixipc.ResultBody) {
 	payload, _ := json.Marshal(body)
-	r.result(to, unixipc.Frame{Type: unixipc.Result, Flags: flags, Ref: ref, Key: []byte(identity), Payload: payload})
+	r.routeResult(to, unixipc.Frame{Type: unixipc.Result, Flags: flags, Ref: ref, Key: []byte(identity), Payload: payload})
 }
 
-// result sends a RESULT that is nobody else's to change. The charger's answer to
-// a CALL whose asker is gone, or does not read, goes to the charger's owner.
-func (r *Relay) result(to Asker, f unixipc.Frame) {
+// routeResult sends a complete RESULT frame to a link of any loop. If that link
+// has ended or does not read, and the RESULT has a charger's answer to a CALL,
+// the answer goes to the charger's owner.
+func (r *Relay) routeResult(to Asker, f unixipc.Frame) {
 	if to.Loop != r.cfg.Loop {
-		r.gateway.Forward(to.Loop, func(there *Relay) { there.result(to, f) })
+		r.gateway.Forward(to.Loop, func(there *Relay) { there.routeResult(to, f) })
 		return
 	}
 	l := r.link(to.Link)
@@ -123,5 +124,5 @@ func (r *Relay) result(to Asker, f unixipc.Frame) {
 }
 
 // maxBacklog is how many bytes may wait to be written to a link when there is a
-// result for it: with more, it asks and does not read.
+// routeResult for it: with more, it asks and does not read.
 const maxBacklog = 64 << 20

@@ -1,6 +1,6 @@
 package relay
 
-// rank is the link that a charger should belong to: the one with the highest
+// rank returns the link that a charger should belong to: the one with the highest
 // weight among those that take its subprotocol and are not leaving; nil if
 // there is none. A join or a leave thus moves only the chargers it must.
 func (r *Relay) rank(c *Charger) *Link {
@@ -26,9 +26,9 @@ func (r *Relay) rank(c *Charger) *Link {
 	return best
 }
 
-// settle moves c to where it should be, at once if nothing of it is in flight,
-// else as soon as that is so.
-func (r *Relay) settle(c *Charger) {
+// assignOwner moves c to the link that rank returns: at once if nothing of c is in
+// flight, else as soon as nothing is.
+func (r *Relay) assignOwner(c *Charger) {
 	to := r.rank(c)
 	switch {
 	case to == c.owner && !c.moving:
@@ -57,9 +57,9 @@ func (r *Relay) own(c *Charger, l *Link) {
 	if c.q != nil {
 		c.q.presentAgain()
 	}
-	// The new owner learns of c first of all; unless it does anyway, by the
-	// OPENED that waits at the front, or there is nothing to learn: the last
-	// delivery of a charger that has gone was just acknowledged.
+	// The new owner gets an announcement of c before anything else. It needs
+	// none if an OPENED waits at the front, or if c is offline and its last
+	// delivery was just acknowledged.
 	if c.q == nil || len(c.q.entries) == 0 {
 		c.announce = c.connected
 	} else {
@@ -82,12 +82,13 @@ func (r *Relay) disown(c *Charger) {
 	r.touch(c)
 	c.owner = nil
 	c.announce = false
-	c.ready = false // its place in l.ready is passed over
+	c.ready = false // pump skips its place in l.ready
 	l.chargers--
 }
 
-// owned calls f for each charger of l; f may move it elsewhere. Links end and
-// drain so rarely that looking at all chargers is cheaper than a list in each.
+// owned calls f for each charger of l; f may give it another owner. Links
+// end and drain so rarely that a scan of all chargers is cheaper than a list in
+// each link.
 func (r *Relay) owned(l *Link, f func(*Charger)) {
 	for _, c := range r.chargers {
 		if c.owner == l {

@@ -30,7 +30,7 @@ type queue struct {
 type entry struct {
 	kind    unixipc.Type // Opened, Message or Closed
 	flags   unixipc.Flags
-	moved   bool   // Opened: made up for a new owner, not the charger's doing
+	moved   bool   // Opened: announces the charger to a new owner
 	acked   bool   // acknowledged, behind one that is not
 	number  uint64 // of the delivery while it is in flight; else 0
 	session uint32 // of the charger's connections, the one it came from
@@ -41,12 +41,12 @@ type entry struct {
 	sub     string    // Opened: the subprotocol from here on
 }
 
-// empty tells whether nothing is waited for.
+// empty reports whether the queue has no entries, sends or calls.
 func (q *queue) empty() bool {
 	return len(q.entries) == 0 && len(q.sends) == 0 && len(q.calls) == 0 && len(q.unanswered) == 0
 }
 
-// waiting tells whether e is still to be delivered.
+// waiting reports whether e is still to be delivered.
 func (e *entry) waiting() bool { return e.number == 0 && !e.acked }
 
 // send is a message toward the charger that is not known to be written.
@@ -54,14 +54,16 @@ type send struct {
 	position uint64 // in the connection's bytes, see Gateway.Send
 	asker    Asker
 	ref      uint64
-	reply    bool // ref is a delivery: nobody is told when all goes well
+	reply    bool // ref is a delivery; there is a RESULT only on failure
 }
 
+// payload returns the payload of e, which is valid until the queue changes.
 func (q *queue) payload(e *entry) []byte {
 	start := int(e.off - q.base)
 	return q.buf[start : start+e.size : start+e.size]
 }
 
+// push appends an entry, and copies its payload.
 func (q *queue) push(e entry, payload []byte) {
 	e.off = q.base + uint64(len(q.buf))
 	e.size = len(payload)

@@ -9,31 +9,78 @@ import (
 	"holdfast/unixipc"
 )
 
-// Config bounds a relay. Every field is needed.
+// Theory of operation
+//
+// A relay is a state machine. Its inputs are the exported methods; its outputs
+// are the calls of Gateway and the bytes of each Link. All inputs come from one
+// goroutine, and each runs to its end before the next one. The relay reads no
+// clock: time is what SetNow has set.
+//
+// There are two directions.
+//
+// From a charger: Opened, Message and Closed append an entry to the charger's
+// queue (enqueue). offer puts the charger in the line of its owner, pump takes
+// chargers from that line in turn, and deliver sends one entry. An entry is
+//
+//	waiting ---deliver---> in flight ---ACK---> acknowledged ---trim---> gone
+//	   ^                       |
+//	   +----NACK, takeBack-----+
+//
+// Entries may be acknowledged in any order, but leave the queue from the front.
+// An entry at the front that has outlived MaxAttempts owners is given up
+// (poison).
+//
+// Toward a charger: SEND, and the reply in an ACK, go to Gateway.Send at once
+// and wait in queue.sends until Sent confirms that they are written. A CALL
+// waits in queue.calls until the charger is free (sendNextCall), and ends with
+// the charger's answer (takeAnswer), a time-out (overdue), or the end of the
+// connection (endCalls). Every SEND, CALL and CLOSE ends in one RESULT, while
+// its link is there. A reply in an ACK has a RESULT only if it failed.
+//
+// Who may change what:
+//
+//   - Charger.owner: own and disown, when assignOwner decides so. Only the end
+//     of a link takes chargers from it without asking.
+//   - Charger.moving: assignOwner and own. nack and acknowledged may set it
+//     before they call assignOwner.
+//   - Charger.announce: own sets it, deliver and disown clear it, and nack sets
+//     it again if the announcement is given back.
+//   - inFlight of a charger and of its link: deliver counts up; endFlight and
+//     takeBack count down. Both counters change together.
+//   - Charger.paused: enqueue sets it, tryResume clears it. A new connection,
+//     and the end of one, clear it too.
+//   - Relay.bytes: enqueue and acceptCall add; released subtracts.
+//   - Link.ended: end, once.
+//   - Everything at once: restore and unstage, for a hand-over.
+//
+// Whatever changes what AppendCharger encodes calls touch first, so that a
+// hand-over that is under way sends that charger again.
+
+// Config bounds a relay. Every field but Observer is required.
 type Config struct {
 	Version string // of the gateway's program, for WELCOME
-	Loop    int    // this loop
-	Loops   int    // of so many
+	Loop    int    // index of this loop, from 0
+	Loops   int    // number of loops
 
 	MaxMessage    int           // longest message either way, bytes
 	QueueMessages int           // deliveries queued for one charger before reading from it stops
-	QueueBytes    int           // and their bytes
+	QueueBytes    int           // bytes of those deliveries before reading stops
 	BufferBytes   int           // bytes queued for all chargers of the loop
 	Window        int           // deliveries in flight on a link that names no window
-	MaxWindow     int           // and the most that one may have
+	MaxWindow     int           // largest window of a link
 	ChargerWindow int           // deliveries in flight of one charger
 	AckTimeout    time.Duration // a link with a delivery in flight for longer is hung
-	MaxAttempts   int           // a message that outlived so many owners is poison
+	MaxAttempts   int           // a message that has outlived so many owners is given up
 
-	CallTimeout    time.Duration // of a CALL that names no limit
-	MaxCallTimeout time.Duration // and the longest that one may have
-	CallQueue      int           // CALLs of one charger, with the one it is busy with
+	CallTimeout    time.Duration // time limit of a CALL that names none
+	MaxCallTimeout time.Duration // longest time limit of a CALL
+	CallQueue      int           // CALLs to one charger, including the one that it has
 
-	Observer Observer // who counts what happens; nil: nobody
+	Observer Observer // counts deliveries; nil: nothing is counted
 }
 
 // Gateway is what a relay asks of the loop around it. conn is the handle that
-// came with Opened.
+// was passed to Opened.
 type Gateway interface {
 	// Send queues a message for the charger and returns the position of its
 	// end for Relay.Sent, or a status other than StatusOK.
@@ -41,75 +88,114 @@ type Gateway interface {
 	// Close begins the close handshake on an order; by is "processor" or
 	// "operator".
 	Close(conn uint64, code int, reason, by string)
-	// Pause stops reading from the charger until Resume. A message that is
-	// here already may still come.
+	// Pause stops reading from the charger until Resume. Message may still be
+	// called for what was read before.
 	Pause(conn uint64)
 	Resume(conn uint64)
-	// Describe is what OPENED says of a connection.
+	// Describe returns the body of OPENED for a connection.
 	Describe(conn uint64) unixipc.OpenedBody
-	// LinkReady says that the link has bytes to write, or has ended. It is
-	// called once until the bytes are taken.
+	// LinkReady reports that the link has bytes to write, or has ended. It is
+	// not called again before Relay.Wrote.
 	LinkReady(l *Link)
 	// Forward carries an order, or its result, to the relay of another loop,
 	// by calling f there.
 	Forward(loop int, f func(*Relay))
-	// Poison reports a delivery that is given up.
+	// Poison reports a delivery that was given up after so many attempts.
 	Poison(identity string, payload []byte, attempts int)
-	// Called reports the end of a CALL that was taken: StatusOK if the charger
+	// Called reports the end of a CALL that was accepted. StatusOK: the charger
 	// has answered it.
 	Called(identity string, status unixipc.Status, took time.Duration)
 }
 
 // Relay is the delivery logic of one loop.
 type Relay struct {
-	cfg      Config
-	gateway  Gateway
-	now      time.Time
-	chargers map[string]*Charger
-	links    []*Link
-	lastLink uint32
-	online   int // chargers that are connected
-	bytes    int // queued for all chargers
-	delayed  []*Charger
-	crowded  []*Charger // paused because of bytes
-	spare    []*queue
-	slab     []Charger // not used yet
-	slabs    [][]Charger
-	staged   []*Charger // adopted, and with something to do at Activate
-	tracking bool       // a hand-over is under way
-	changed  []*Charger // while tracking
-	unused   []*Charger // forgotten
+	// The loop and its configuration.
+	cfg     Config
+	gateway Gateway
+	now     time.Time // see SetNow
 
+	// Chargers. Their memory comes from slabs; see newCharger.
+	chargers map[string]*Charger // all that are known, by identity
+	online   int                 // number of connected chargers
+	delayed  []*Charger          // held, perhaps no longer; Tick offers them
+	slab     []Charger           // rest of the last slab, never used yet
+	slabs    [][]Charger         // all slabs
+	unused   []*Charger          // forgotten, for reuse
+
+	// Links.
+	links    []*Link // joined and not ended
+	lastLink uint32  // highest id ever used
+	tapped   bool    // some link has taps
+	watched  bool    // some link has watches
+
+	// Memory for messages.
+	bytes          int        // payload of all queues, entries and calls
+	pausedOnMemory []*Charger // paused because bytes reached BufferBytes
+	spare          []*queue   // empty, for reuse
+
+	// Calls toward chargers.
 	deadlines deadlines // of all calls
-	questions []*question
-	tapped    bool // some link has taps
-	watched   bool // some link has watches
+
+	// Questions to processors.
+	questions []*question // AUTHORIZE without a VERDICT
+
+	// Hand-over to another process, and from one.
+	tracking bool       // a hand-over is under way
+	changed  []*Charger // changed since, while tracking
+	staged   []*Charger // adopted, with work to do in Activate
 }
 
-// Charger is one charger as the relay sees it: known while it is connected, or
-// has deliveries unacknowledged.
+// Charger is one charger as the relay sees it. It is known while it is
+// connected or has deliveries that are not acknowledged.
+//
+//	           Opened             Closed              last ACK
+//	unknown ------------> connected ------------> offline ------------> forgotten
+//	                          ^                      |                (is unknown)
+//	                          +--------Opened--------+
+//
+// Closed always queues a CLOSED, so an offline charger has something to
+// deliver. The other states combine with connected and offline:
+//
+//	no owner ----own----> owned ----assignOwner, NACK----> moving
+//	    ^                 |   ^                               |
+//	    |                 |   +----own, or no move needed-----+
+//	    +-----disown------+
+//
+//	not held ----NACK----> held (until notBefore) ----deliver----> not held
+//
+//	reading ----enqueue, at a limit----> paused ----tryResume----> reading
+//
+// What they mean:
+//
+//   - owner: the link that gets all its deliveries. Without one, they wait.
+//   - moving: nothing is delivered until nothing is in flight. Then it gets
+//     another owner, or keeps this one if that is still the right one.
+//   - held: a delivery was given back. It is made again alone, not before
+//     notBefore, and before anything else of the charger.
+//   - paused: the gateway does not read from it. Only a connected charger can
+//     be paused.
 type Charger struct {
 	identity    string
 	subprotocol unique.Handle[string]
 	conn        uint64 // valid while connected
 	q           *queue // nil: nothing waits
 
-	owner *Link
+	owner *Link // nil: none
 
 	number   uint64 // of the last delivery
-	session  uint32 // counts its connections
-	inFlight uint16
-	attempts uint8 // owners that the first entry of the queue has outlived
+	session  uint32 // number of its connections so far
+	inFlight uint16 // deliveries not acknowledged
+	attempts uint8  // owners that the first entry of the queue has outlived
 
 	connected bool
 	paused    bool
-	announce  bool // the owner is to be told OPENED (moved) before anything else
-	moving    bool // nothing more is delivered until nothing is in flight; then it moves
-	ready     bool // in the owner's ready list
+	announce  bool // the owner gets OPENED (moved) before anything else
+	moving    bool
+	ready     bool // in the owner's line, Link.ready
 	changed   bool // in Relay.changed
 }
 
-// New makes a relay without links or chargers.
+// New returns a relay without links or chargers.
 func New(cfg Config, g Gateway) *Relay {
 	if cfg.Observer == nil {
 		cfg.Observer = unobserved{}
@@ -117,13 +203,13 @@ func New(cfg Config, g Gateway) *Relay {
 	return &Relay{cfg: cfg, gateway: g, chargers: make(map[string]*Charger)}
 }
 
-// SetNow tells the time; it holds for all calls until the next SetNow.
+// SetNow sets the time for all calls until the next SetNow.
 func (r *Relay) SetNow(t time.Time) { r.now = t }
 
-// Identity of the charger.
+// Identity returns the charger's identity.
 func (c *Charger) Identity() string { return c.identity }
 
-// hashString has no seed: two processes agree about it.
+// hashString has no seed, so that two processes compute the same hash.
 func hashString(s string) uint64 {
 	h := uint64(14695981039346656037) // FNV-1a, then mixed: its high bits are weak
 	for i := range len(s) {
@@ -141,7 +227,7 @@ func mix(h uint64) uint64 {
 	return h ^ h>>31
 }
 
-// LoopOf is the loop that a charger belongs to.
+// LoopOf returns the index of the loop that a charger belongs to.
 func LoopOf(identity string, loops int) int { return int(hashString(identity) >> 1 % uint64(loops)) }
 
 // Connected returns the handle of a charger's connection.
@@ -152,8 +238,8 @@ func (r *Relay) Connected(identity string) (conn uint64, ok bool) {
 	return 0, false
 }
 
-// Opened tells that a charger has connected. An earlier connection of the same
-// identity must have been told Closed.
+// Opened records that a charger has connected. Closed must have been called for
+// an earlier connection of the same identity.
 func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 	c := r.chargers[identity]
 	if c == nil {
@@ -170,15 +256,15 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 	body, _ := json.Marshal(opened) // plain fields: cannot fail
 	r.enqueue(c, entry{kind: unixipc.Opened, sub: subprotocol}, body)
 	if c.owner == nil {
-		r.settle(c)
+		r.assignOwner(c)
 	}
-	r.seen(c, unixipc.SeenBody{Event: unixipc.SeenOpened, OpenedBody: &opened})
+	r.reportSeen(c, unixipc.SeenBody{Event: unixipc.SeenOpened, OpenedBody: &opened})
 	return c
 }
 
 // Message takes a complete message of a charger. The answer to a CALL goes to
-// whoever waits for it; anything else stays the relay's until a processor
-// acknowledges it.
+// the link that waits for it. Anything else is kept until a processor
+// acknowledges it. The payload is copied.
 func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
 	var flags unixipc.Flags
 	if binary {
@@ -186,8 +272,12 @@ func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
 	}
 	r.tap(c, flags, payload)
 	taken, late := false, false
-	if !binary {
-		taken, late = r.answered(c, payload)
+	if !binary && c.mayAnswer() {
+		// The header is parsed here only, and only when a call is open:
+		// otherwise nothing depends on it.
+		if kind, id, ok := scanMessage(payload); ok && (kind == ocppCallResult || kind == ocppCallError) {
+			taken, late = r.takeAnswer(c, id, payload)
+		}
 	}
 	if late {
 		flags |= unixipc.Late
@@ -195,11 +285,11 @@ func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
 	if !taken {
 		r.enqueue(c, entry{kind: unixipc.Message, flags: flags}, payload)
 	}
-	r.dial(c)
+	r.sendNextCall(c)
 	r.release(c)
 }
 
-// toCharger sends a message to a charger; see Gateway.Send.
+// toCharger sends a message to a connected charger; see Gateway.Send.
 func (r *Relay) toCharger(c *Charger, payload []byte, binary bool) (position uint64, status unixipc.Status) {
 	position, status = r.gateway.Send(c.conn, payload, binary)
 	if status == unixipc.StatusOK {
@@ -212,7 +302,7 @@ func (r *Relay) toCharger(c *Charger, payload []byte, binary bool) (position uin
 	return position, status
 }
 
-// Sent tells that everything toward the charger up to position is written.
+// Sent records that everything toward the charger up to position is written.
 func (r *Relay) Sent(c *Charger, position uint64) {
 	q := c.q
 	if q == nil {
@@ -222,31 +312,32 @@ func (r *Relay) Sent(c *Charger, position uint64) {
 	n := 0
 	for ; n < len(q.sends) && q.sends[n].position <= position; n++ {
 		if s := &q.sends[n]; !s.reply {
-			r.answer(s.asker, 0, s.ref, c.identity, unixipc.ResultBody{Status: unixipc.StatusOK})
+			r.sendResult(s.asker, 0, s.ref, c.identity, unixipc.ResultBody{Status: unixipc.StatusOK})
 		}
 	}
 	q.sends = q.sends[:copy(q.sends, q.sends[n:])]
 	r.release(c)
 }
 
-// Closed tells that the charger's connection has ended. c is the relay's own
-// from here on.
+// Closed records that the charger's connection has ended. The caller must not
+// use c afterwards.
 func (r *Relay) Closed(c *Charger, why unixipc.ClosedBody) {
 	r.touch(c)
 	c.connected, c.paused = false, false
 	r.online--
 	if q := c.q; q != nil {
 		for _, s := range q.sends {
-			r.answer(s.asker, s.flags(), s.ref, c.identity, unixipc.ResultBody{Status: unixipc.StatusClosed, Detail: why.Reason})
+			r.sendResult(s.asker, s.flags(), s.ref, c.identity, unixipc.ResultBody{Status: unixipc.StatusClosed, Detail: why.Reason})
 		}
 		q.sends = q.sends[:0]
 	}
 	r.endCalls(c, why.Reason)
 	body, _ := json.Marshal(why)
 	r.enqueue(c, entry{kind: unixipc.Closed}, body)
-	r.seen(c, unixipc.SeenBody{Event: unixipc.SeenClosed, ClosedBody: &why})
+	r.reportSeen(c, unixipc.SeenBody{Event: unixipc.SeenClosed, ClosedBody: &why})
 }
 
+// flags returns the flags of a RESULT about s.
 func (s *send) flags() unixipc.Flags {
 	if s.reply {
 		return unixipc.ForDelivery
@@ -254,34 +345,36 @@ func (s *send) flags() unixipc.Flags {
 	return 0
 }
 
-// enqueue appends to a charger's deliveries, and stops reading from it at the
-// bounds.
+// enqueue appends to a charger's deliveries. It stops reading from the charger
+// at the limits of Config.
 func (r *Relay) enqueue(c *Charger, e entry, payload []byte) {
 	q := r.queueOf(c)
 	e.session, e.came = c.session, r.now
 	q.push(e, payload)
 	r.bytes += len(payload)
 	r.offer(c)
-	if c.connected && !c.paused && c.q != nil && r.crowds(c) {
+	if c.connected && !c.paused && c.q != nil && r.mustPause(c) {
 		c.paused = true
 		r.gateway.Pause(c.conn)
 	}
 }
 
-// crowds tells whether reading from c must stop.
-func (r *Relay) crowds(c *Charger) bool {
+// mustPause reports whether reading from c must stop. It records c if the
+// reason is the memory of all queues.
+func (r *Relay) mustPause(c *Charger) bool {
 	if len(c.q.entries) >= r.cfg.QueueMessages || len(c.q.buf) >= r.cfg.QueueBytes {
 		return true
 	}
 	if r.bytes >= r.cfg.BufferBytes {
-		r.crowded = append(r.crowded, c)
+		r.pausedOnMemory = append(r.pausedOnMemory, c)
 		return true
 	}
 	return false
 }
 
-// relieve resumes reading from c if its queue, and all queues, allow.
-func (r *Relay) relieve(c *Charger) {
+// tryResume resumes reading from c if its own queue and the memory of all
+// queues allow it.
+func (r *Relay) tryResume(c *Charger) {
 	if !c.paused || r.bytes >= r.cfg.BufferBytes {
 		return
 	}
@@ -293,21 +386,21 @@ func (r *Relay) relieve(c *Charger) {
 	r.gateway.Resume(c.conn)
 }
 
-// shrunk is called when n bytes have left the queues.
-func (r *Relay) shrunk(c *Charger, n int) {
+// released records that n bytes of c have left the queues, and resumes chargers.
+func (r *Relay) released(c *Charger, n int) {
 	r.bytes -= n
-	r.relieve(c)
-	if len(r.crowded) == 0 || r.bytes > r.cfg.BufferBytes/8*7 {
+	r.tryResume(c)
+	if len(r.pausedOnMemory) == 0 || r.bytes > r.cfg.BufferBytes/8*7 {
 		return
 	}
-	crowded := r.crowded
-	r.crowded = nil
+	crowded := r.pausedOnMemory
+	r.pausedOnMemory = nil
 	for _, c := range crowded {
-		r.relieve(c)
+		r.tryResume(c)
 	}
 }
 
-// forget lets go of a charger of which nothing is left.
+// forget removes c if it is offline and has nothing queued.
 func (r *Relay) forget(c *Charger) {
 	if c.connected || c.q != nil {
 		return
@@ -317,8 +410,8 @@ func (r *Relay) forget(c *Charger) {
 	r.unused = append(r.unused, c)
 }
 
-// newCharger takes memory for a charger from a slab: they are many, small, and
-// stay.
+// newCharger returns memory for a charger, from a slab: chargers are many,
+// small, and long-lived.
 func (r *Relay) newCharger() *Charger {
 	if n := len(r.unused); n > 0 {
 		c := r.unused[n-1]
@@ -334,8 +427,8 @@ func (r *Relay) newCharger() *Charger {
 	return c
 }
 
-// Chargers is the number of chargers known, connected or not.
+// Chargers returns the number of known chargers, connected or not.
 func (r *Relay) Chargers() int { return len(r.chargers) }
 
-// Queued is the bytes queued for all chargers.
+// Queued returns the number of payload bytes in all queues.
 func (r *Relay) Queued() int { return r.bytes }

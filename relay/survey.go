@@ -11,9 +11,9 @@ type Waiting struct {
 	Paused   bool          // the charger is not read from because of them
 }
 
-// Survey calls f for each charger that has anything unacknowledged. It looks at
-// all chargers, for operators ask now and then only; in the slabs, which is many
-// times faster than by the map. One that was forgotten has nothing.
+// Survey calls f for each charger that has anything unacknowledged. It scans all
+// chargers, because operators ask rarely. It scans the slabs, which is many times
+// faster than the map; a forgotten charger has nothing.
 func (r *Relay) Survey(f func(*Charger, Waiting)) {
 	for _, slab := range r.slabs {
 		for i := range slab {
@@ -28,7 +28,7 @@ func (r *Relay) Survey(f func(*Charger, Waiting)) {
 	}
 }
 
-// Waiting tells what c has waiting.
+// Waiting returns what c has waiting.
 func (r *Relay) Waiting(c *Charger) Waiting {
 	w := Waiting{InFlight: int(c.inFlight), Paused: c.paused}
 	if q := c.q; q != nil && len(q.entries) > 0 {
@@ -43,8 +43,8 @@ func (r *Relay) Waiting(c *Charger) Waiting {
 	return w
 }
 
-// Owner is the link that the charger belongs to; nil if it has none.
+// Owner returns the link that the charger belongs to; nil if it has none.
 func (c *Charger) Owner() *Link { return c.owner }
 
-// Window is how many deliveries the link may have in flight.
+// Window returns how many deliveries the link may have in flight.
 func (l *Link) Window() int { return l.window }

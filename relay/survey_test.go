@@ -29,12 +29,12 @@ func (s *stage) handOver() *Relay {
 	return next
 }
 
-// What waits is told with its age, which a hand-over does not change.
+// What waits is reported with its age, which a hand-over does not change.
 func TestSurvey(t *testing.T) {
 	s := newStage(t, 1)
 	c := s.open(0)
 	s.advance(3 * time.Second)
-	c.says(`[2,"1","Heartbeat",{}]`)
+	c.sends(`[2,"1","Heartbeat",{}]`)
 	s.advance(2 * time.Second)
 	for range 2 {
 		surveyed := 0
@@ -56,7 +56,7 @@ func TestSurvey(t *testing.T) {
 }
 
 // The loop of the new process reads from chargers before it activates its relay:
-// who looks must see that, too.
+// taps and watches must get that, too.
 func TestLooksHoldBeforeActivate(t *testing.T) {
 	s := newStage(t, 1)
 	op := s.join(0, unixipc.HelloBody{Name: "tap", AskOnly: true}, true)
