@@ -73,7 +73,7 @@ func (h *Handshake) Serve(nc net.Conn) (s State, early []byte, err error) {
 	br := bufio.NewReaderSize(limited, 2048)
 	if first, err := br.Peek(1); err == nil && first[0] == tlsHandshake {
 		refusal := &Refusal{Why: "TLS on a port for ws"}
-		farewell(nc, tlsAlert) // it says more to a TLS client than HTTP would
+		writeAndLinger(nc, tlsAlert) // it says more to a TLS client than HTTP would
 		return s, nil, refusal
 	}
 	req, err := http.ReadRequest(br)
@@ -277,12 +277,12 @@ func Refuse(nc net.Conn, r *Refusal) {
 		}
 		b = append(append(append(b, "\r\n"...), r.Why...), '\n')
 	}
-	farewell(nc, b)
+	writeAndLinger(nc, b)
 }
 
-// farewell writes b and waits a moment for the charger to hang up: closing with
+// writeAndLinger writes b and waits a moment for the charger to hang up: closing with
 // bytes unread would reset the connection and destroy b on its way.
-func farewell(nc net.Conn, b []byte) {
+func writeAndLinger(nc net.Conn, b []byte) {
 	if _, err := nc.Write(b); err != nil {
 		return
 	}

@@ -51,14 +51,14 @@ type Loop struct {
 	sources sources
 	deflate deflater
 
-	began    time.Time
-	now      time.Time // of this turn
-	alarm    time.Time // zero: none
-	deadline time.Time // the poller's
-	failed   error
-	stopped  bool
-	between  func()
-	handover handover
+	began     time.Time
+	now       time.Time // of this turn
+	alarm     time.Time // zero: none
+	deadline  time.Time // the poller's
+	failed    error
+	stopped   bool
+	afterTurn func()
+	handover  handover
 
 	buf     []byte // every read of the loop goes here first
 	memory  int    // bytes of partial messages held
@@ -162,7 +162,7 @@ func (l *Loop) step(uintptr) (stop bool) {
 // Between has f called behind this turn, when everything is written that can
 // be. While f does not return, the loop stands still, and its state is the
 // caller's of whoever f lets know: that is a freeze.
-func (l *Loop) Between(f func()) { l.between = f }
+func (l *Loop) Between(f func()) { l.afterTurn = f }
 
 // RunPosted runs what was posted, on behalf of a loop that stands still. It
 // tells whether there was anything.
@@ -232,7 +232,7 @@ func (l *Loop) turn(events []unix.EpollEvent) {
 		l.alarm = time.Time{}
 		l.handler.Alarm(l.now)
 	}
-	l.feedStarved()
+	l.resumeStarved()
 	l.readResumed()
 	for first := true; first || len(l.dirty) > 0; first = false {
 		l.flushDirty()
@@ -242,8 +242,8 @@ func (l *Loop) turn(events []unix.EpollEvent) {
 		l.table.remove(c)
 	}
 	l.gone = l.gone[:0]
-	if f := l.between; f != nil {
-		l.between = nil
+	if f := l.afterTurn; f != nil {
+		l.afterTurn = nil
 		f()
 	}
 }
@@ -276,15 +276,15 @@ func (l *Loop) readResumed() {
 	for _, c := range l.resumed[:todo] {
 		c.queued = false
 		if c.phase <= phaseClosing && c.pause == 0 {
-			c.goOn()
+			c.readUnread()
 		}
 	}
 	l.resumed = l.resumed[:copy(l.resumed, l.resumed[todo:])]
 }
 
-// feedStarved lets connections read again that waited for memory, as many as
+// resumeStarved lets connections read again that waited for memory, as many as
 // there is memory for, the longest waiting first.
-func (l *Loop) feedStarved() {
+func (l *Loop) resumeStarved() {
 	if len(l.starved) == 0 || l.memory >= l.cfg.MemoryLimit {
 		return
 	}

@@ -183,7 +183,7 @@ func (l *Layer) record(b []byte) (data []byte, err error) {
 
 // decrypt opens one record in place.
 func (l *Layer) decrypt(b []byte) (typ uint8, plain []byte, err error) {
-	s, k := l.suite, l.read.warm(l.suite)
+	s, k := l.suite, l.read.expand(l.suite)
 	header, sealed := b[:headerSize], b[headerSize:]
 	if len(sealed) < s.explicit()+tagSize || l.read.seq == math.MaxUint64 {
 		return 0, nil, violation(alertBadRecordMAC, "record of %d bytes cannot be one", len(sealed))
@@ -316,7 +316,7 @@ func (l *Layer) Seal(dst, data []byte) []byte {
 
 // seal appends one record.
 func (l *Layer) seal(dst []byte, typ uint8, data []byte) []byte {
-	s, k := l.suite, l.write.warm(l.suite)
+	s, k := l.suite, l.write.expand(l.suite)
 	if l.writeClosed || l.write.seq == math.MaxUint64 {
 		panic(fmt.Sprintf("record: sealed after the end (record %d)", l.write.seq))
 	}
@@ -351,5 +351,5 @@ func (l *Layer) Wipe() {
 	l.readClosed, l.writeClosed = true, true
 }
 
-// cool drops what can be made again from the secrets.
-func (l *Layer) cool() { l.read.keys, l.write.keys = nil, nil }
+// dropKeys drops what can be made again from the secrets.
+func (l *Layer) dropKeys() { l.read.keys, l.write.keys = nil, nil }
