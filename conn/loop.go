@@ -11,6 +11,47 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Theory of operation.
+//
+// A loop works in turns. One turn reads what epoll reports, runs posted
+// functions, fires timers, resumes readers, and then writes, at most once to
+// each socket that has something new. Nothing in a turn blocks. Only the loop's
+// goroutine touches a connection, so a connection needs no lock.
+//
+// A connection is in one of four phases (state.go). It only moves forward:
+//
+//	open       Close or Drop, or the charger's Close frame, ends this phase
+//	closing    Conn.Close: our Close frame is queued, the charger's is awaited
+//	lingering  Conn.linger: called by Drop, peerClosed and endTLS
+//	gone       Conn.closeNow: the end of stream, an error, or a time-out
+//
+// Handler.Closed is called exactly once, on entering lingering or, if that is
+// skipped, gone. A connection that is gone keeps its slot until the end of the
+// turn: the rest of the turn may still refer to it. Its generation then makes
+// late events and old handles miss it (table.go).
+//
+// Reading stops while Conn.pause has a reason in it. Each reason has one owner:
+//
+//	pauseQueue   set by Pause, cleared by Resume; both belong to the Handler
+//	pauseOut     set by write, cleared by flush and stall: the charger does not read
+//	pauseMemory  set by account, cleared by resumeStarved: the loop is out of memory
+//
+// Bytes that were read before a pause wait in decoder.unread. While they do, or
+// while the connection is in Loop.resumed, the socket is not read: order is
+// kept. A connection that is over while it is paused leaves epoll (unwatched),
+// because epoll would report the hang-up in every turn.
+//
+// Writing is deferred: write appends to Conn.out and lists the connection in
+// Loop.dirty, flush writes at the end of the turn. If the socket takes only a
+// part, the connection is stalled: epoll watches for writability, and the timer
+// for WriteTimeout.
+//
+// Each connection has one timer. arm sets it to the earliest moment at which
+// expire could have something to do, and expire decides what that is.
+//
+// Hand-over: everything that changes the encoding of a State calls touch, so
+// that a connection that was exported already is exported again (handover.go).
+
 // Config bounds the connections of a loop.
 type Config struct {
 	MaxMessage   int           // longest message of a charger, bytes

@@ -8,6 +8,35 @@ import (
 	"math"
 )
 
+// Theory of operation.
+//
+// A layer has two independent directions, read and write. Each direction is a
+// half: a secret, the number of the next record, and keys that are expanded when
+// a record needs them (half.go) and dropped when the layer is idle (cache.go).
+//
+// Reading is in one of these states. Only Open and Wipe move it:
+//
+//	between records      part is empty
+//	inside a record      part holds the beginning of it
+//	inside a message     TLS 1.3: handshake holds the beginning of a KeyUpdate;
+//	                     the next record must continue it
+//	readClosed           Open has returned an error, close_notify included; Open
+//	                     must not be called again
+//
+// Writing is in one of these states:
+//
+//	open                 Seal may be called
+//	owesUpdate           TLS 1.3: set by Open when the peer requests a KeyUpdate,
+//	                     cleared by AppendKeyUpdate, which the caller invokes
+//	                     before it seals more data
+//	writeClosed          set by AppendCloseNotify and AppendAlert, which seal the
+//	                     last record, and by Wipe; to seal after it panics
+//
+// The two ends are independent: after close_notify from the peer this side may
+// still send. Sequence numbers only grow; a change of keys sets the number of
+// its own half back to 0, under a new key. All of this is in the encoded state
+// (state.go), except for expanded keys: they follow from the secrets.
+
 // A Layer is the record layer of one established connection, seen from the
 // server. Idle it is a few machine words: the secrets, and where each side is.
 type Layer struct {
