@@ -3,7 +3,6 @@ package conn
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"syscall"
 	"time"
@@ -124,9 +123,9 @@ func (c *Conn) read() (n int) {
 		c.receive(b)
 	case errno == syscall.EAGAIN:
 	case errno != 0:
-		c.closeNow(Close{CodeAbnormal, errno.Error(), ByNetwork})
+		c.closeNow(reasonReadFailed.Close(errno))
 	default:
-		c.closeNow(Close{CodeAbnormal, "connection ended without a close frame", ByCharger})
+		c.closeNow(reasonEndOfStream.Close())
 	}
 	return len(b)
 }
@@ -267,7 +266,7 @@ func (c *Conn) readUnread() {
 	if c.unwatched && c.pause == 0 && c.phase <= phaseClosing {
 		c.unwatched = false
 		if err := c.loop.poller.add(int(c.fd), c.slot, c.generation, uint32(c.interest)); err != nil {
-			c.closeNow(Close{CodeAbnormal, err.Error(), ByGateway})
+			c.closeNow(reasonWatchFailed.Close(err))
 		}
 	}
 }
@@ -299,7 +298,7 @@ func (c *Conn) updateInterest() {
 		l, handle := c.loop, c.Handle()
 		l.Post(func() {
 			if c := l.Lookup(handle); c != nil {
-				c.closeNow(Close{CodeAbnormal, err.Error(), ByGateway})
+				c.closeNow(reasonWatchFailed.Close(err))
 			}
 		})
 	}
@@ -336,18 +335,18 @@ func (c *Conn) expire() {
 	case c.phase == phaseGone:
 		return
 	case due(c.stalled, l.cfg.WriteTimeout):
-		c.closeNow(Close{CodeAbnormal, fmt.Sprintf("charger did not read for %v", l.cfg.WriteTimeout), ByGateway})
+		c.closeNow(reasonNotReading.Close(l.cfg.WriteTimeout))
 		return
 	case c.phase != phaseOpen:
 		if now >= c.due {
-			c.closeNow(Close{CodeAbnormal, fmt.Sprintf("charger did not answer the close handshake in %v", l.cfg.CloseTimeout), ByGateway})
+			c.closeNow(reasonCloseTimeout.Close(l.cfg.CloseTimeout))
 			return
 		}
 	case due(c.starved, l.cfg.WriteTimeout) && l.memory >= l.cfg.MemoryLimit:
-		c.Drop(Close{CodeTryLater, "no memory for partial messages", ByGateway})
+		c.Drop(reasonNoMemory.Close())
 		return
 	case l.cfg.IdleTimeout > 0 && c.pause == 0 && due(c.life, l.cfg.IdleTimeout):
-		c.closeNow(Close{CodeAbnormal, fmt.Sprintf("nothing received for %v", l.cfg.IdleTimeout), ByNetwork})
+		c.closeNow(reasonIdle.Close(l.cfg.IdleTimeout))
 		return
 	case c.due != 0 && now >= c.due:
 		if c.out == nil { // an unwritten one is waiting to be answered otherwise

@@ -49,13 +49,15 @@ func (c *Conn) decrypt(b []byte) {
 
 // endTLS ends the connection because of what Layer.Open reported.
 func (c *Conn) endTLS(err error) {
-	why := Close{CodeAbnormal, err.Error(), ByCharger}
+	var why Close
 	var violation *record.ViolationError
 	switch {
 	case errors.Is(err, record.ErrCloseNotify):
-		why.Reason = "connection ended without a close frame"
+		why = reasonEndOfStream.Close()
 	case errors.As(err, &violation):
-		why.By = ByGateway
+		why = reasonTLSViolation.Close(err)
+	default:
+		why = reasonTLSAlert.Close(err)
 	}
 	c.deliverUnread()
 	if c.phase > phaseClosing {

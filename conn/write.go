@@ -110,7 +110,7 @@ func (c *Conn) writeFailed(errno syscall.Errno) {
 	c.out, c.stalled = nil, 0
 	c.touch()
 	if c.phase == phaseLingering {
-		c.closeNow(Close{CodeAbnormal, errno.Error(), ByNetwork})
+		c.closeNow(reasonWriteFailed.Close(errno))
 		return
 	}
 	c.resume(pauseOut)
