@@ -40,18 +40,6 @@ type Close struct {
 	By     By
 }
 
-func protocolError(why string) *Close {
-	return &Close{CodeProtocolError, why, ByGateway}
-}
-
-func invalidData(why string) *Close {
-	return &Close{CodeInvalidData, why, ByGateway}
-}
-
-func tooBig(why string) *Close {
-	return &Close{CodeTooBig, why, ByGateway}
-}
-
 // SendableCode tells whether an endpoint may put code into a Close frame, RFC
 // 6455 section 7.4 and the registry: 1000 to 1014 without those that only
 // report locally, and the ranges of libraries and applications.
@@ -69,18 +57,24 @@ func SendableCode(code int) bool {
 func parseClose(b []byte) (Close, *Close) {
 	switch {
 	case len(b) == 0:
-		return Close{CodeNoStatus, "", ByCharger}, nil
+		return peerClose(CodeNoStatus, ""), nil
 	case len(b) == 1:
-		return Close{}, protocolError("close frame of one byte")
+		return Close{}, reasonCloseFrameSize.fault()
 	}
 	code := int(binary.BigEndian.Uint16(b))
 	if !SendableCode(code) {
-		return Close{}, protocolError("close frame with a code that may not be sent")
+		return Close{}, reasonCloseFrameCode.fault()
 	}
 	if !utf8.Valid(b[2:]) {
-		return Close{}, invalidData("close reason is not UTF-8")
+		return Close{}, reasonCloseFrameText.fault()
 	}
-	return Close{code, string(b[2:]), ByCharger}, nil
+	return peerClose(code, string(b[2:])), nil
+}
+
+func peerClose(code int, text string) Close {
+	c := reasonPeerClose.Close(text)
+	c.Code = code
+	return c
 }
 
 // appendClose appends a whole Close frame; a reason that does not fit a

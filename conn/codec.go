@@ -167,7 +167,7 @@ func parseState(b []byte) (s State, due tick, err error) {
 		case fieldDeflateBits:
 			s.DeflateBits = uint8(r.Uint(15))
 		case fieldPhase:
-			s.phase = phase(r.Uint(uint64(phaseDraining)))
+			s.phase = phase(r.Uint(uint64(phaseLingering)))
 		case fieldPause:
 			s.pause = pause(r.Uint(uint64(pauseQueue | pauseOut)))
 		case fieldCloseCode:
@@ -284,7 +284,7 @@ func (s *State) valid() error {
 		return fault("with less to write than is sealed of it")
 	case s.out != nil && s.out.waiting() == 0:
 		return fault("with nothing to write at a position")
-	case s.TLS != nil && s.phase != phaseDraining && (s.TLS.ReadClosed() || s.TLS.WriteClosed()):
+	case s.TLS != nil && s.phase != phaseLingering && (s.TLS.ReadClosed() || s.TLS.WriteClosed()):
 		return fault("whose TLS has ended before it")
 	case s.TLS != nil && s.TLS.WriteClosed() && s.out != nil && s.out.pending() > s.out.sealed:
 		return fault("with more to write than TLS may send")
@@ -292,7 +292,7 @@ func (s *State) valid() error {
 		return fault("that awaits more than there is to write")
 	case s.decoder.part == nil:
 		return nil
-	case s.phase == phaseDraining:
+	case s.phase == phaseLingering:
 		return fault("with a message after the last")
 	}
 	if why := s.decoder.part.fault(s.DeflateBits != 0); why != "" {

@@ -97,9 +97,9 @@ var stateSamples = []struct {
 		s.out = &outbound{buf: appendClose(nil, CodeGoingAway, ""), off: 1}
 		return s
 	}(), 1},
-	{"draining", held(func(s *State) { s.phase, s.why = phaseDraining, &Close{CodeAbnormal, "gone", ByNetwork} }), 0},
+	{"draining", held(func(s *State) { s.phase, s.why = phaseLingering, &Close{CodeAbnormal, "gone", ByNetwork} }), 0},
 	{"draining-unwritten", held(func(s *State) {
-		s.phase, s.why = phaseDraining, orderly
+		s.phase, s.why = phaseLingering, orderly
 		s.out = &outbound{buf: appendClose(nil, CodeNormal, "bye"), last: 4}
 	}), 2},
 	{"idle-tls", heldTLS(nil, 0), 0},
@@ -117,7 +117,7 @@ var stateSamples = []struct {
 	}(), 0},
 	{"tls-alert", func() State {
 		s := heldTLS(nil, 2)
-		s.phase, s.why = phaseDraining, &Close{CodeAbnormal, "TLS", ByGateway}
+		s.phase, s.why = phaseLingering, &Close{CodeAbnormal, "TLS", ByGateway}
 		_, err := s.TLS.Open([]byte{23, 3, 3, 0xff, 0xff})
 		s.out = &outbound{records: s.TLS.AppendAlert(nil, err)[1:]}
 		return s
@@ -489,7 +489,7 @@ func FuzzConnState(f *testing.F) {
 			}
 			next = rest
 		}
-		if s.phase != phaseDraining {
+		if s.phase != phaseLingering {
 			if s, _, err = parseState(s.append(nil, due)); err != nil {
 				t.Fatalf("%x leads to a state that is refused: %v", b, err)
 			}

@@ -3,7 +3,6 @@ package conn
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"syscall"
 	"time"
@@ -30,12 +29,12 @@ type Conn struct {
 	stalled tick // since when nothing could be written; 0: not stalled
 	starved tick // since when pauseMemory holds; 0: it does not
 
-	dirty    bool  // in Loop.dirty
-	queued   bool  // in Loop.resumed
-	interest uint8 // what epoll watches for: readable, writable
-	deaf     bool  // not in epoll: the connection is over, but its end is not read yet
-	reported bool  // Handler.Closed was called
-	changed  bool  // since it was exported
+	dirty     bool  // in Loop.dirty
+	queued    bool  // in Loop.resumed
+	interest  uint8 // what epoll watches for: readable, writable
+	unwatched bool  // not in epoll: the connection is over, but its end is not read yet
+	reported  bool  // Handler.Closed was called
+	changed   bool  // since it was exported
 }
 
 // Why a message cannot be sent.
@@ -66,7 +65,7 @@ func (l *Loop) Add(fd int, s State, user any, early []byte) (*Conn, error) {
 	}
 	if len(early) > 0 {
 		c.decoder.keep(bytes.Clone(early))
-		c.goOnLater()
+		c.readUnreadLater()
 	}
 	return c, nil
 }
@@ -100,9 +99,9 @@ func (c *Conn) ready(events uint32) {
 		// Paused, and the connection is over. What the charger sent before
 		// waits in the kernel until reading resumes; epoll would report the
 		// hang-up again and again.
-		if !c.deaf {
+		if !c.unwatched {
 			_ = c.loop.poller.remove(int(c.fd))
-			c.deaf = true
+			c.unwatched = true
 		}
 	case c.pause != 0 || c.queued:
 		// Paused in this very turn, or resumed: older bytes are still unread.
@@ -124,9 +123,9 @@ func (c *Conn) read() (n int) {
 		c.receive(b)
 	case errno == syscall.EAGAIN:
 	case errno != 0:
-		c.die(Close{CodeAbnormal, errno.Error(), ByNetwork})
+		c.closeNow(reasonReadFailed.Close(errno))
 	default:
-		c.die(Close{CodeAbnormal, "connection ended without a close frame", ByCharger})
+		c.closeNow(reasonEndOfStream.Close())
 	}
 	return len(b)
 }
@@ -136,7 +135,7 @@ func (c *Conn) receive(b []byte) {
 	if c.TLS == nil {
 		c.ingest(b, false)
 	} else {
-		c.open(b)
+		c.decrypt(b)
 	}
 }
 
@@ -240,41 +239,41 @@ func (c *Conn) resume(why pause) {
 	if c.pause == 0 {
 		c.life = c.loop.tick() // silence was ours
 		c.arm()
-		c.goOnLater()
+		c.readUnreadLater()
 	}
 }
 
 func (c *Conn) setPause(p pause) {
 	c.pause = p
 	c.touch()
-	c.watch()
+	c.updateInterest()
 }
 
-// goOnLater queues the connection for goOn at the end of the turn.
-func (c *Conn) goOnLater() {
+// readUnreadLater queues the connection for readUnread at the end of the turn.
+func (c *Conn) readUnreadLater() {
 	if !c.queued {
 		c.queued = true
 		c.loop.resumed = append(c.loop.resumed, c)
 	}
 }
 
-// goOn handles what was left unread by a pause.
-func (c *Conn) goOn() {
+// readUnread handles what was left unread by a pause.
+func (c *Conn) readUnread() {
 	if b := c.decoder.takeUnread(); len(b) > 0 {
 		c.touch()
 		c.ingest(b, true)
 	}
-	if c.deaf && c.pause == 0 && c.phase <= phaseClosing {
-		c.deaf = false
+	if c.unwatched && c.pause == 0 && c.phase <= phaseClosing {
+		c.unwatched = false
 		if err := c.loop.poller.add(int(c.fd), c.slot, c.generation, uint32(c.interest)); err != nil {
-			c.die(Close{CodeAbnormal, err.Error(), ByGateway})
+			c.closeNow(reasonWatchFailed.Close(err))
 		}
 	}
 }
 
 // wanted is what epoll is to watch for.
 func (c *Conn) wanted() (events uint8) {
-	if c.pause == 0 || c.phase == phaseDraining {
+	if c.pause == 0 || c.phase == phaseLingering {
 		events |= readable
 	}
 	if c.out != nil && c.stalled != 0 {
@@ -283,14 +282,14 @@ func (c *Conn) wanted() (events uint8) {
 	return events
 }
 
-// watch tells epoll what this connection waits for.
-func (c *Conn) watch() {
+// updateInterest registers with epoll what this connection waits for.
+func (c *Conn) updateInterest() {
 	want := c.wanted()
 	if want == c.interest || c.phase == phaseGone {
 		return
 	}
 	c.interest = want
-	if c.deaf {
+	if c.unwatched {
 		return
 	}
 	if err := c.loop.poller.modify(int(c.fd), c.slot, c.generation, uint32(want)); err != nil {
@@ -299,7 +298,7 @@ func (c *Conn) watch() {
 		l, handle := c.loop, c.Handle()
 		l.Post(func() {
 			if c := l.Lookup(handle); c != nil {
-				c.die(Close{CodeAbnormal, err.Error(), ByGateway})
+				c.closeNow(reasonWatchFailed.Close(err))
 			}
 		})
 	}
@@ -336,18 +335,18 @@ func (c *Conn) expire() {
 	case c.phase == phaseGone:
 		return
 	case due(c.stalled, l.cfg.WriteTimeout):
-		c.die(Close{CodeAbnormal, fmt.Sprintf("charger did not read for %v", l.cfg.WriteTimeout), ByGateway})
+		c.closeNow(reasonNotReading.Close(l.cfg.WriteTimeout))
 		return
 	case c.phase != phaseOpen:
 		if now >= c.due {
-			c.die(Close{CodeAbnormal, fmt.Sprintf("charger did not answer the close handshake in %v", l.cfg.CloseTimeout), ByGateway})
+			c.closeNow(reasonCloseTimeout.Close(l.cfg.CloseTimeout))
 			return
 		}
 	case due(c.starved, l.cfg.WriteTimeout) && l.memory >= l.cfg.MemoryLimit:
-		c.Drop(Close{CodeTryLater, "no memory for partial messages", ByGateway})
+		c.Drop(reasonNoMemory.Close())
 		return
 	case l.cfg.IdleTimeout > 0 && c.pause == 0 && due(c.life, l.cfg.IdleTimeout):
-		c.die(Close{CodeAbnormal, fmt.Sprintf("nothing received for %v", l.cfg.IdleTimeout), ByNetwork})
+		c.closeNow(reasonIdle.Close(l.cfg.IdleTimeout))
 		return
 	case c.due != 0 && now >= c.due:
 		if c.out == nil { // an unwritten one is waiting to be answered otherwise

@@ -58,7 +58,7 @@ func (d *decoder) next(b []byte, lim bounds) (ev event, rest []byte, ok bool, fa
 				payload := b[n:end:end]
 				unmask(payload, h.mask, 0)
 				if h.op == opText && !h.rsv1 && !utf8.Valid(payload) {
-					return event{}, nil, false, invalidData("text is not UTF-8")
+					return event{}, nil, false, reasonNotUTF8.fault()
 				}
 				return event{h.op, h.rsv1, payload}, b[end:], true, nil
 			}
@@ -72,7 +72,7 @@ func (d *decoder) next(b []byte, lim bounds) (ev event, rest []byte, ok bool, fa
 			p.control = append(p.control, take...)
 		} else {
 			if p.op == opText && !p.compressed && !p.utf8.write(take) {
-				return event{}, nil, false, invalidData("text is not UTF-8")
+				return event{}, nil, false, reasonNotUTF8.fault()
 			}
 			p.msg = append(p.msg, take...)
 		}
@@ -133,18 +133,18 @@ func (d *decoder) check(h header, lim bounds) *Close {
 	case h.op.control():
 		return nil
 	case h.op == opContinuation && !assembling: // RFC 6455 section 5.4
-		return protocolError("continuation frame without a message")
+		return reasonStrayContinuation.fault()
 	case h.op != opContinuation && assembling:
-		return protocolError("new message inside a fragmented one")
+		return reasonInterleaved.fault()
 	case h.rsv1 && (!lim.compressed || h.op == opContinuation): // RFC 7692 section 6.1
-		return protocolError("compressed frame where none may be")
+		return reasonCompressedFrame.fault()
 	}
 	size := h.length
 	if assembling {
 		size += uint64(len(d.part.msg))
 	}
 	if size > uint64(lim.maxMessage) {
-		return tooBig("message over the limit")
+		return reasonTooBig.fault()
 	}
 	return nil
 }
@@ -164,7 +164,7 @@ func (d *decoder) endFrame() (ev event, ok bool, fault *Close) {
 	case !p.frame.fin:
 		return event{}, false, nil
 	case !p.utf8.complete():
-		return event{}, false, invalidData("text ends inside a UTF-8 sequence")
+		return event{}, false, reasonCutUTF8.fault()
 	}
 	ev = event{p.op, p.compressed, p.msg}
 	d.part = nil

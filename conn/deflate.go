@@ -140,7 +140,7 @@ func (d *deflater) inflate(payload []byte, maxMessage int, text bool) ([]byte, *
 	if d.reader == nil {
 		d.reader = flate.NewReader(&d.in)
 	} else if err := d.reader.(flate.Resetter).Reset(&d.in, nil); err != nil {
-		return nil, invalidData("compressed message cannot be inflated")
+		return nil, reasonNotInflatable.fault()
 	}
 	if cap(d.plain) > keepPlain {
 		d.plain = nil
@@ -154,14 +154,14 @@ func (d *deflater) inflate(payload []byte, maxMessage int, text bool) ([]byte, *
 		d.plain = d.plain[:len(d.plain)+n]
 		switch {
 		case len(d.plain) > maxMessage:
-			return nil, tooBig("message over the limit once inflated")
+			return nil, reasonInflatedTooBig.fault()
 		case errors.Is(err, io.EOF):
 			if text && !utf8.Valid(d.plain) {
-				return nil, invalidData("text is not UTF-8")
+				return nil, reasonNotUTF8.fault()
 			}
 			return d.plain, nil
 		case err != nil:
-			return nil, invalidData("compressed message cannot be inflated")
+			return nil, reasonNotInflatable.fault()
 		}
 	}
 }

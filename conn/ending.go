@@ -33,13 +33,13 @@ func (c *Conn) Drop(why Close) {
 	if c.phase > phaseClosing {
 		return // what was unread ended it
 	}
-	c.drain()
+	c.linger()
 	if open {
 		c.write(func(b []byte) []byte { return appendClose(b, why.Code, why.Reason) })
 	} else {
 		c.markDirty()
 	}
-	c.report()
+	c.reportClosed()
 }
 
 // ReadLeft handles what the socket has received by now, for a connection that is
@@ -71,34 +71,34 @@ func (c *Conn) peerClosed(payload []byte) {
 	if open {
 		c.why = &why
 	}
-	c.drain()
+	c.linger()
 	if open {
 		c.write(func(b []byte) []byte { return appendClose(b, why.Code, "") })
 	} else {
 		c.markDirty() // so that flush shuts down
 	}
-	c.report()
+	c.reportClosed()
 }
 
-// drain enters phaseDraining.
-func (c *Conn) drain() {
+// linger enters phaseLingering.
+func (c *Conn) linger() {
 	l := c.loop
-	c.phase = phaseDraining
+	c.phase = phaseLingering
 	c.touch()
 	c.due = l.tick() + ticks(l.cfg.CloseTimeout)
 	c.decoder = decoder{}
 	c.pause, c.starved = 0, 0
 	c.account()
-	if c.deaf {
-		c.die(*c.why)
+	if c.unwatched {
+		c.closeNow(*c.why)
 		return
 	}
-	c.watch()
+	c.updateInterest()
 	c.arm()
 }
 
-// die closes the socket at once: the connection is dead, or out of time.
-func (c *Conn) die(why Close) {
+// closeNow closes the socket at once: the connection is dead, or out of time.
+func (c *Conn) closeNow(why Close) {
 	if c.phase == phaseGone {
 		return
 	}
@@ -121,7 +121,7 @@ func (c *Conn) die(why Close) {
 		c.out = nil
 	}
 	l.wheel.disarm(c)
-	if !c.deaf {
+	if !c.unwatched {
 		_ = l.poller.remove(int(c.fd))
 	}
 	// Another process may hold a duplicate during a hand-over: only shutdown
@@ -132,7 +132,7 @@ func (c *Conn) die(why Close) {
 	if c.exported != 0 && l.handover.active {
 		l.handover.gone = append(l.handover.gone, c.exported)
 	}
-	c.report()
+	c.reportClosed()
 }
 
 // deliverUnread handles what was received while reading was paused: it takes
@@ -155,8 +155,8 @@ func (c *Conn) deliverUnread() {
 	}
 }
 
-// report tells the end, once.
-func (c *Conn) report() {
+// reportClosed calls Handler.Closed, once.
+func (c *Conn) reportClosed() {
 	if !c.reported {
 		c.reported = true
 		c.loop.handler.Closed(c, *c.why)

@@ -142,7 +142,7 @@ func TestFaultBehindAPause(t *testing.T) {
 		{"drop", func(c *Conn) { c.Drop(policy) }},
 		{"close", func(c *Conn) { c.Close(policy); c.Resume() }},
 		{"resume", func(c *Conn) { c.Resume() }},
-		{"network", func(c *Conn) { c.die(Close{CodeAbnormal, "test", ByNetwork}) }},
+		{"network", func(c *Conn) { c.closeNow(Close{CodeAbnormal, "test", ByNetwork}) }},
 	} {
 		r := newRig(t, nil)
 		r.onMessage = func(c *Conn, payload []byte, _ bool) {

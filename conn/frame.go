@@ -54,11 +54,11 @@ func parseHeader(b []byte) (h header, n int, fault *Close) {
 	h.rsv1 = b[0]&rsv1Bit != 0
 	switch {
 	case b[0]&rsv23 != 0: // RFC 6455 section 5.2: no extension that defines them
-		return h, 0, protocolError("reserved bit set in frame header")
+		return h, 0, reasonReservedBit.fault()
 	case !h.op.known():
-		return h, 0, protocolError("unknown opcode")
+		return h, 0, reasonUnknownOpcode.fault()
 	case b[1]&maskBit == 0: // section 5.1
-		return h, 0, protocolError("frame from client is not masked")
+		return h, 0, reasonNotMasked.fault()
 	}
 	n = 2
 	switch l := b[1] &^ maskBit; l {
@@ -74,7 +74,7 @@ func parseHeader(b []byte) (h header, n int, fault *Close) {
 		}
 		h.length = binary.BigEndian.Uint64(b[2:])
 		if h.length>>63 != 0 {
-			return h, 0, protocolError("frame length has its top bit set")
+			return h, 0, reasonFrameLength.fault()
 		}
 		n = 10
 	default:
@@ -83,11 +83,11 @@ func parseHeader(b []byte) (h header, n int, fault *Close) {
 	if h.op.control() {
 		switch { // section 5.5
 		case !h.fin:
-			return h, 0, protocolError("fragmented control frame")
+			return h, 0, reasonFragmentedControl.fault()
 		case h.length > maxControl:
-			return h, 0, protocolError("control frame over 125 bytes")
+			return h, 0, reasonLongControl.fault()
 		case h.rsv1:
-			return h, 0, protocolError("compressed control frame")
+			return h, 0, reasonCompressedControl.fault()
 		}
 	}
 	if len(b) < n+4 {

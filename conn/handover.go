@@ -190,7 +190,7 @@ func (c *Conn) restore(s State, due tick) {
 	c.State = s
 	c.held = c.memory()
 	l.memory += int(c.held)
-	c.reported = s.phase == phaseDraining
+	c.reported = s.phase == phaseLingering
 	l.now = time.Now() // the loop does not turn yet
 	now := l.tick()
 	c.life = now
@@ -209,11 +209,11 @@ func (c *Conn) restore(s State, due tick) {
 	}
 	c.interest = c.wanted()
 	c.arm()
-	if s.out != nil || s.phase == phaseDraining || s.TLS != nil && s.TLS.OwesUpdate() {
+	if s.out != nil || s.phase == phaseLingering || s.TLS != nil && s.TLS.OwesUpdate() {
 		c.markDirty() // written in the first turn
 	}
 	if p := s.decoder.part; p != nil && p.unread != nil && s.pause == 0 {
-		c.goOnLater() // and read
+		c.readUnreadLater() // and read
 	}
 }
 
@@ -234,4 +234,4 @@ func (c *Conn) forget() {
 
 // Draining tells that the connection is only being ended: it has been reported
 // closed.
-func (c *Conn) Draining() bool { return c.phase == phaseDraining }
+func (c *Conn) Draining() bool { return c.phase == phaseLingering }

@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -48,19 +47,6 @@ type Request struct {
 	Password []byte
 }
 
-// Refusal is a handshake that ended without a connection: the HTTP response,
-// or the close code, that the charger got.
-type Refusal struct {
-	Identity   string // as far as it was known
-	Status     int    // HTTP; 101: the WebSocket was opened and closed with Code
-	Code       int    // close code
-	Why        string // for the charger and the log
-	RetryAfter int    // seconds; 0: not sent
-	Challenge  bool   // WWW-Authenticate is sent
-}
-
-func (r *Refusal) Error() string { return r.Why }
-
 // maxRequest bounds the request's head, in bytes.
 const maxRequest = 8 << 10
 
@@ -72,19 +58,18 @@ func (h *Handshake) Serve(nc net.Conn) (s State, early []byte, err error) {
 	limited := &io.LimitedReader{R: nc, N: maxRequest}
 	br := bufio.NewReaderSize(limited, 2048)
 	if first, err := br.Peek(1); err == nil && first[0] == tlsHandshake {
-		refusal := &Refusal{Why: "TLS on a port for ws"}
-		farewell(nc, tlsAlert) // it says more to a TLS client than HTTP would
-		return s, nil, refusal
+		writeAndLinger(nc, tlsAlert) // a TLS client understands it; it would not understand HTTP
+		return s, nil, refusalTLS.Refusal()
 	}
 	req, err := http.ReadRequest(br)
 	if err != nil {
 		switch {
 		case limited.N <= 0:
-			err = &Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Why: "request is over " + strconv.Itoa(maxRequest) + " bytes"}
+			err = refusalTooLarge.Refusal(maxRequest)
 		case isNetwork(err):
 			return s, nil, fmt.Errorf("handshake: %w", err)
 		default:
-			err = &Refusal{Status: http.StatusBadRequest, Why: "not an HTTP request: " + err.Error()}
+			err = refusalNotHTTP.Refusal(err)
 		}
 		Refuse(nc, err.(*Refusal))
 		return s, nil, err
@@ -125,8 +110,10 @@ func isNetwork(err error) bool {
 // decide holds the request against RFC 6455 section 4.2.1 and our own rules,
 // and returns the response that opens the WebSocket.
 func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *Refusal) {
-	refuse := func(status int, why string) (State, string, *Refusal) {
-		return s, "", &Refusal{Identity: s.Identity, Status: status, Why: why}
+	refuse := func(why *RefusalReason, args ...any) (State, string, *Refusal) {
+		r := why.Refusal(args...)
+		r.Identity = s.Identity
+		return s, "", r
 	}
 	path, identity, err := splitTarget(req.RequestURI, h.Paths)
 	if h.Admit != nil {
@@ -140,23 +127,23 @@ func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *
 	key := header.Get("Sec-WebSocket-Key")
 	switch {
 	case errors.Is(err, errPath):
-		return refuse(http.StatusNotFound, err.Error())
+		return refuse(refusalPath)
 	case err != nil:
-		return refuse(http.StatusBadRequest, err.Error())
+		return refuse(refusalIdentity, err)
 	case req.Method != http.MethodGet:
-		return refuse(http.StatusMethodNotAllowed, "a WebSocket is opened with GET")
+		return refuse(refusalMethod)
 	case !req.ProtoAtLeast(1, 1):
-		return refuse(http.StatusBadRequest, "a WebSocket needs HTTP/1.1")
+		return refuse(refusalHTTPVersion)
 	case req.ContentLength != 0 || len(req.TransferEncoding) > 0:
-		return refuse(http.StatusBadRequest, "a request that opens a WebSocket has no body")
+		return refuse(refusalBody)
 	case !hasToken(header["Upgrade"], "websocket"):
-		return refuse(http.StatusUpgradeRequired, "this is a WebSocket endpoint: Upgrade: websocket is missing")
+		return refuse(refusalNoUpgrade)
 	case !hasToken(header["Connection"], "upgrade") && !h.Lenient:
-		return refuse(http.StatusBadRequest, "Connection: Upgrade is missing (-lenient tolerates that)")
+		return refuse(refusalNoConnection)
 	case header.Get("Sec-WebSocket-Version") != "13":
-		return refuse(http.StatusUpgradeRequired, "Sec-WebSocket-Version is not 13")
+		return refuse(refusalWebSocketVersion)
 	case !validKey(key):
-		return refuse(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
+		return refuse(refusalKey)
 	}
 
 	chosen, offered := h.subprotocol(header["Sec-Websocket-Protocol"])
@@ -174,13 +161,13 @@ func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *
 	s.Subprotocol = MakeName(chosen)
 	switch {
 	case chosen == "":
-		why := "no subprotocol offered; OCPP needs one (-default-subprotocol helps old chargers)"
-		if offered {
-			why = "none of the offered subprotocols is known here: " + strings.Join(header["Sec-Websocket-Protocol"], ", ")
-		}
 		// OCPP-J section 3.1.2: complete the handshake without the header,
 		// then close.
-		refusal = &Refusal{Identity: s.Identity, Status: http.StatusSwitchingProtocols, Code: CodeProtocolError, Why: why}
+		refusal = refusalNoSubprotocol.Refusal()
+		if offered {
+			refusal = refusalSubprotocol.Refusal(strings.Join(header["Sec-Websocket-Protocol"], ", "))
+		}
+		refusal.Identity = s.Identity
 	case offered: // a server must not choose what was not offered
 		b.WriteString("\r\nSec-WebSocket-Protocol: ")
 		b.WriteString(chosen)
@@ -277,12 +264,12 @@ func Refuse(nc net.Conn, r *Refusal) {
 		}
 		b = append(append(append(b, "\r\n"...), r.Why...), '\n')
 	}
-	farewell(nc, b)
+	writeAndLinger(nc, b)
 }
 
-// farewell writes b and waits a moment for the charger to hang up: closing with
+// writeAndLinger writes b and waits a moment for the charger to hang up: closing with
 // bytes unread would reset the connection and destroy b on its way.
-func farewell(nc net.Conn, b []byte) {
+func writeAndLinger(nc net.Conn, b []byte) {
 	if _, err := nc.Write(b); err != nil {
 		return
 	}

@@ -12,7 +12,7 @@ import (
 const MaxIdentity = 255
 
 // errPath says that a request's path is under none of the prefixes.
-var errPath = errors.New("no such path; a charger connects to a prefix followed by its identity")
+var errPath = errors.New("no such path")
 
 // splitTarget finds the prefix and the identity in the target of a request, as
 // it stands in the request line. Prefixes begin and end with a slash. An error

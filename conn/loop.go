@@ -11,6 +11,47 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Theory of operation.
+//
+// A loop works in turns. One turn reads what epoll reports, runs posted
+// functions, fires timers, resumes readers, and then writes, at most once to
+// each socket that has something new. Nothing in a turn blocks. Only the loop's
+// goroutine touches a connection, so a connection needs no lock.
+//
+// A connection is in one of four phases (state.go). It only moves forward:
+//
+//	open       Close or Drop, or the charger's Close frame, ends this phase
+//	closing    Conn.Close: our Close frame is queued, the charger's is awaited
+//	lingering  Conn.linger: called by Drop, peerClosed and endTLS
+//	gone       Conn.closeNow: the end of stream, an error, or a time-out
+//
+// Handler.Closed is called exactly once, on entering lingering or, if that is
+// skipped, gone. A connection that is gone keeps its slot until the end of the
+// turn: the rest of the turn may still refer to it. Its generation then makes
+// late events and old handles miss it (table.go).
+//
+// Reading stops while Conn.pause has a reason in it. Each reason has one owner:
+//
+//	pauseQueue   set by Pause, cleared by Resume; both belong to the Handler
+//	pauseOut     set by write, cleared by flush and stall: the charger does not read
+//	pauseMemory  set by account, cleared by resumeStarved: the loop is out of memory
+//
+// Bytes that were read before a pause wait in decoder.unread. While they do, or
+// while the connection is in Loop.resumed, the socket is not read: order is
+// kept. A connection that is over while it is paused leaves epoll (unwatched),
+// because epoll would report the hang-up in every turn.
+//
+// Writing is deferred: write appends to Conn.out and lists the connection in
+// Loop.dirty, flush writes at the end of the turn. If the socket takes only a
+// part, the connection is stalled: epoll watches for writability, and the timer
+// for WriteTimeout.
+//
+// Each connection has one timer. arm sets it to the earliest moment at which
+// expire could have something to do, and expire decides what that is.
+//
+// Hand-over: everything that changes the encoding of a State calls touch, so
+// that a connection that was exported already is exported again (handover.go).
+
 // Config bounds the connections of a loop.
 type Config struct {
 	MaxMessage   int           // longest message of a charger, bytes
@@ -51,14 +92,14 @@ type Loop struct {
 	sources sources
 	deflate deflater
 
-	began    time.Time
-	now      time.Time // of this turn
-	alarm    time.Time // zero: none
-	deadline time.Time // the poller's
-	failed   error
-	stopped  bool
-	between  func()
-	handover handover
+	began     time.Time
+	now       time.Time // of this turn
+	alarm     time.Time // zero: none
+	deadline  time.Time // the poller's
+	failed    error
+	stopped   bool
+	afterTurn func()
+	handover  handover
 
 	buf     []byte // every read of the loop goes here first
 	memory  int    // bytes of partial messages held
@@ -162,7 +203,7 @@ func (l *Loop) step(uintptr) (stop bool) {
 // Between has f called behind this turn, when everything is written that can
 // be. While f does not return, the loop stands still, and its state is the
 // caller's of whoever f lets know: that is a freeze.
-func (l *Loop) Between(f func()) { l.between = f }
+func (l *Loop) Between(f func()) { l.afterTurn = f }
 
 // RunPosted runs what was posted, on behalf of a loop that stands still. It
 // tells whether there was anything.
@@ -232,7 +273,7 @@ func (l *Loop) turn(events []unix.EpollEvent) {
 		l.alarm = time.Time{}
 		l.handler.Alarm(l.now)
 	}
-	l.feedStarved()
+	l.resumeStarved()
 	l.readResumed()
 	for first := true; first || len(l.dirty) > 0; first = false {
 		l.flushDirty()
@@ -242,8 +283,8 @@ func (l *Loop) turn(events []unix.EpollEvent) {
 		l.table.remove(c)
 	}
 	l.gone = l.gone[:0]
-	if f := l.between; f != nil {
-		l.between = nil
+	if f := l.afterTurn; f != nil {
+		l.afterTurn = nil
 		f()
 	}
 }
@@ -276,15 +317,15 @@ func (l *Loop) readResumed() {
 	for _, c := range l.resumed[:todo] {
 		c.queued = false
 		if c.phase <= phaseClosing && c.pause == 0 {
-			c.goOn()
+			c.readUnread()
 		}
 	}
 	l.resumed = l.resumed[:copy(l.resumed, l.resumed[todo:])]
 }
 
-// feedStarved lets connections read again that waited for memory, as many as
+// resumeStarved lets connections read again that waited for memory, as many as
 // there is memory for, the longest waiting first.
-func (l *Loop) feedStarved() {
+func (l *Loop) resumeStarved() {
 	if len(l.starved) == 0 || l.memory >= l.cfg.MemoryLimit {
 		return
 	}

@@ -236,7 +236,7 @@ func TestStopInATurnForTimers(t *testing.T) {
 	if s.got != 0 {
 		t.Error("a message was read after Stop")
 	}
-	c.die(policy)
+	c.closeNow(policy)
 	_ = s.loop.Close()
 	_ = nc.Close()
 }

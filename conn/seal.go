@@ -30,8 +30,8 @@ func (s *sealing) used(l *record.Layer) {
 	s.warm.Used(l)
 }
 
-// open decrypts what was read, and handles what it holds.
-func (c *Conn) open(b []byte) {
+// decrypt opens what was read, and handles what it holds.
+func (c *Conn) decrypt(b []byte) {
 	if c.phase > phaseClosing {
 		return // only the end is awaited
 	}
@@ -49,13 +49,15 @@ func (c *Conn) open(b []byte) {
 
 // endTLS ends the connection because of what Layer.Open reported.
 func (c *Conn) endTLS(err error) {
-	why := Close{CodeAbnormal, err.Error(), ByCharger}
+	var why Close
 	var violation *record.ViolationError
 	switch {
 	case errors.Is(err, record.ErrCloseNotify):
-		why.Reason = "connection ended without a close frame"
+		why = reasonEndOfStream.Close()
 	case errors.As(err, &violation):
-		why.By = ByGateway
+		why = reasonTLSViolation.Close(err)
+	default:
+		why = reasonTLSAlert.Close(err)
 	}
 	c.deliverUnread()
 	if c.phase > phaseClosing {
@@ -64,7 +66,7 @@ func (c *Conn) endTLS(err error) {
 	if c.why == nil {
 		c.why = &why
 	}
-	c.drain()
+	c.linger()
 	if c.phase == phaseGone {
 		return
 	}
@@ -79,7 +81,7 @@ func (c *Conn) endTLS(err error) {
 		c.loop.sealing.used(c.TLS)
 	}
 	c.markDirty()
-	c.report()
+	c.reportClosed()
 }
 
 // writeSealed writes what the socket takes; n bytes of it.
@@ -111,7 +113,7 @@ func (c *Conn) writeSealed(o *outbound) (n int, errno syscall.Errno) {
 
 // sealNext seals the next batch: before it the KeyUpdate that is owed, if any,
 // so that however often it was asked for meanwhile there is one; behind the last,
-// in phaseDraining, the end. The records are good until it is called again.
+// in phaseLingering, the end. The records are good until it is called again.
 func (c *Conn) sealNext(o *outbound) []byte {
 	s := &c.loop.sealing
 	s.buf = s.buf[:0]
@@ -124,7 +126,7 @@ func (c *Conn) sealNext(o *outbound) []byte {
 		c.touch()
 		o.sealed = n
 		s.buf = c.TLS.Seal(s.buf, o.buf[o.off:o.off+n])
-	case c.phase == phaseDraining:
+	case c.phase == phaseLingering:
 		c.touch()
 		s.buf = c.TLS.AppendCloseNotify(s.buf)
 	case len(s.buf) == 0:

@@ -67,8 +67,8 @@ func (r Remote) String() string { return r.AddrPort().String() }
 
 // phase of a connection. It only ever moves forward:
 //
-//	open ──▶ closing ──▶ draining ──▶ gone
-//	  └─────────┴────────────┴─────────▲
+//	open ──▶ closing ──▶ lingering ──▶ gone
+//	  └─────────┴─────────────┴─────────▲
 type phase uint8
 
 const (
@@ -77,10 +77,10 @@ const (
 	// phaseClosing: our Close frame is queued or sent, the charger's is
 	// awaited; its messages are still received.
 	phaseClosing
-	// phaseDraining: no message comes or goes any more; what is unwritten goes
+	// phaseLingering: no message comes or goes any more; what is unwritten goes
 	// out, then our side is shut down and the charger's end of stream awaited,
 	// so that no reset destroys the Close frame on its way.
-	phaseDraining
+	phaseLingering
 	// phaseGone: the socket is closed; the struct is reused after the turn.
 	phaseGone
 )

@@ -335,7 +335,7 @@ func TestTLSUpdateFlood(t *testing.T) {
 			t.Errorf("closing %v: %d bytes of records are held", closing, cap(c.out.records))
 		}
 		_ = nc.Close()
-		c.die(policy)
+		c.closeNow(policy)
 		m.close()
 	}
 }
@@ -705,7 +705,7 @@ func TestTLSHandOverOfEnds(t *testing.T) {
 			c.stall(1000)
 			_, _ = nc.Write(tt.raw(end.out))
 			c.read()
-			if c.phase != phaseDraining {
+			if c.phase != phaseLingering {
 				t.Fatalf("%s: phase %d", name, c.phase)
 			}
 			c.dirty, one.loop.dirty = false, nil

@@ -65,7 +65,7 @@ func (c *Conn) flush() {
 	if c.phase == phaseGone {
 		return
 	}
-	if c.TLS != nil && c.out == nil && (c.TLS.OwesUpdate() || c.phase == phaseDraining && !c.TLS.WriteClosed()) {
+	if c.TLS != nil && c.out == nil && (c.TLS.OwesUpdate() || c.phase == phaseLingering && !c.TLS.WriteClosed()) {
 		c.out = c.loop.outbound() // for records without data
 	}
 	if o := c.out; o != nil {
@@ -84,10 +84,10 @@ func (c *Conn) flush() {
 		c.out, c.stalled = nil, 0 // first: who is told may send again
 		c.sent(o)
 		c.loop.recycle(o)
-		c.watch()
+		c.updateInterest()
 		c.resume(pauseOut)
 	}
-	if c.phase == phaseDraining {
+	if c.phase == phaseLingering {
 		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR)
 	}
 }
@@ -109,8 +109,8 @@ func (c *Conn) writeFailed(errno syscall.Errno) {
 	c.loop.recycle(c.out)
 	c.out, c.stalled = nil, 0
 	c.touch()
-	if c.phase == phaseDraining {
-		c.die(Close{CodeAbnormal, errno.Error(), ByNetwork})
+	if c.phase == phaseLingering {
+		c.closeNow(reasonWriteFailed.Close(errno))
 		return
 	}
 	c.resume(pauseOut)
@@ -133,7 +133,7 @@ func (c *Conn) stall(n int) {
 		c.stalled = max(1, c.loop.tick())
 	}
 	if first {
-		c.watch()
+		c.updateInterest()
 		c.arm()
 	}
 	if o.waiting() <= c.loop.cfg.WriteBuffer/4 {

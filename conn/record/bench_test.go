@@ -135,9 +135,9 @@ func BenchmarkWarm(b *testing.B) {
 		near, _ := layers(s)
 		b.ReportAllocs()
 		for b.Loop() {
-			near.cool()
-			near.read.warm(s)
-			near.write.warm(s)
+			near.dropKeys()
+			near.read.expand(s)
+			near.write.expand(s)
 		}
 	})
 }
@@ -196,8 +196,8 @@ func TestLayerSize(t *testing.T) {
 		})
 		warm := bytesOf(func() {
 			for _, l := range all {
-				l.read.warm(s)
-				l.write.warm(s)
+				l.read.expand(s)
+				l.write.expand(s)
 			}
 		})
 		t.Logf("%v: %d bytes idle, %d more when warm", s, idle, warm)

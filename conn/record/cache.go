@@ -27,7 +27,7 @@ func (c *Cache) Used(l *Layer) {
 		}
 		if old != nil {
 			old.cached = false
-			old.cool()
+			old.dropKeys()
 		}
 		c.layers[at] = l
 		l.cached = true

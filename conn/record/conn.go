@@ -101,6 +101,6 @@ func (c *Conn) Detach() (net.Conn, *Layer, []byte, error) {
 	if c.err != nil {
 		return nil, nil, nil, c.err
 	}
-	c.layer.cool() // it may be idle from here on, and no Cache knows of it
+	c.layer.dropKeys() // it may be idle from here on, and no Cache knows of it
 	return c.Conn, c.layer, data, nil
 }

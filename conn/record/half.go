@@ -35,7 +35,7 @@ type keys struct {
 	ad    [13]byte        // scratch
 }
 
-func (h *half) warm(s *suite) *keys {
+func (h *half) expand(s *suite) *keys {
 	if h.keys != nil {
 		return h.keys
 	}

@@ -8,6 +8,35 @@ import (
 	"math"
 )
 
+// Theory of operation.
+//
+// A layer has two independent directions, read and write. Each direction is a
+// half: a secret, the number of the next record, and keys that are expanded when
+// a record needs them (half.go) and dropped when the layer is idle (cache.go).
+//
+// Reading is in one of these states. Only Open and Wipe move it:
+//
+//	between records      part is empty
+//	inside a record      part holds the beginning of it
+//	inside a message     TLS 1.3: handshake holds the beginning of a KeyUpdate;
+//	                     the next record must continue it
+//	readClosed           Open has returned an error, close_notify included; Open
+//	                     must not be called again
+//
+// Writing is in one of these states:
+//
+//	open                 Seal may be called
+//	owesUpdate           TLS 1.3: set by Open when the peer requests a KeyUpdate,
+//	                     cleared by AppendKeyUpdate, which the caller invokes
+//	                     before it seals more data
+//	writeClosed          set by AppendCloseNotify and AppendAlert, which seal the
+//	                     last record, and by Wipe; to seal after it panics
+//
+// The two ends are independent: after close_notify from the peer this side may
+// still send. Sequence numbers only grow; a change of keys sets the number of
+// its own half back to 0, under a new key. All of this is in the encoded state
+// (state.go), except for expanded keys: they follow from the secrets.
+
 // A Layer is the record layer of one established connection, seen from the
 // server. Idle it is a few machine words: the secrets, and where each side is.
 type Layer struct {
@@ -183,7 +212,7 @@ func (l *Layer) record(b []byte) (data []byte, err error) {
 
 // decrypt opens one record in place.
 func (l *Layer) decrypt(b []byte) (typ uint8, plain []byte, err error) {
-	s, k := l.suite, l.read.warm(l.suite)
+	s, k := l.suite, l.read.expand(l.suite)
 	header, sealed := b[:headerSize], b[headerSize:]
 	if len(sealed) < s.explicit()+tagSize || l.read.seq == math.MaxUint64 {
 		return 0, nil, violation(alertBadRecordMAC, "record of %d bytes cannot be one", len(sealed))
@@ -316,7 +345,7 @@ func (l *Layer) Seal(dst, data []byte) []byte {
 
 // seal appends one record.
 func (l *Layer) seal(dst []byte, typ uint8, data []byte) []byte {
-	s, k := l.suite, l.write.warm(l.suite)
+	s, k := l.suite, l.write.expand(l.suite)
 	if l.writeClosed || l.write.seq == math.MaxUint64 {
 		panic(fmt.Sprintf("record: sealed after the end (record %d)", l.write.seq))
 	}
@@ -351,5 +380,5 @@ func (l *Layer) Wipe() {
 	l.readClosed, l.writeClosed = true, true
 }
 
-// cool drops what can be made again from the secrets.
-func (l *Layer) cool() { l.read.keys, l.write.keys = nil, nil }
+// dropKeys drops what can be made again from the secrets.
+func (l *Layer) dropKeys() { l.read.keys, l.write.keys = nil, nil }

@@ -30,7 +30,7 @@ func (s *suite) is13() bool { return s.version == tls.VersionTLS13 }
 // forge is the next record that far sends, with whatever header and plaintext;
 // with TLS 1.3 the latter is the inner one.
 func forge(far *Layer, outer uint8, version uint16, plain []byte) []byte {
-	s, k := far.suite, far.write.warm(far.suite)
+	s, k := far.suite, far.write.expand(far.suite)
 	b := []byte{outer, byte(version >> 8), byte(version), 0, 0}
 	binary.BigEndian.PutUint16(b[3:], uint16(s.explicit()+len(plain)+tagSize))
 	var explicit []byte
