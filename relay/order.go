@@ -123,6 +123,6 @@ func (r *Relay) routeResult(to Asker, f unixipc.Frame) {
 	}
 }
 
-// maxBacklog is how many bytes may wait to be written to a link when there is a
-// routeResult for it: with more, it asks and does not read.
+// maxBacklog is the number of bytes that may wait to be written to a link when
+// there is a RESULT for it. A link with more sends orders and does not read.
 const maxBacklog = 64 << 20
