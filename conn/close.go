@@ -22,7 +22,7 @@ const (
 	CodeTryLater      = 1013
 )
 
-// By says who ended a connection.
+// By names who ended a connection.
 type By string
 
 const (
@@ -33,14 +33,14 @@ const (
 	ByNetwork   By = "network"
 )
 
-// Close says how and why a connection ended, or is to end.
+// Close is how and why a connection ended, or is to end.
 type Close struct {
 	Code   int
 	Reason string // sent to the charger up to 123 bytes, and logged
 	By     By
 }
 
-// SendableCode tells whether an endpoint may put code into a Close frame, RFC
+// SendableCode reports whether an endpoint may put code into a Close frame, RFC
 // 6455 section 7.4 and the registry: 1000 to 1014 without those that only
 // report locally, and the ranges of libraries and applications.
 func SendableCode(code int) bool {

@@ -62,7 +62,7 @@ const (
 	maxCertificate = 64 << 10
 )
 
-// append encodes s. due is what State itself does not say: see fieldDue.
+// append encodes s. due is not part of State: see fieldDue.
 func (s *State) append(dst []byte, due tick) []byte {
 	dst = tlv.AppendHeader(dst, stateMagic, StateVersion)
 	dst = tlv.AppendBytes(dst, fieldIdentity, s.Identity)
@@ -263,8 +263,8 @@ func (p *partial) parseFrame(r *tlv.Reader) {
 	}
 }
 
-// valid tells what is wrong with a state whose fields are each right. What it
-// lets pass the loop can go on with.
+// valid returns an error if fields that are each valid contradict one another.
+// The loop can continue with any state that passes.
 func (s *State) valid() error {
 	fault := func(why string) error { return errors.New("connection state: " + why) }
 	switch {
@@ -301,8 +301,8 @@ func (s *State) valid() error {
 	return nil
 }
 
-// fault tells what is wrong with a partial, if anything; compressed says that
-// permessage-deflate was negotiated.
+// fault describes what is wrong with a partial; "" means nothing. compressed
+// means that permessage-deflate was negotiated.
 func (p *partial) fault(compressed bool) string {
 	_, size, headFault := parseHeader(p.head[:p.headLen])
 	var seen utf8Check

@@ -149,7 +149,7 @@ func (d *decoder) check(h header, lim bounds) *Close {
 	return nil
 }
 
-// endFrame ends the current frame; ok says that it completed an event.
+// endFrame ends the current frame; ok means that it completed an event.
 func (d *decoder) endFrame() (ev event, ok bool, fault *Close) {
 	p := d.part
 	p.inFrame = false
@@ -190,7 +190,7 @@ func (d *decoder) takeUnread() (b []byte) {
 	return b
 }
 
-// settle lets go of a partial that says nothing.
+// settle drops a partial that holds nothing.
 func (d *decoder) settle() {
 	if p := d.part; !p.inFrame && p.headLen == 0 && p.op == opContinuation && p.unread == nil {
 		d.part = nil

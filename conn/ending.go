@@ -125,7 +125,7 @@ func (c *Conn) closeNow(why Close) {
 		_ = l.poller.remove(int(c.fd))
 	}
 	// Another process may hold a duplicate during a hand-over: only shutdown
-	// makes sure that the charger hears of the end.
+	// makes sure that the end reaches the charger.
 	_ = unix.Shutdown(int(c.fd), unix.SHUT_RDWR)
 	_ = unix.Close(int(c.fd))
 	l.gone = append(l.gone, c)

@@ -8,7 +8,7 @@ import (
 	"holdfast/unixipc/tlv"
 )
 
-// appendFuture adds what HOLDFAST_FUTURE says: an optional field, which others
+// appendFuture adds what HOLDFAST_FUTURE selects: an optional field, which others
 // skip, or a required one, which they refuse.
 func appendFuture(dst []byte) []byte {
 	switch os.Getenv("HOLDFAST_FUTURE") {

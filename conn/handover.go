@@ -232,6 +232,6 @@ func (c *Conn) forget() {
 	l.table.remove(c)
 }
 
-// Draining tells that the connection is only being ended: it has been reported
-// closed.
+// Draining reports whether the connection is in its lingering close: Handler.Closed
+// has been called, and only the end is awaited.
 func (c *Conn) Draining() bool { return c.phase == phaseLingering }

@@ -38,7 +38,7 @@ type Handshake struct {
 type Request struct {
 	Identity    string
 	Path        string // prefix of the path, before the identity
-	Subprotocol string // as chosen; "": none fits, and the charger will be told so
+	Subprotocol string // as chosen; "": none fits, and the handshake will be refused for that
 
 	// Of the header Authorization with scheme Basic, RFC 7617. OCPP makes the
 	// user name the identity. The password may be any bytes.
@@ -52,8 +52,8 @@ const maxRequest = 8 << 10
 
 // Serve does the server's half of the handshake on nc, whose deadline is the
 // caller's. early are bytes of the charger that came with its request. An error
-// is a *Refusal, which the charger was told, or says how the network failed. In
-// no case nc is closed.
+// is a *Refusal, which was sent to the charger, or describes how the network
+// failed. nc is never closed.
 func (h *Handshake) Serve(nc net.Conn) (s State, early []byte, err error) {
 	limited := &io.LimitedReader{R: nc, N: maxRequest}
 	br := bufio.NewReaderSize(limited, 2048)
@@ -100,7 +100,7 @@ const tlsHandshake = 22
 
 var tlsAlert = []byte{21, 3, 1, 0, 2, 2, 10}
 
-// isNetwork tells a connection that failed from a request that is wrong.
+// isNetwork reports whether err is a failed connection, not a malformed request.
 func isNetwork(err error) bool {
 	var ne net.Error
 	var target *url.Error // passes for a net.Error
@@ -243,7 +243,7 @@ func acceptKey(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Refuse tells the charger, in HTTP or with a close frame.
+// Refuse sends r to the charger, as an HTTP response or a Close frame.
 func Refuse(nc net.Conn, r *Refusal) {
 	var b []byte
 	if r.Status == http.StatusSwitchingProtocols {

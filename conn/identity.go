@@ -11,7 +11,7 @@ import (
 // MaxIdentity is the longest identity of a charger, in bytes.
 const MaxIdentity = 255
 
-// errPath says that a request's path is under none of the prefixes.
+// errPath means that a request's path is under none of the prefixes.
 var errPath = errors.New("no such path")
 
 // splitTarget finds the prefix and the identity in the target of a request, as
@@ -45,7 +45,7 @@ func splitTarget(target string, prefixes []string) (prefix, identity string, err
 	return prefix, strings.Clone(identity), CheckIdentity(identity) // keep nothing of the request
 }
 
-// CheckIdentity tells what keeps s from being the identity of a charger.
+// CheckIdentity returns an error if s cannot be the identity of a charger.
 func CheckIdentity(s string) error {
 	switch {
 	case s == "":

@@ -68,9 +68,9 @@ type Config struct {
 type Handler interface {
 	// Message is a complete message. payload is good during the call only.
 	Message(c *Conn, payload []byte, binary bool)
-	// Sent tells that everything up to position is in the socket; see Conn.Send.
+	// Sent reports that everything up to position is in the socket; see Conn.Send.
 	Sent(c *Conn, position uint64)
-	// Closed is the end of c, told exactly once: no message comes any more and
+	// Closed reports the end of c, exactly once. After it no message arrives and
 	// nothing can be sent.
 	Closed(c *Conn, why Close)
 	// Alarm answers SetAlarm.
@@ -206,7 +206,7 @@ func (l *Loop) step(uintptr) (stop bool) {
 func (l *Loop) Between(f func()) { l.afterTurn = f }
 
 // RunPosted runs what was posted, on behalf of a loop that stands still. It
-// tells whether there was anything.
+// reports whether there was anything.
 func (l *Loop) RunPosted() bool {
 	l.now = time.Now()
 	l.runPosted()

@@ -51,7 +51,7 @@ func newPoller() (*poller, error) {
 //
 // The epoll fd is watched edge-triggered by the netpoller. An edge between two
 // calls of step is not lost, but there is none for what epoll has reported
-// already: step returns false only when epoll has nothing left to say.
+// already: step returns false only when epoll has nothing left to report.
 func (p *poller) turns(step func(uintptr) bool) error {
 	if err := p.raw.Read(step); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("epoll fd: %w", err)

@@ -2,7 +2,7 @@ package conn
 
 import "golang.org/x/sys/unix"
 
-// A Source is a socket in the loop that is not a charger's: the loop says when
+// A Source is a socket in the loop that is not a charger's: the loop reports when
 // it is ready, and its owner reads and writes it.
 type Source struct {
 	loop       *Loop
@@ -53,7 +53,7 @@ func (l *Loop) Watch(fd int, ready func(readable, writable, hungUp bool)) (*Sour
 // Fd is the socket.
 func (s *Source) Fd() int { return s.fd }
 
-// Want says which kinds of readiness to report.
+// Want sets which kinds of readiness to report.
 func (s *Source) Want(read, write bool) error {
 	var interest uint32
 	if read {

@@ -7,8 +7,8 @@ import (
 )
 
 // Send queues a message for the charger; it is written at the end of the turn.
-// position is where it ends among the bytes that wait: Handler.Sent tells when
-// all up to there is in the socket. The error is ErrClosing or ErrFull.
+// position is where it ends among the bytes that wait: Handler.Sent reports when
+// everything up to there is in the socket. The error is ErrClosing or ErrFull.
 func (c *Conn) Send(payload []byte, binary bool) (position uint64, err error) {
 	if c.phase != phaseOpen {
 		return 0, ErrClosing
@@ -81,7 +81,7 @@ func (c *Conn) flush() {
 		if c.stalled != 0 {
 			c.touch()
 		}
-		c.out, c.stalled = nil, 0 // first: who is told may send again
+		c.out, c.stalled = nil, 0 // first: the Handler may send again
 		c.sent(o)
 		c.loop.recycle(o)
 		c.updateInterest()
@@ -141,7 +141,7 @@ func (c *Conn) stall(n int) {
 	}
 }
 
-// sent tells whoever waits how far the writing has come.
+// sent reports to the Handler how far the writing has come, if it waits for that.
 func (c *Conn) sent(o *outbound) {
 	if o.last > 0 && !c.reported {
 		c.loop.handler.Sent(c, o.base+uint64(o.off))

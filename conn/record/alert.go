@@ -28,8 +28,8 @@ const (
 // ErrCloseNotify is the orderly end: the peer sends nothing any more.
 var ErrCloseNotify = errors.New("TLS: close_notify")
 
-// A ViolationError is what the peer did wrong; it is to be told with
-// AppendAlert, and then the connection is over.
+// A ViolationError is what the peer did wrong. The caller sends the alert that
+// AppendAlert makes of it; then the connection is over.
 type ViolationError struct {
 	Alert uint8 // RFC 8446 section 6
 	Why   string

@@ -11,7 +11,7 @@ type Cache struct {
 // NewCache makes a cache of n > 0 layers.
 func NewCache(n int) *Cache { return &Cache{layers: make([]*Layer, n)} }
 
-// Used tells that l has its keys expanded; another may lose its own.
+// Used records that l has its keys expanded; another layer may lose its own.
 func (c *Cache) Used(l *Layer) {
 	l.recent = true
 	if l.cached {

@@ -12,7 +12,7 @@ const maxSecret = 48
 
 // half is one direction of a connection.
 type half struct {
-	secret [maxSecret]byte // as much of it as suite.secretLen says
+	secret [maxSecret]byte // the first suite.secretLen bytes are in use
 	seq    uint64          // number of the next record
 	keys   *keys           // nil: cold
 

@@ -159,7 +159,7 @@ func (l *Layer) cut(b []byte) ([]byte, error) {
 		return nil, nil
 	}
 	// The outer type of what comes after a handshake; RFC 8446 section 5.2 has
-	// one, and RFC 5246 says of each whether it has any business.
+	// one, and RFC 5246 allows each of them only in some places.
 	switch typ := b[0]; {
 	case typ == typeData:
 	case l.suite.version == tls.VersionTLS12 && (typ == typeAlert || typ == typeHandshake):
@@ -288,7 +288,7 @@ func (l *Layer) message(b []byte) error {
 	return nil
 }
 
-// OwesUpdate tells that the peer has asked for a KeyUpdate: call
+// OwesUpdate reports whether the peer has requested a KeyUpdate: call
 // AppendKeyUpdate, once for any number of requests.
 func (l *Layer) OwesUpdate() bool { return l.owesUpdate && !l.writeClosed }
 
@@ -323,10 +323,10 @@ func (l *Layer) appendAlert(dst []byte, level, alert uint8) []byte {
 	return dst
 }
 
-// ReadClosed tells that nothing must be opened any more.
+// ReadClosed reports whether the reading has ended: Open must not be called.
 func (l *Layer) ReadClosed() bool { return l.readClosed }
 
-// WriteClosed tells that close_notify or a fatal alert has been sealed.
+// WriteClosed reports whether close_notify or a fatal alert has been sealed.
 func (l *Layer) WriteClosed() bool { return l.writeClosed }
 
 // Seal appends data as records. When the key has protected as many as it may, a

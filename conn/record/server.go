@@ -16,9 +16,9 @@ var (
 )
 
 // Server does the handshake of a TLS server on nc and returns the connection
-// with crypto/tls out of it. Deadlines are those that nc has. When there is an
-// error nc is not closed; it was told what is wrong as far as TLS can, but for
-// ErrHTTP and ErrNotTLS.
+// with crypto/tls out of it. Deadlines are those that nc has. On an error nc
+// is not closed. The peer has received a TLS alert, where there is one for the
+// error, but not for ErrHTTP and ErrNotTLS.
 func Server(nc net.Conn, config *tls.Config) (*Conn, tls.ConnectionState, error) {
 	w := &wire{Conn: nc}
 	logged := make(secrets)

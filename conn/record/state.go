@@ -110,7 +110,7 @@ func ParseState(b []byte) (*Layer, error) {
 	return l, nil
 }
 
-// valid tells what is wrong with a state whose fields are each right.
+// valid returns an error if fields that are each valid contradict one another.
 func (l *Layer) valid() error {
 	fault := func(why string) error { return errors.New("TLS state: " + why) }
 	record, err := l.cut(l.part)

@@ -75,7 +75,7 @@ func (w *wire) fill() error {
 	return err
 }
 
-// foreign tells what a peer speaks that does not speak TLS.
+// foreign returns the error for a peer that does not speak TLS.
 func (w *wire) foreign() error {
 	for _, method := range []string{"GET ", "PUT ", "HEAD", "POST", "OPTI", "CONN", "DELE", "PATC", "TRAC"} {
 		n := min(len(w.buf), len(method))
