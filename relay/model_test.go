@@ -395,6 +395,7 @@ func (m *model) send(l *modelLink, c *modelCharger) {
 
 // stale acknowledges, with a reply, a delivery that is not the link's.
 func (m *model) stale(l *modelLink, c *modelCharger) {
+	m.read() // a delivery that l has not read yet is its own all the same
 	ref := uint64(m.rnd.IntN(int(1 + c.c.numberOrZero())))
 	for _, d := range l.flying {
 		if string(d.f.Key) == c.identity && d.f.Ref == ref {
