@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -191,7 +190,7 @@ func (c *Conn) restore(s State, due tick) {
 	c.held = c.memory()
 	l.memory += int(c.held)
 	c.reported = s.phase == phaseLingering
-	l.now = time.Now() // the loop does not turn yet
+	l.beginTurn() // the loop does not turn yet
 	now := l.tick()
 	c.life = now
 	c.due = 0

@@ -186,6 +186,8 @@ func (w *handoverWorld) Alarm(time.Time) {}
 
 // EndTurn holds every connection that does not count as changed against what
 // was exported of it.
+func (w *handoverWorld) BeginTurn(time.Time) {}
+
 func (w *handoverWorld) EndTurn() {
 	for c, e := range w.exported {
 		if c.loop == nil || c.phase == phaseGone || c.exported != e.id || c.changed {

@@ -66,6 +66,10 @@ type Config struct {
 // Handler is whoever uses a loop. All its methods run on the loop's goroutine,
 // and may call the methods of Loop, Conn and Source.
 type Handler interface {
+	// BeginTurn is called before anything else of a turn, and whenever time has
+	// passed for a loop that does not turn: during a freeze, and while connections
+	// are staged. now holds until the next call.
+	BeginTurn(now time.Time)
 	// Message is a complete message. payload is good during the call only.
 	Message(c *Conn, payload []byte, binary bool)
 	// Sent reports that everything up to position is in the socket; see Conn.Send.
@@ -170,7 +174,7 @@ func (l *Loop) Run() error {
 		if l.stopped || l.failed != nil {
 			return l.failed
 		}
-		l.now = time.Now()
+		l.beginTurn()
 		l.turn(nil) // for the timers
 		if l.stopped {
 			return nil
@@ -192,7 +196,7 @@ func (l *Loop) step(uintptr) (stop bool) {
 		if len(events) == 0 && len(l.resumed) == 0 {
 			return false
 		}
-		l.now = time.Now()
+		l.beginTurn()
 		l.turn(events)
 		if l.failed = l.limitWait(); l.failed != nil || l.stopped {
 			return true
@@ -208,13 +212,19 @@ func (l *Loop) Between(f func()) { l.afterTurn = f }
 // RunPosted runs what was posted, on behalf of a loop that stands still. It
 // reports whether there was anything.
 func (l *Loop) RunPosted() bool {
-	l.now = time.Now()
+	l.beginTurn()
 	l.runPosted()
 	return len(l.taken) > 0
 }
 
 // Stop ends Run after this turn. The connections stay as they are.
 func (l *Loop) Stop() { l.stopped = true }
+
+// beginTurn reads the clock, which nothing else of a turn does.
+func (l *Loop) beginTurn() {
+	l.now = time.Now()
+	l.handler.BeginTurn(l.now)
+}
 
 // Now is the time of this turn.
 func (l *Loop) Now() time.Time { return l.now }

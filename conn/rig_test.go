@@ -106,8 +106,9 @@ func (r *rig) Closed(c *Conn, why Close) {
 	r.note(c, func(s *seen) { s.closed = append(s.closed, why) })
 }
 
-func (r *rig) Alarm(time.Time) {}
-func (r *rig) EndTurn()        {}
+func (r *rig) Alarm(time.Time)     {}
+func (r *rig) BeginTurn(time.Time) {}
+func (r *rig) EndTurn()            {}
 
 // do runs f on the loop and waits for it.
 func (r *rig) do(f func()) {

@@ -861,4 +861,5 @@ func (nobody) Message(*Conn, []byte, bool) {}
 func (nobody) Sent(*Conn, uint64)          {}
 func (nobody) Closed(*Conn, Close)         {}
 func (nobody) Alarm(time.Time)             {}
+func (nobody) BeginTurn(time.Time)         {}
 func (nobody) EndTurn()                    {}

@@ -26,7 +26,6 @@ func (w *Shard) Join(fd int, hello unixipc.HelloBody, peer unixipc.Peer, operato
 		w.Successor.Join(w, fd, hello, peer, operator, rest)
 		return
 	}
-	w.Relay.SetNow(w.Loop.Now())
 	l := &Link{Shard: w}
 	var err error
 	if l.Source, err = w.Loop.Watch(fd, l.Ready); err != nil {
@@ -58,7 +57,6 @@ func (l *Link) kind() string {
 // ready is called by the loop.
 func (l *Link) Ready(readable, writable, hungUp bool) {
 	w := l.Shard
-	w.Relay.SetNow(w.Loop.Now())
 	if writable {
 		l.blocked = false
 		l.Flush()

@@ -80,7 +80,7 @@ func New(c *config.Config, version string, log *slog.Logger) ([]*Shard, error) {
 
 			Observer: observer{w},
 		}, toChargers{w})
-		w.Relay.SetNow(time.Now())
+		w.BeginTurn(w.Loop.Now())
 		shards[i] = w
 	}
 	return shards, nil
@@ -98,7 +98,6 @@ func (w *Shard) Open(fd int, s conn.State, early []byte) {
 		w.Successor.Open(w, fd, s, early)
 		return
 	}
-	w.Relay.SetNow(w.Loop.Now())
 	if handle, ok := w.Relay.Connected(s.Identity); ok {
 		old := w.Loop.Lookup(handle)
 		old.ReadLeft() // what the charger had sent before it came again
@@ -125,9 +124,11 @@ func (w *Shard) Open(fd int, s conn.State, early []byte) {
 	c.User = w.Relay.Opened(s.Identity, s.Subprotocol.String(), c.Handle())
 }
 
+// BeginTurn implements conn.Handler.
+func (w *Shard) BeginTurn(now time.Time) { w.Relay.SetNow(now) }
+
 // Message implements conn.Handler.
 func (w *Shard) Message(c *conn.Conn, payload []byte, binary bool) {
-	w.Relay.SetNow(w.Loop.Now())
 	w.Counters.MessagesIn++
 	w.Counters.BytesIn += uint64(len(payload))
 	w.Relay.Message(c.User.(*relay.Charger), payload, binary)
@@ -140,7 +141,6 @@ func (w *Shard) Sent(c *conn.Conn, position uint64) {
 
 // Closed implements conn.Handler.
 func (w *Shard) Closed(c *conn.Conn, why conn.Close) {
-	w.Relay.SetNow(w.Loop.Now())
 	w.Log.Info("closed", "charger", c.Identity, "code", why.Code, "reason", why.Reason, "by", string(why.By),
 		"held", w.Loop.Now().Sub(time.UnixMilli(c.Opened)).Round(time.Millisecond).String())
 	w.Relay.Closed(c.User.(*relay.Charger), unixipc.ClosedBody{Code: why.Code, Reason: why.Reason, By: string(why.By)})
@@ -151,8 +151,7 @@ func (w *Shard) Closed(c *conn.Conn, why conn.Close) {
 }
 
 // Alarm implements conn.Handler.
-func (w *Shard) Alarm(now time.Time) {
-	w.Relay.SetNow(now)
+func (w *Shard) Alarm(time.Time) {
 	w.Relay.Tick()
 }
 
@@ -215,10 +214,7 @@ func (w toChargers) LinkReady(l *relay.Link) { w.writable = append(w.writable, l
 
 func (w toChargers) Forward(loop int, f func(*relay.Relay)) {
 	there := w.shards[loop]
-	there.Loop.Post(func() {
-		there.Relay.SetNow(there.Loop.Now())
-		f(there.Relay)
-	})
+	there.Loop.Post(func() { f(there.Relay) })
 }
 
 func (w toChargers) Called(identity string, status unixipc.Status, took time.Duration) {

@@ -13,7 +13,6 @@ import (
 
 // status is the part of one shard. It runs on the loop.
 func (w *Shard) Status() (s admin.Status) {
-	w.Relay.SetNow(w.Loop.Now())
 	for k, n := range w.Counters.Kinds {
 		if n.Held > 0 {
 			s.Kinds = append(s.Kinds, admin.KindStatus{Subprotocol: k.Subprotocol, TLS: k.TLS, Connections: n.Held})
@@ -88,7 +87,6 @@ func (w *Shard) Describe(handles []uint64) (rows []admin.ChargerStatus) {
 // the loop.
 func (w *Shard) Count(s metrics.Samples) {
 	w.Counters.AppendTo(s)
-	w.Relay.SetNow(w.Loop.Now())
 	var messages, bytes, inFlight, paused int
 	oldest := time.Duration(0)
 	w.Relay.Survey(func(_ *relay.Charger, waits relay.Waiting) {
@@ -135,7 +133,6 @@ func (w *Shard) Drain(processor string) (n int) {
 	if w.Successor != nil {
 		return -1
 	}
-	w.Relay.SetNow(w.Loop.Now())
 	for l := range w.Links {
 		if l.Name() == processor {
 			w.Relay.Drain(l)

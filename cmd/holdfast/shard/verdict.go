@@ -3,7 +3,6 @@ package shard
 import (
 	"context"
 	"errors"
-	"time"
 
 	"holdfast/cmd/holdfast/admin"
 	"holdfast/relay"
@@ -26,7 +25,6 @@ func (w *Shard) Verdict(ctx context.Context, body unixipc.AuthorizeBody, adminSo
 			said <- word{err: relay.ErrMoved}
 			return
 		}
-		w.Relay.SetNow(time.Now())
 		w.Relay.Authorize(body, body.Subprotocol, deadline, func(v unixipc.VerdictBody, err error) { said <- word{v, err} })
 	})
 	select {

@@ -31,7 +31,6 @@ const sliceSize = 128
 // begin starts to keep account of changes, and exports the links. It
 // runs on the loop. The fds are duplicates.
 func (x *exporter) begin() (items []handoff.Item, err error) {
-	x.Relay.SetNow(x.Loop.Now())
 	x.Relay.BeginHandover()
 	x.Loop.BeginHandover()
 	return x.exportLinks(nil)
@@ -80,7 +79,6 @@ func ownFD(fd int, dup bool) (int, error) {
 // It runs on the loop. The fds are duplicates: the loop may close its own
 // before they are sent.
 func (x *exporter) slice() (items []handoff.Item, more bool, err error) {
-	x.Relay.SetNow(x.Loop.Now())
 	// Chargers may belong to a link that joined after the last slice.
 	if items, err = x.exportLinks(nil); err != nil {
 		return items, false, err
@@ -121,7 +119,6 @@ func (c *changes) len() int {
 // changes exports what has changed since the last time. It runs on the
 // loop, or, the last time, while the loop stands still.
 func (x *exporter) changes(last bool) (c changes, err error) {
-	x.Relay.SetNow(time.Now())
 	// First of all: it gives the others more to deliver.
 	for _, l := range x.Shard.Links {
 		if _, ended := l.Relay.Ended(); ended {

@@ -89,7 +89,6 @@ func (t *Takeover) Put(it handoff.Item) (err error) {
 		}
 		return nil
 	case itemCharger:
-		s.shard.Relay.SetNow(time.Now())
 		if s.conn, err = s.shard.Loop.Adopt(it.FD, first, nil); err != nil {
 			return err
 		}
@@ -174,7 +173,6 @@ func (t *Takeover) Update(id uint64, state []byte) error {
 	case kind != itemCharger:
 		return fmt.Errorf("item of kind %q cannot be updated", byte(kind))
 	}
-	s.shard.Relay.SetNow(time.Now())
 	if err := s.conn.Readopt(first); err != nil {
 		return err
 	}
@@ -225,7 +223,6 @@ func (t *Takeover) Activate() (connections, links int) {
 	for _, w := range t.shards {
 		links += len(w.Links)
 		w.Loop.Post(func() {
-			w.Relay.SetNow(w.Loop.Now())
 			w.Relay.Activate()
 		})
 	}
