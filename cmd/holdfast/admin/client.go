@@ -19,7 +19,7 @@ import (
 	"holdfast/unixipc"
 )
 
-// A client talks to the running gateway over its admin socket.
+// A Client talks to the running gateway over its admin socket.
 type Client struct {
 	Socket string
 	http   http.Client
@@ -43,7 +43,7 @@ const (
 	inLine      = 100 * time.Millisecond
 )
 
-// do asks the gateway. If the process that was asked is just being replaced by
+// Do asks the gateway. If the process that was asked is just being replaced by
 // an upgrade, so that it has not done it, the new one is asked.
 func (c *Client) Do(method, path string, query url.Values) (*http.Response, error) {
 	u := url.URL{Scheme: "http", Host: "gateway", Path: path, RawQuery: query.Encode()}
@@ -78,7 +78,7 @@ func (c *Client) Do(method, path string, query url.Values) (*http.Response, erro
 	}
 }
 
-// statusError is an answer of the gateway other than 200.
+// StatusError is an answer of the gateway other than 200.
 type StatusError struct {
 	Status int
 	text   string
@@ -120,7 +120,7 @@ func replaced(resp *http.Response, err error) bool {
 	return resp.StatusCode == http.StatusServiceUnavailable
 }
 
-// get reads an answer in JSON into to.
+// Get reads an answer in JSON into to.
 func (c *Client) Get(path string, query url.Values, to any) error {
 	resp, err := c.Do(http.MethodGet, path, query)
 	if err != nil {
@@ -133,7 +133,7 @@ func (c *Client) Get(path string, query url.Values, to any) error {
 	return nil
 }
 
-// link asks for a link on the admin socket.
+// Link asks for a link on the admin socket.
 func (c *Client) Link(ctx context.Context) (net.Conn, error) {
 	for until := time.Now().Add(askAgain); ; time.Sleep(askInterval) {
 		conn, resp, err := c.askLink(ctx)
@@ -172,7 +172,7 @@ func (c *Client) askLink(ctx context.Context) (net.Conn, *http.Response, error) 
 	return conn, resp, err
 }
 
-// verdictElsewhere asks the process that has taken over.
+// AskVerdict asks the process that has taken over.
 func AskVerdict(ctx context.Context, body unixipc.AuthorizeBody, adminSocket string) (v unixipc.VerdictBody, err error) {
 	c := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,

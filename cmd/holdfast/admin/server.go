@@ -21,7 +21,7 @@ import (
 	"holdfast/unixipc"
 )
 
-// admin serves operators' commands: HTTP over a Unix socket.
+// A Server serves operators' commands: HTTP over a Unix socket.
 type Server struct {
 	g        Gateway
 	listener net.Listener
@@ -31,7 +31,7 @@ type Server struct {
 	over     chan struct{} // closed when this process serves no commands any more
 }
 
-// upgradeRequest is one `holdfast upgrade` that waits for the outcome.
+// UpgradeRequest is one `holdfast upgrade` that waits for the outcome.
 type UpgradeRequest struct {
 	lines chan Progress
 }
@@ -43,7 +43,7 @@ func (r *UpgradeRequest) Tell(p Progress) {
 	}
 }
 
-// finish reports the outcome of the upgrade, and ends the request. gone says that
+// Finish reports the outcome of the upgrade, and ends the request. gone says that
 // nobody owns the connections any more.
 func (r *UpgradeRequest) Finish(err error, gone bool) {
 	last := Progress{Phase: "done"}
@@ -89,7 +89,7 @@ func NewServer(g Gateway, at *gate.Gate, l net.Listener, log *slog.Logger) *Serv
 
 func (a *Server) Run() { gate.ServeHTTP(a.server, a.listener, a.log) }
 
-// shutDown takes no more commands, and waits for those in progress.
+// ShutDown takes no more commands, and waits for those in progress.
 func (a *Server) ShutDown() {
 	close(a.over)
 	gate.ShutDownHTTP(a.server)
@@ -116,10 +116,10 @@ func (a *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// errNoTurn says that a loop did not answer in time.
+// ErrNoTurn says that a loop did not answer in time.
 var ErrNoTurn = errors.New("the loop does not turn")
 
-// errReplaced says that another process has taken over, or is about to.
+// ErrReplaced says that another process has taken over, or is about to.
 var ErrReplaced = errors.New("this process has been replaced, or ends")
 
 // replacedHere has whoever asked ask again: by now the socket leads to another
@@ -181,7 +181,7 @@ func (a *Server) drain(w http.ResponseWriter, r *http.Request) {
 	writeResult(w, map[string]int{"links": found}, err)
 }
 
-// setRights gives the admin socket to a group, or to nobody but the gateway's
+// SetRights gives the admin socket to a group, or to nobody but the gateway's
 // own user.
 func SetRights(path, group string) error {
 	mode, gid := os.FileMode(0o600), -1

@@ -2,7 +2,7 @@ package admin
 
 import "time"
 
-// gatewayStatus is what `holdfast status` shows.
+// Status is what `holdfast status` shows.
 type Status struct {
 	Version      string         `json:"version"`
 	PID          int            `json:"pid"`
@@ -24,7 +24,7 @@ type KindStatus struct {
 	Connections int    `json:"connections"`
 }
 
-// queueStatus is about deliveries that no processor has acknowledged.
+// QueueStatus is about deliveries that no processor has acknowledged.
 type QueueStatus struct {
 	Messages      int     `json:"messages"`
 	Bytes         int     `json:"bytes"`
@@ -51,7 +51,7 @@ type LinkStatus struct {
 	AskOnly   bool   `json:"ask_only,omitempty"` // takes no deliveries
 }
 
-// chargerStatus is a line of `holdfast list`.
+// ChargerStatus is a line of `holdfast list`.
 type ChargerStatus struct {
 	Identity    string    `json:"identity"`
 	Subprotocol string    `json:"subprotocol"`
@@ -63,7 +63,7 @@ type ChargerStatus struct {
 	Paused      bool      `json:"paused,omitempty"`    // not read from
 }
 
-// upgradeReport is what status says about it.
+// UpgradeReport is what status says about it.
 type UpgradeReport struct {
 	At          time.Time `json:"at"`
 	Outcome     string    `json:"outcome"` // done or rolled_back
@@ -79,7 +79,7 @@ const (
 	OutcomeRolledBack = "rolled_back"
 )
 
-// progress is one line of the show of an upgrade.
+// Progress is one line of the show of an upgrade.
 type Progress struct {
 	Phase   string  `json:"phase"`
 	Text    string  `json:"text,omitempty"`
@@ -89,7 +89,7 @@ type Progress struct {
 	Error   string  `json:"error,omitempty"`   // it was rolled back, and why
 }
 
-// phaseRolledBack is the last phase of an upgrade that changed nothing.
+// PhaseRolledBack is the last phase of an upgrade that changed nothing.
 const PhaseRolledBack = "rolled back"
 
 // linkProtocol is what GET /link is upgraded to: a link as processors have them,

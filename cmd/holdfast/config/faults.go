@@ -2,7 +2,7 @@ package config
 
 import "strings"
 
-// configError joins the faults of a configuration into one sentence.
+// Faults joins the faults of a configuration into one sentence.
 type Faults []error
 
 func (e Faults) Error() string {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// listener is one address for chargers, and how they are let in there.
+// Listener is one address for chargers, and how they are let in there.
 type Listener struct {
 	Address    string
 	TLS        bool

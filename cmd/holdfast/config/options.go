@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// config is what an operator can set. options says how each is spelled.
+// Config is what an operator can set. options says how each is spelled.
 type Config struct {
 	File       string
 	Listen     []Listener
@@ -69,7 +69,7 @@ type Config struct {
 	CallQueue      int
 }
 
-// option is one name that flags and the config file share.
+// Option is one name that flags and the config file share.
 type Option struct {
 	Name, Default, Help string
 	Value               Value
@@ -141,10 +141,10 @@ const besideProcessors = "admin.sock beside processors"
 // maxSocketPath is what fits a sockaddr_un, in bytes.
 const maxSocketPath = 107
 
-// maxWindow is the most deliveries that may be in flight on a link.
+// MaxWindow is the most deliveries that may be in flight on a link.
 const MaxWindow = 65536
 
-// parseConfig reads the command line, and the file that it names. It returns
+// Parse reads the command line, and the file that it names. It returns
 // every fault there is, each with its place.
 func Parse(args []string) (*Config, []error) {
 	c := new(Config)

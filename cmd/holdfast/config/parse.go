@@ -46,7 +46,7 @@ func parseArgs(args []string, opts []Option) (given []setting, errs []error) {
 	return given, errs
 }
 
-// parseCommand reads what was given to a command: options and arguments, in any
+// ParseCommand reads what was given to a command: options and arguments, in any
 // order; behind -- there are only arguments. It sets the values of opts, those of
 // options that were not given to their defaults, and returns the arguments and
 // every fault.

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// value is where an option's text goes. set is called once for each setting.
+// Value is where an option's text goes. set is called once for each setting.
 type Value interface{ Set(s string) error }
 
 // single values take one setting only.
@@ -164,7 +164,7 @@ func (v group) Set(s string) error {
 	return err
 }
 
-// lookupGroup is the id of a group, which is named or a number.
+// LookupGroup is the id of a group, which is named or a number.
 func LookupGroup(s string) (int, error) {
 	if g, err := user.LookupGroup(s); err == nil {
 		s = g.Gid

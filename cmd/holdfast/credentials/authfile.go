@@ -24,7 +24,7 @@ import (
 // with the salt (16 bytes) and SHA-256(salt, password) in hexadecimal; lines
 // that begin with # are comments. docs/adr/0004 says why not bcrypt.
 
-// credential is what is known of a charger's password.
+// Credential is what is known of a charger's password.
 type Credential struct {
 	salt [16]byte
 	hash [sha256.Size]byte
@@ -103,7 +103,7 @@ func parseCredential(line string) (identity string, c Credential, err error) {
 	return identity, c, nil
 }
 
-// passwords is an auth-file in use.
+// Passwords is an auth-file in use.
 type Passwords struct {
 	path    string
 	anyHex  bool
@@ -133,13 +133,13 @@ func (p *Passwords) Watch(log *slog.Logger) {
 	})
 }
 
-// check tells whether identity is known, and password its own.
+// Check tells whether identity is known, and password its own.
 func (p *Passwords) Check(identity string, password []byte) (known, right bool) {
 	c, known := (*p.current.Load())[identity]
 	return known, known && c.matches(password, p.anyHex)
 }
 
-// changeAuthFile puts entry, or nothing if it is empty, in the place of the
+// ChangeAuthFile puts entry, or nothing if it is empty, in the place of the
 // identity's line, and leaves all others as they are. Whoever reads the file
 // sees either the old one or the new one.
 func ChangeAuthFile(path, identity, entry string) error {

@@ -16,7 +16,7 @@ import (
 	"holdfast/conn/record"
 )
 
-// certificates are what the TLS listeners serve with: files, read again when
+// Certificates are what the TLS listeners serve with: files, read again when
 // they change.
 type Certificates struct {
 	cfg     *config.Config
@@ -92,10 +92,10 @@ func (s *Certificates) setTickets(keys [][32]byte) {
 	}
 }
 
-// config is what a handshake is done with now.
+// Config is what a handshake is done with now.
 func (s *Certificates) Config(clientAuth string) *tls.Config { return (*s.current.Load())[clientAuth] }
 
-// expired lists the certificates that chargers will refuse for their dates.
+// Expired lists the certificates that chargers will refuse for their dates.
 func (s *Certificates) Expired(now time.Time) (errs []error) {
 	for i, pair := range s.Config(config.ClientAuths[0]).Certificates {
 		switch leaf := pair.Leaf; {
@@ -108,7 +108,7 @@ func (s *Certificates) Expired(now time.Time) (errs []error) {
 	return errs
 }
 
-// watch reads the files again when they change; those that are wrong change
+// Watch reads the files again when they change; those that are wrong change
 // nothing.
 func (s *Certificates) Watch(log *slog.Logger) {
 	files := slices.Concat(s.cfg.TLSCerts, s.cfg.TLSKeys)
@@ -131,7 +131,7 @@ func (s *Certificates) WarnExpired(log *slog.Logger) {
 	}
 }
 
-// certificateOf is what is kept of a charger's certificate; nil if it sent none.
+// CertificateOf is what is kept of a charger's certificate; nil if it sent none.
 func CertificateOf(state tls.ConnectionState) *conn.Certificate {
 	if len(state.PeerCertificates) == 0 {
 		return nil
@@ -151,7 +151,7 @@ func CertificateOf(state tls.ConnectionState) *conn.Certificate {
 // errOtherCertificate refuses a charger that connects as another.
 var errOtherCertificate = errors.New("the certificate is not of a charger of this identity")
 
-// checkCertificate holds a charger's certificate against its identity. where is
+// CheckCertificate holds a charger's certificate against its identity. where is
 // cn, san or any.
 func CheckCertificate(where, identity string, leaf *x509.Certificate, kept *conn.Certificate) error {
 	if where != "san" && leaf.Subject.CommonName == identity {

@@ -6,7 +6,7 @@ import (
 	"holdfast/cmd/holdfast/config"
 )
 
-// readFiles reads what the listeners need of files; nil for what they do not.
+// Read reads what the listeners need of files; nil for what they do not.
 func Read(c *config.Config) (certs *Certificates, words *Passwords, err error) {
 	if len(c.ListenTLS) > 0 {
 		if certs, err = newCertificates(c); err != nil {
@@ -21,7 +21,7 @@ func Read(c *config.Config) (certs *Certificates, words *Passwords, err error) {
 	return certs, words, nil
 }
 
-// checkFiles reports what is wrong with the files that the configuration names.
+// Check reports what is wrong with the files that the configuration names.
 func Check(c *config.Config) []error {
 	certs, _, err := Read(c)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// tickets are the keys of TLS session tickets, with which a charger that comes
+// Tickets are the keys of TLS session tickets, with which a charger that comes
 // back spares both sides the costly half of the handshake. They are handed over
 // in an upgrade, so that all chargers can after one, and otherwise leave the
 // process never.
@@ -70,14 +70,14 @@ func (t *Tickets) all() [][32]byte {
 	return bare(t.keys)
 }
 
-// run rotates for as long as the process lives.
+// Run rotates for as long as the process lives.
 func (t *Tickets) Run() {
 	for now := range time.Tick(ticketRotation / 24) {
 		t.rotate(now)
 	}
 }
 
-// append encodes the keys for the next process: for each 8 bytes of time and 32
+// Append encodes the keys for the next process: for each 8 bytes of time and 32
 // of key.
 func (t *Tickets) Append(dst []byte) []byte {
 	t.mu.Lock()
@@ -102,7 +102,7 @@ func ParseTickets(b []byte) (keys []TicketKey, err error) {
 	return keys, nil
 }
 
-// adopt goes on with the keys of the process before.
+// Adopt goes on with the keys of the process before.
 func (t *Tickets) Adopt(keys []TicketKey) {
 	t.mu.Lock()
 	t.set(keys)

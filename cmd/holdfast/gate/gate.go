@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A gate holds back all accepting at the freeze, and knows how many of those
+// A Gate holds back all accepting at the freeze, and knows how many of those
 // that were accepted are still on their way to a loop. Nothing is lost while it
 // is shut: connections wait in the backlog, which moves with the listener.
 type Gate struct {
@@ -29,10 +29,10 @@ func New() *Gate {
 	return g
 }
 
-// guard puts a listener under the gate.
+// Guard puts a listener under the gate.
 func (g *Gate) Guard(l net.Listener) { g.listeners = append(g.listeners, l.(deadliner)) }
 
-// close stops accepting; reopen goes on.
+// Close stops accepting; reopen goes on.
 func (g *Gate) Close() { g.set(true, time.Unix(1, 0)) }
 
 func (g *Gate) Reopen() {
@@ -40,7 +40,7 @@ func (g *Gate) Reopen() {
 	g.open.Broadcast()
 }
 
-// end lets those who accept return.
+// End lets those who accept return.
 func (g *Gate) End() {
 	g.mu.Lock()
 	g.ended = true
@@ -58,7 +58,7 @@ func (g *Gate) set(shut bool, deadline time.Time) {
 	}
 }
 
-// stopped tells, of an error of Accept, whether accepting is over. If the gate
+// Stopped tells, of an error of Accept, whether accepting is over. If the gate
 // was only shut, it waits until it is open again, and tells so: that is no error.
 func (g *Gate) Stopped(err error) (over, again bool) { return g.stoppedOr(err, new(bool)) }
 
@@ -78,7 +78,7 @@ func (g *Gate) stoppedOr(err error, closed *bool) (over, again bool) {
 	return g.ended || *closed, !g.ended && !*closed
 }
 
-// over tells that nobody is let in any more, ever.
+// Over tells that nobody is let in any more, ever.
 func (g *Gate) Over() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -94,7 +94,7 @@ func (g *Gate) count(n int) {
 	g.mu.Unlock()
 }
 
-// quiet tells that nothing that was accepted is under way, and nothing more is.
+// Quiet tells that nothing that was accepted is under way, and nothing more is.
 func (g *Gate) Quiet() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A gatedListener accepts for an http.Server only while the gate is open, and
+// A Listener accepts for an http.Server only while the gate is open, and
 // counts its connections as under way until they are closed: the old process of
 // an upgrade answers what it has accepted before it ends.
 type Listener struct {
@@ -67,7 +67,7 @@ func (l *Listener) isClosed() bool {
 	return l.closed
 }
 
-// passed says that the connection is nothing that an upgrade must wait for any
+// Passed says that the connection is nothing that an upgrade must wait for any
 // more.
 func (c *Conn) Passed() { c.once.Do(c.gate.Leave) }
 
@@ -76,13 +76,13 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// connOf is the connection that a request came by.
+// ConnOf is the connection that a request came by.
 func ConnOf(r *http.Request) *Conn {
 	c, _ := r.Context().Value(gatedConnKey{}).(*Conn)
 	return c
 }
 
-// newHTTPServer answers one request a connection. Connections that stayed would
+// NewHTTPServer answers one request a connection. Connections that stayed would
 // belong to this process for as long as it lives, and questions on them would be
 // lost with it in an upgrade; a new one waits in the backlog for whoever serves.
 func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
@@ -105,7 +105,7 @@ func ServeHTTP(s *http.Server, l net.Listener, log *slog.Logger) {
 	}
 }
 
-// shutDownHTTP waits a moment for requests in progress.
+// ShutDownHTTP waits a moment for requests in progress.
 func ShutDownHTTP(s *http.Server) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

@@ -49,7 +49,7 @@ type handshaker struct {
 	passwords      *credentials.Passwords    // nil: none
 }
 
-// newDoor reads the files that the listeners need.
+// newHandshaker reads the files that the listeners need.
 func newHandshaker(c *config.Config, shards []*shard.Shard, g *gate.Gate, n *metrics.Counters, log *slog.Logger) (d *handshaker, err error) {
 	d = &handshaker{
 		shards:      shards,

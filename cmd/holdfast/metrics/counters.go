@@ -49,7 +49,7 @@ func NewLoopCounters() LoopCounters {
 	return LoopCounters{Kinds: map[connKind]*kindCount{}, calls: map[unixipc.Status]uint64{}}
 }
 
-// kind is where c is counted.
+// Kind is where c is counted.
 func (n *LoopCounters) Kind(c *conn.Conn) *kindCount {
 	return n.of(connKind{c.Subprotocol.String(), TLSOf(c)})
 }
@@ -66,7 +66,7 @@ func (n *LoopCounters) of(k connKind) *kindCount {
 	return n.Kinds[k]
 }
 
-// tlsOf is the version of TLS of a connection, or none.
+// TLSOf is the version of TLS of a connection, or none.
 func TLSOf(c *conn.Conn) string {
 	if c.TLS == nil {
 		return NoTLS
@@ -76,7 +76,7 @@ func TLSOf(c *conn.Conn) string {
 
 const NoTLS = "none"
 
-// endTurn is called, perhaps several times, at the end of a turn that began at
+// EndTurn is called, perhaps several times, at the end of a turn that began at
 // began.
 func (n *LoopCounters) EndTurn(began time.Time) {
 	if began != n.turn {
@@ -122,7 +122,7 @@ func (n *LoopCounters) CountClosed(why conn.Close) {
 	}
 }
 
-// called counts a CALL that has come to its end.
+// Called counts a CALL that has come to its end.
 func (n *LoopCounters) Called(status unixipc.Status, took time.Duration) {
 	n.calls[status]++
 	if status == unixipc.StatusOK {
@@ -130,7 +130,7 @@ func (n *LoopCounters) Called(status unixipc.Status, took time.Duration) {
 	}
 }
 
-// appendTo adds what was counted to s.
+// AppendTo adds what was counted to s.
 func (n *LoopCounters) AppendTo(s Samples) {
 	for k, v := range n.Kinds {
 		s.Gauge(Connections, float64(v.Held), k.Subprotocol, k.TLS)
@@ -183,7 +183,7 @@ type handshakeOutcome struct {
 	status  int    // HTTP; 0: none
 }
 
-// newTally counts nothing yet; outcomes are those of upgrades, which are shown from
+// NewCounters counts nothing yet; outcomes are those of upgrades, which are shown from
 // the start.
 func NewCounters(outcomes ...string) *Counters {
 	t := &Counters{
@@ -221,7 +221,7 @@ func (c *Counters) Phase(name string, took time.Duration) {
 	c.phases[name].Observe(UpgradePhase, took)
 }
 
-// upgraded counts an upgrade that is over; pause is 0 if it did not come to one.
+// Upgraded counts an upgrade that is over; pause is 0 if it did not come to one.
 func (c *Counters) Upgraded(outcome string, pause time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -231,7 +231,7 @@ func (c *Counters) Upgraded(outcome string, pause time.Duration) {
 	}
 }
 
-// appendTo adds what was counted to s.
+// AppendTo adds what was counted to s.
 func (c *Counters) AppendTo(s Samples) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

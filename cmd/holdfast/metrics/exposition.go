@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// newMetricsHandler serves what sample returns, and what Go and the kernel count
+// NewHandler serves what sample returns, and what Go and the kernel count
 // of this process, in the format of Prometheus.
 func NewHandler(sample func(context.Context) (Samples, error), log *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()

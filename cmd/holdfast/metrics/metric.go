@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A metric is one name of /metrics. Everything there is stands below; what
+// A Metric is one name of /metrics. Everything there is stands below; what
 // docs/operations.md, the dashboard and the alert rules name is tested against it.
 type Metric struct {
 	kind   metricKind
@@ -110,7 +110,7 @@ type histogram struct {
 	sum    time.Duration
 }
 
-// observe counts d in a bucket of m.
+// Observe counts d in a bucket of m.
 func (s *histogram) Observe(m *Metric, d time.Duration) {
 	i := 0
 	for i < len(m.bounds) && d > m.bounds[i] {

@@ -24,7 +24,7 @@ type sample struct {
 	histogram *histogram
 }
 
-// samples are the values of series at one moment. Adding up those of all loops,
+// Samples are the values of series at one moment. Adding up those of all loops,
 // and those that were inherited, gives what the gateway tells.
 type Samples map[series]sample
 
@@ -42,7 +42,7 @@ func (s Samples) Gauge(m *Metric, v float64, labels ...string) {
 	s[k] = was
 }
 
-// most is gauge for one of which only the highest counts.
+// Most is gauge for one of which only the highest counts.
 func (s Samples) Most(m *Metric, v float64) {
 	k := seriesOf(m, nil)
 	s[k] = sample{value: max(s[k].value, v)}
@@ -119,7 +119,7 @@ const (
 	maxLabelValue = 256
 )
 
-// appendCounters encodes those of s that only grow.
+// AppendCounters encodes those of s that only grow.
 func AppendCounters(dst []byte, since time.Time, s Samples) []byte {
 	dst = tlv.AppendHeader(dst, countersMagic, countersVersion)
 	dst = tlv.AppendUint(dst, countersSince, uint64(since.UnixMilli()))
@@ -152,7 +152,7 @@ func AppendCounters(dst []byte, since time.Time, s Samples) []byte {
 	return tlv.AppendEnd(dst)
 }
 
-// parseCounters decodes what appendCounters has encoded. What this release does
+// ParseCounters decodes what appendCounters has encoded. What this release does
 // not know, or counts in other buckets, it leaves out.
 func ParseCounters(b []byte) (since time.Time, s Samples, err error) {
 	f := tlv.NewReader("counters", b, countersMagic, countersVersion)

@@ -12,7 +12,7 @@ import (
 // stands still for the moment of an upgrade; else something is badly wrong.
 const loopPatience = 5 * time.Second
 
-// ask has f answered on w's loop. If ctx ends first, the answer is lost.
+// Ask has f answered on w's loop. If ctx ends first, the answer is lost.
 func Ask[T any](ctx context.Context, w *Shard, f func() T) (answer T, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, loopPatience, admin.ErrNoTurn)
 	defer cancel()

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// link is the socket of a processor; what travels over it is its relay.Link's.
+// Link is the socket of a processor; what travels over it is its relay.Link's.
 type Link struct {
 	Shard   *Shard
 	Source  *conn.Source
@@ -19,7 +19,7 @@ type Link struct {
 	blocked bool // the socket takes no more; wait until it is writable
 }
 
-// join takes over the socket of a processor whose HELLO is done. rest are
+// Join takes over the socket of a processor whose HELLO is done. rest are
 // bytes that came behind it.
 func (w *Shard) Join(fd int, hello unixipc.HelloBody, peer unixipc.Peer, operator bool, rest []byte) {
 	if w.Successor != nil {
@@ -54,7 +54,7 @@ func (l *Link) kind() string {
 	return "processor"
 }
 
-// ready is called by the loop.
+// Ready is called by the loop.
 func (l *Link) Ready(readable, writable, hungUp bool) {
 	w := l.Shard
 	if writable {
@@ -77,7 +77,7 @@ func (l *Link) Ready(readable, writable, hungUp bool) {
 	}
 }
 
-// flush writes what there is, at most once a turn, and closes a link that has
+// Flush writes what there is, at most once a turn, and closes a link that has
 // ended.
 func (l *Link) Flush() {
 	if l.Source == nil {
@@ -135,10 +135,10 @@ func (l *Link) close(why string) {
 		"reason", why, "redelivered", l.Relay.Redelivered())
 }
 
-// helloTimeout is how long a processor may take for its HELLO.
+// HelloTimeout is how long a processor may take for its HELLO.
 const HelloTimeout = 10 * time.Second
 
-// closeFd ends the connection of fd, also for those who hold a duplicate.
+// CloseFD ends the connection of fd, also for those who hold a duplicate.
 func CloseFD(fd int) error {
 	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
 	return unix.Close(fd)

@@ -89,10 +89,10 @@ func New(c *config.Config, version string, log *slog.Logger) ([]*Shard, error) {
 // chargerWindow is how many deliveries of one charger may be in flight.
 const chargerWindow = 16
 
-// run turns the loop until it is stopped.
+// Run turns the loop until it is stopped.
 func (w *Shard) Run() error { return w.Loop.Run() }
 
-// open takes over a charger whose handshake is done.
+// Open takes over a charger whose handshake is done.
 func (w *Shard) Open(fd int, s conn.State, early []byte) {
 	if w.Successor != nil {
 		w.Successor.Open(w, fd, s, early)
@@ -228,7 +228,7 @@ func (w toChargers) Poison(identity string, payload []byte, attempts int) {
 		"bytes", len(payload), "message", string(payload[:min(len(payload), 200)]))
 }
 
-// certificateBody is c as processors are told of it.
+// CertificateBody is c as processors are told of it.
 func CertificateBody(c *conn.Certificate) *unixipc.CertificateBody {
 	if c == nil {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"holdfast/unixipc"
 )
 
-// status is the part of one shard. It runs on the loop.
+// Status is the part of one shard. It runs on the loop.
 func (w *Shard) Status() (s admin.Status) {
 	for k, n := range w.Counters.Kinds {
 		if n.Held > 0 {
@@ -45,11 +45,11 @@ func (w *Shard) Status() (s admin.Status) {
 	return s
 }
 
-// chargersAtOnce are described in one turn of a loop: what else it has to do
+// ChargersAtOnce are described in one turn of a loop: what else it has to do
 // does not wait for a long list.
 const ChargersAtOnce = 256
 
-// matching are the connections whose identity matches. It runs on the loop.
+// Matching are the connections whose identity matches. It runs on the loop.
 func (w *Shard) Matching(pattern string) (handles []uint64) {
 	w.Loop.All(func(c *conn.Conn) {
 		if ok, _ := path.Match(pattern, c.Identity); ok || pattern == "*" {
@@ -59,7 +59,7 @@ func (w *Shard) Matching(pattern string) (handles []uint64) {
 	return handles
 }
 
-// describe runs on the loop.
+// Describe runs on the loop.
 func (w *Shard) Describe(handles []uint64) (rows []admin.ChargerStatus) {
 	for _, h := range handles {
 		c := w.Loop.Lookup(h)
@@ -83,7 +83,7 @@ func (w *Shard) Describe(handles []uint64) (rows []admin.ChargerStatus) {
 	return rows
 }
 
-// count adds to s what w has counted, and how it is at this moment. It runs on
+// Count adds to s what w has counted, and how it is at this moment. It runs on
 // the loop.
 func (w *Shard) Count(s metrics.Samples) {
 	w.Counters.AppendTo(s)
@@ -117,7 +117,7 @@ func (w *Shard) Count(s metrics.Samples) {
 	s.Most(metrics.Oldest, oldest.Seconds())
 }
 
-// closeShare begins to close one in n of the connections that are open.
+// CloseShare begins to close one in n of the connections that are open.
 func (w *Shard) CloseShare(n int) {
 	i := 0
 	w.Loop.All(func(c *conn.Conn) {
@@ -127,7 +127,7 @@ func (w *Shard) CloseShare(n int) {
 	})
 }
 
-// drain drains the links of a processor, and returns how many there are; -1
+// Drain drains the links of a processor, and returns how many there are; -1
 // when they are another process's now.
 func (w *Shard) Drain(processor string) (n int) {
 	if w.Successor != nil {

@@ -9,7 +9,7 @@ import (
 	"holdfast/unixipc"
 )
 
-// verdict asks a processor whether a charger may come in, and waits until it
+// Verdict asks a processor whether a charger may come in, and waits until it
 // has answered, or the deadline of ctx. It is for goroutines other than the
 // loop's. Where the links have been handed over, the new process asks, by the
 // admin socket.

@@ -12,7 +12,7 @@ import (
 // firstPassed is the first file descriptor that a service manager passes.
 const firstPassed = 3
 
-// passed are listening sockets that the service manager has made for this
+// Sockets are listening sockets that the service manager has made for this
 // process: the protocol of sd_listen_fds(3). Each stands for an address of the
 // configuration, which then need not be bound. Only the first process of a
 // service gets them; those that replace it inherit them like any other.
@@ -24,7 +24,7 @@ type socket struct {
 	taken    bool
 }
 
-// takePassed takes what was passed to this process. The environment is cleared
+// TakeSockets takes what was passed to this process. The environment is cleared
 // of it: it means nothing to processes that this one starts.
 func TakeSockets() (all Sockets, err error) {
 	pid, count, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES")
@@ -69,7 +69,7 @@ func takeListener(fd int) (*net.TCPListener, error) {
 	return tcp, nil
 }
 
-// or makes of a function that listens one that first looks among the sockets
+// Or makes of a function that listens one that first looks among the sockets
 // that were passed. A socket named after another option is refused: whoever
 // expects TLS at an address must not get it without.
 func (all Sockets) Or(option string, listen func(network, address string) (net.Listener, error)) func(network, address string) (net.Listener, error) {
@@ -100,7 +100,7 @@ func (s *socket) at(address string) bool {
 	return want.Port == is.Port && want.Zone == is.Zone && (want.IP.Equal(is.IP) || all && is.IP.IsUnspecified())
 }
 
-// unused is an error if nobody has taken one of the sockets: chargers would
+// Unused is an error if nobody has taken one of the sockets: chargers would
 // wait in its backlog for ever.
 func (all Sockets) Unused() error {
 	for _, s := range all {

@@ -50,7 +50,7 @@ func (n notifier) datagram(rights []byte, lines ...string) error {
 // sendLimit is how long one datagram may take to be sent.
 const sendLimit = time.Second
 
-// barrier returns when everything that was sent before is heard. The manager
+// Barrier returns when everything that was sent before is heard. The manager
 // closes the pipe that it is given, when its turn comes.
 func (n notifier) Barrier(timeout time.Duration) error {
 	if n.socket == "" {

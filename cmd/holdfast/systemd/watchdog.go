@@ -40,7 +40,7 @@ type Reporter struct {
 // for no watchdog.
 const statusInterval = 5 * time.Second
 
-// barrierTime is how long the manager may take to listen.
+// BarrierTime is how long the manager may take to listen.
 const BarrierTime = 5 * time.Second
 
 func NewReporter(about Process, log *slog.Logger) *Reporter {
@@ -56,7 +56,7 @@ func (r *Reporter) status() string {
 	return s
 }
 
-// announce tells that this process is ready, when it can be heard: the manager
+// Announce tells that this process is ready, when it can be heard: the manager
 // listens to the main process, and that is the former one until it has said
 // otherwise and gone. Then it goes on telling.
 func (r *Reporter) Announce(waitForParent func(context.Context) error) {
@@ -76,7 +76,7 @@ func watchdogInterval() time.Duration {
 	return time.Duration(usec) * time.Microsecond
 }
 
-// run feeds the watchdog, at a quarter of its time, whenever all loops have
+// Run feeds the watchdog, at a quarter of its time, whenever all loops have
 // turned since the last time.
 func (r *Reporter) Run() {
 	if r.socket == "" {
@@ -127,23 +127,23 @@ func stacks() string {
 	return string(buf[:runtime.Stack(buf, true)])
 }
 
-// reloading tells that an upgrade begins.
+// Reloading tells that an upgrade begins.
 func (r *Reporter) Reloading() { _ = r.send("RELOADING=1", monotonic(), "STATUS=upgrading") }
 
-// rolledBack tells that this process goes on after all, and why.
+// RolledBack tells that this process goes on after all, and why.
 func (r *Reporter) RolledBack(why error) {
 	text := "upgrade rolled back at " + time.Now().Format(time.TimeOnly) + ": " + why.Error()
 	r.trouble.Store(&text)
 	_ = r.send("READY=1", r.status())
 }
 
-// handedOver tells which process the gateway is from now on.
+// HandedOver tells which process the gateway is from now on.
 func (r *Reporter) HandedOver(pid int) error {
 	r.over.Store(true)
 	return r.send(fmt.Sprintf("MAINPID=%d", pid))
 }
 
-// stopping tells that the gateway ends, and how long it may take.
+// Stopping tells that the gateway ends, and how long it may take.
 func (r *Reporter) Stopping(grace time.Duration) {
 	_ = r.send("STOPPING=1", fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (grace+stopMargin).Microseconds()),
 		fmt.Sprintf("STATUS=closing %d chargers", r.about.Chargers()))

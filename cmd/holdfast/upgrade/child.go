@@ -93,7 +93,7 @@ func (u *upgrade) ended() bool {
 	return u.dead != nil
 }
 
-// children are the processes that this one has started. It starts no others
+// Children are the processes that this one has started. It starts no others
 // than the next gateway.
 func Children() (pids []int) {
 	entries, err := os.ReadDir("/proc")

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// takeover stages what the old process hands over: in the shards, whose loops
+// Takeover stages what the old process hands over: in the shards, whose loops
 // do not run yet. It implements handoff.Stager.
 type Takeover struct {
 	shards   []*shard.Shard
@@ -218,7 +218,7 @@ func (t *Takeover) Verify() error {
 	return nil
 }
 
-// activate makes everything the shards' own. Their loops are started next.
+// Activate makes everything the shards' own. Their loops are started next.
 func (t *Takeover) Activate() (connections, links int) {
 	for _, w := range t.shards {
 		links += len(w.Links)
@@ -234,7 +234,7 @@ func (t *Takeover) Activate() (connections, links int) {
 	return len(t.chargers), links
 }
 
-// late takes over what the old process finished after the freeze.
+// Late takes over what the old process finished after the freeze.
 func (t *Takeover) Late(it handoff.Item) {
 	kind, loop, first, second, err := parseItem(it.State)
 	if err == nil && (loop >= len(t.shards) || it.FD < 0) {
@@ -276,7 +276,7 @@ func (t *Takeover) lost(it handoff.Item, err error) {
 	}
 }
 
-// takeOver receives everything from the old process. When it returns nil, all
+// TakeOver receives everything from the old process. When it returns nil, all
 // is ours.
 func TakeOver(channel *net.UnixConn, version string, shards []*shard.Shard, counters *metrics.Counters, keys *credentials.Tickets) (*Takeover, *handoff.New, error) {
 	n := handoff.NewNew(channel)
@@ -298,11 +298,11 @@ func TakeOver(channel *net.UnixConn, version string, shards []*shard.Shard, coun
 	return t, n, nil
 }
 
-// flipTimeout is when tableflip ends a new process that is not ready. The
+// FlipTimeout is when tableflip ends a new process that is not ready. The
 // hand-over has shorter limits of its own, and must be the one that decides.
 const FlipTimeout = 24 * time.Hour
 
-// inherited is the hand-over channel to the process that started us; nil if
+// Inherited is the hand-over channel to the process that started us; nil if
 // there is none.
 func Inherited(flip *tableflip.Upgrader) (*net.UnixConn, error) {
 	if !flip.HasParent() {
@@ -320,6 +320,6 @@ func Inherited(flip *tableflip.Upgrader) (*net.UnixConn, error) {
 	return c.(*net.UnixConn), nil
 }
 
-// gcPercentUpgrade is the same while connections are handed over: it is short,
+// GCPercent is the same while connections are handed over: it is short,
 // and collecting would add to the pause.
 const GCPercent = 400

@@ -70,11 +70,11 @@ type upgrade struct {
 	pause  time.Duration
 }
 
-// errGone says that the child has become active and then died: nobody owns the
+// ErrGone says that the child has become active and then died: nobody owns the
 // connections any more.
 var ErrGone = errors.New("the new process took over and then died")
 
-// upgrade replaces this process by the binary at its path. After nil this
+// Upgrade replaces this process by the binary at its path. After nil this
 // process has nothing left to do but to exit. After an error it goes on as if
 // nothing had been asked, unless the error is errGone.
 func (g *Process) Upgrade(tell func(admin.Progress)) error {
