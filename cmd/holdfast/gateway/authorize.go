@@ -29,7 +29,7 @@ type applicant struct {
 func (d *handshaker) authorize(a applicant, r conn.Request) *conn.Refusal {
 	if a.certificate != nil {
 		if err := credentials.CheckCertificate(d.clientIdentity, r.Identity, a.tls.PeerCertificates[0], a.certificate); err != nil {
-			return &conn.Refusal{Status: http.StatusForbidden, Why: err.Error()}
+			return conn.RefusalCertificate.Refusal(err)
 		}
 	}
 	switch a.listener.Auth {
@@ -41,21 +41,17 @@ func (d *handshaker) authorize(a applicant, r conn.Request) *conn.Refusal {
 	return nil
 }
 
-func unauthorized(why string) *conn.Refusal {
-	return &conn.Refusal{Status: http.StatusUnauthorized, Why: why, Challenge: true}
-}
-
 func (d *handshaker) authorizeByFile(r conn.Request) *conn.Refusal {
 	known, right := d.passwords.Check(r.Identity, r.Password)
 	switch {
 	case !known:
-		return &conn.Refusal{Status: http.StatusNotFound, Why: "no charger of this identity is known here"}
+		return conn.RefusalUnknownCharger.Refusal()
 	case !r.HasBasic:
-		return unauthorized("a password is needed: Authorization: Basic")
+		return conn.RefusalNoPassword.Refusal()
 	case r.Username != r.Identity:
-		return unauthorized("the user name is not the identity")
+		return conn.RefusalUserName.Refusal()
 	case !right:
-		return unauthorized("wrong password")
+		return conn.RefusalWrongPassword.Refusal()
 	}
 	return nil
 }
@@ -80,11 +76,13 @@ func (d *handshaker) authorizeByProcessor(a applicant, r conn.Request) *conn.Ref
 	v, err := d.shards[relay.LoopOf(r.Identity, len(d.shards))].Verdict(ctx, body, d.adminSocket)
 	switch {
 	case err != nil:
-		return &conn.Refusal{Status: http.StatusServiceUnavailable, Why: "no processor can say whether this charger may come in: " + err.Error(), RetryAfter: 30}
+		return conn.RefusalNoVerdict.Refusal(err)
 	case v.Accept:
 		return nil
 	}
-	refusal := &conn.Refusal{Status: v.Refusal(), Why: "a processor refuses this charger", Challenge: v.Status == http.StatusUnauthorized}
+	refusal := conn.RefusalProcessor.Refusal()
+	refusal.Status = v.Refusal()
+	refusal.Challenge = v.Status == http.StatusUnauthorized
 	if v.Reason != "" {
 		refusal.Why += ": " + v.Reason
 	}

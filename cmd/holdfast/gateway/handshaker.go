@@ -235,7 +235,7 @@ func (d *handshaker) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
 	tc, state, err := record.Server(nc, d.certificates.Config(a.listener.ClientAuth))
 	switch {
 	case errors.Is(err, record.ErrHTTP):
-		refusal := &conn.Refusal{Status: http.StatusBadRequest, Why: "plain HTTP on a port for wss: the address begins with wss://"}
+		refusal := conn.RefusalPlainHTTP.Refusal()
 		conn.Refuse(nc, refusal)
 		return nil, refusal
 	case err != nil:
@@ -250,11 +250,11 @@ func (d *handshaker) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
 // all come back before their dead connections are noticed.
 func (d *handshaker) admit(identity string) *conn.Refusal {
 	if !d.rate.allow(time.Now()) {
-		return &conn.Refusal{Status: http.StatusTooManyRequests, Why: "too many handshakes per second", RetryAfter: 5}
+		return conn.RefusalRate.Refusal()
 	}
 	if int(d.entering.Add(1)+d.held.Load()) > d.max && !d.holds(identity) {
 		d.entering.Add(-1)
-		return &conn.Refusal{Status: http.StatusServiceUnavailable, Why: "all connections are taken", RetryAfter: 60}
+		return conn.RefusalFull.Refusal()
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (w *Shard) Open(fd int, s conn.State, early []byte) {
 	if handle, ok := w.Relay.Connected(s.Identity); ok {
 		old := w.Loop.Lookup(handle)
 		old.ReadLeft() // what the charger had sent before it came again
-		old.Drop(conn.Close{Code: conn.CodePolicy, Reason: "replaced by a new connection of the same identity", By: conn.ByGateway})
+		old.Drop(conn.ReasonReplaced.Close())
 	}
 	c, err := w.Loop.Add(fd, s, nil, early)
 	if err != nil {

@@ -122,7 +122,7 @@ func (w *Shard) CloseShare(n int) {
 	i := 0
 	w.Loop.All(func(c *conn.Conn) {
 		if i++; i%n == 0 {
-			c.Close(conn.Close{Code: conn.CodeRestart, Reason: "the gateway is shutting down", By: conn.ByOperator})
+			c.Close(conn.ReasonShutdown.Close())
 		}
 	})
 }
