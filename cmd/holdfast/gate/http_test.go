@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -125,9 +124,6 @@ func TestHTTPCloseBehindAShutGate(t *testing.T) {
 	eventually(t, "quiet", isQuiet(g))
 	ShutDownHTTP(s)
 	<-over
-	if err := s.Serve(nil); !errors.Is(err, http.ErrServerClosed) {
-		t.Error(err)
-	}
 }
 
 func TestConnOfNoGate(t *testing.T) {
