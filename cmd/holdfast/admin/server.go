@@ -23,7 +23,7 @@ import (
 
 // A Server serves operators' commands: HTTP over a Unix socket.
 type Server struct {
-	g        Gateway
+	gateway  Gateway
 	listener net.Listener
 	server   *http.Server
 	log      *slog.Logger
@@ -36,7 +36,8 @@ type UpgradeRequest struct {
 	lines chan Progress
 }
 
-func (r *UpgradeRequest) Tell(p Progress) {
+// Report passes a step of the upgrade on to whoever asked for it. It never waits.
+func (r *UpgradeRequest) Report(p Progress) {
 	select {
 	case r.lines <- p:
 	default: // whoever watches does not read; the outcome is what matters
@@ -74,36 +75,41 @@ type Gateway interface {
 	Authorize(ctx context.Context, body unixipc.AuthorizeBody) (unixipc.VerdictBody, error)
 }
 
+// NewServer returns a server that accepts from l behind a gate.
 func NewServer(g Gateway, at *gate.Gate, l net.Listener, log *slog.Logger) *Server {
-	a := &Server{g: g, listener: at.Listener(l), log: log, Upgrades: make(chan *UpgradeRequest), over: make(chan struct{})}
+	s := &Server{
+		gateway: g, listener: at.Listener(l), log: log,
+		Upgrades: make(chan *UpgradeRequest), over: make(chan struct{}),
+	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /upgrade", a.upgrade)
-	mux.HandleFunc("GET /status", a.status)
-	mux.HandleFunc("GET /chargers", a.chargers)
-	mux.HandleFunc("POST /drain", a.drain)
-	mux.HandleFunc("GET /link", a.link)
-	mux.HandleFunc("POST /authorize", a.authorize)
-	a.server = gate.NewHTTPServer(mux, log)
-	return a
+	mux.HandleFunc("POST /upgrade", s.upgrade)
+	mux.HandleFunc("GET /status", s.status)
+	mux.HandleFunc("GET /chargers", s.chargers)
+	mux.HandleFunc("POST /drain", s.drain)
+	mux.HandleFunc("GET /link", s.link)
+	mux.HandleFunc("POST /authorize", s.authorize)
+	s.server = gate.NewHTTPServer(mux, log)
+	return s
 }
 
-func (a *Server) Run() { gate.ServeHTTP(a.server, a.listener, a.log) }
+// Run serves until ShutDown.
+func (s *Server) Run() { gate.ServeHTTP(s.server, s.listener, s.log) }
 
 // ShutDown takes no more commands, and waits for those in progress.
-func (a *Server) ShutDown() {
-	close(a.over)
-	gate.ShutDownHTTP(a.server)
+func (s *Server) ShutDown() {
+	close(s.over)
+	gate.ShutDownHTTP(s.server)
 }
 
 // upgrade answers with one progress in JSON a line; the last tells the outcome.
-func (a *Server) upgrade(w http.ResponseWriter, r *http.Request) {
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	c := gate.ConnOf(r)
 	c.Passed() // an upgrade does not wait for itself
-	a.note(c, "upgrade")
+	s.note(c, "upgrade")
 	request := &UpgradeRequest{lines: make(chan Progress, 4096)}
 	select {
-	case a.Upgrades <- request:
-	case <-a.over:
+	case s.Upgrades <- request:
+	case <-s.over:
 		replacedHere(w)
 		return
 	case <-r.Context().Done():
@@ -142,14 +148,14 @@ func writeResult(w http.ResponseWriter, result any, err error) {
 }
 
 // note logs who asked for something that changes something.
-func (a *Server) note(c *gate.Conn, order string, about ...any) {
+func (s *Server) note(c *gate.Conn, order string, about ...any) {
 	who := unixipc.PeerOf(c.Conn.(*net.UnixConn))
-	a.log.Info("operator", append([]any{"order", order, "pid", who.PID, "uid", who.UID, "gid", who.GID}, about...)...)
+	s.log.Info("operator", append([]any{"order", order, "pid", who.PID, "uid", who.UID, "gid", who.GID}, about...)...)
 }
 
 // link hands the connection on to a loop. From there on it is like any other
 // link: an upgrade hands it over.
-func (a *Server) link(w http.ResponseWriter, r *http.Request) {
+func (s *Server) link(w http.ResponseWriter, r *http.Request) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), linkProtocol) {
 		w.Header().Set("Upgrade", linkProtocol)
 		http.Error(w, "ask for Upgrade: "+linkProtocol, http.StatusUpgradeRequired)
@@ -167,14 +173,14 @@ func (a *Server) link(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	a.g.Join(c.Conn.(*net.UnixConn), early)
+	s.gateway.Join(c.Conn.(*net.UnixConn), early)
 }
 
 // drain has a processor's links get no more deliveries.
-func (a *Server) drain(w http.ResponseWriter, r *http.Request) {
+func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 	name := r.FormValue("processor")
-	a.note(gate.ConnOf(r), "drain", "processor", name)
-	found, err := a.g.Drain(r.Context(), name)
+	s.note(gate.ConnOf(r), "drain", "processor", name)
+	found, err := s.gateway.Drain(r.Context(), name)
 	if found == 0 && err == nil {
 		err = fmt.Errorf("no processor of the name %q has joined", name)
 	}
@@ -204,19 +210,19 @@ func SetRights(path, group string) error {
 }
 
 // status answers GET /status.
-func (a *Server) status(w http.ResponseWriter, r *http.Request) {
-	s, err := a.g.Status(r.Context())
-	writeResult(w, s, err)
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	status, err := s.gateway.Status(r.Context())
+	writeResult(w, status, err)
 }
 
 // chargers answers GET /chargers with one chargerStatus in JSON a line, sorted.
-func (a *Server) chargers(w http.ResponseWriter, r *http.Request) {
+func (s *Server) chargers(w http.ResponseWriter, r *http.Request) {
 	pattern := cmp.Or(r.FormValue("glob"), "*")
 	if _, err := path.Match(pattern, ""); err != nil || len(pattern) > maxGlob {
 		http.Error(w, fmt.Sprintf("%q is no pattern of at most %d bytes: %v", pattern, maxGlob, err), http.StatusBadRequest)
 		return
 	}
-	all, err := a.g.Chargers(r.Context(), pattern)
+	all, err := s.gateway.Chargers(r.Context(), pattern)
 	if err != nil {
 		writeResult(w, nil, err)
 		return
@@ -235,22 +241,22 @@ func (a *Server) chargers(w http.ResponseWriter, r *http.Request) {
 const maxGlob = 512
 
 // authorize serves handshakes that are under way in the process before.
-func (a *Server) authorize(rw http.ResponseWriter, r *http.Request) {
+func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	var body unixipc.AuthorizeBody
 	deadline, err := time.Parse(time.RFC3339Nano, r.Header.Get(deadlineHeader))
 	if err == nil {
-		err = json.NewDecoder(http.MaxBytesReader(rw, r.Body, unixipc.MaxControl)).Decode(&body)
+		err = json.NewDecoder(http.MaxBytesReader(w, r.Body, unixipc.MaxControl)).Decode(&body)
 	}
 	if err != nil {
-		http.Error(rw, err.Error(), http.StatusBadRequest)
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	ctx, cancel := context.WithDeadline(r.Context(), deadline)
 	defer cancel()
-	v, err := a.g.Authorize(ctx, body)
+	v, err := s.gateway.Authorize(ctx, body)
 	if err != nil {
-		http.Error(rw, err.Error(), http.StatusGatewayTimeout)
+		http.Error(w, err.Error(), http.StatusGatewayTimeout)
 		return
 	}
-	_ = json.NewEncoder(rw).Encode(v)
+	_ = json.NewEncoder(w).Encode(v)
 }
