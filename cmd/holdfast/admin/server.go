@@ -10,13 +10,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
-	"holdfast/cmd/holdfast/config"
 	"holdfast/cmd/holdfast/gate"
 	"holdfast/unixipc"
 )
@@ -29,50 +27,6 @@ type Server struct {
 	log      *slog.Logger
 	Upgrades chan *UpgradeRequest
 	over     chan struct{} // closed when this process serves no commands any more
-}
-
-// UpgradeRequest is one `holdfast upgrade` that waits for the outcome.
-type UpgradeRequest struct {
-	lines chan Progress
-}
-
-// Report passes a step of the upgrade on to whoever asked for it. It never waits.
-func (r *UpgradeRequest) Report(p Progress) {
-	select {
-	case r.lines <- p:
-	default: // whoever watches does not read; the outcome is what matters
-	}
-}
-
-// Finish reports the outcome of the upgrade, and ends the request. gone says that
-// nobody owns the connections any more.
-func (r *UpgradeRequest) Finish(err error, gone bool) {
-	last := Progress{Phase: "done"}
-	switch {
-	case gone:
-		last = Progress{Phase: "failed", Error: err.Error()}
-	case err != nil:
-		last = Progress{Phase: PhaseRolledBack, Error: err.Error()}
-	}
-	r.lines <- last
-	close(r.lines)
-}
-
-// Gateway is what the commands act on. Its methods may be called from any
-// goroutine. Their errors are answered with 404, but errReplaced and errNoTurn,
-// which have whoever asked ask again.
-type Gateway interface {
-	Status(ctx context.Context) (*Status, error)
-	// Chargers describes the connected chargers whose identity matches glob.
-	Chargers(ctx context.Context, glob string) ([]ChargerStatus, error)
-	// Drain moves the chargers of a processor elsewhere, and returns how many
-	// links it has.
-	Drain(ctx context.Context, processor string) (links int, err error)
-	// Join takes over an operator's connection that becomes a link; early was
-	// read from it.
-	Join(c *net.UnixConn, early []byte)
-	// Authorize asks a processor, until the deadline of ctx.
-	Authorize(ctx context.Context, body unixipc.AuthorizeBody) (unixipc.VerdictBody, error)
 }
 
 // NewServer returns a server that accepts from l behind a gate.
@@ -101,7 +55,8 @@ func (s *Server) ShutDown() {
 	gate.ShutDownHTTP(s.server)
 }
 
-// upgrade answers with one progress in JSON a line; the last tells the outcome.
+// upgrade answers POST /upgrade with one Progress in JSON a line. The last has the
+// outcome.
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	c := gate.ConnOf(r)
 	c.Passed() // an upgrade does not wait for itself
@@ -110,7 +65,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	select {
 	case s.Upgrades <- request:
 	case <-s.over:
-		replacedHere(w)
+		writeReplaced(w)
 		return
 	case <-r.Context().Done():
 		return
@@ -122,15 +77,9 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ErrNoTurn says that a loop did not answer in time.
-var ErrNoTurn = errors.New("the loop does not turn")
-
-// ErrReplaced says that another process has taken over, or is about to.
-var ErrReplaced = errors.New("this process has been replaced, or ends")
-
-// replacedHere has whoever asked ask again: by now the socket leads to another
-// process, if there is one.
-func replacedHere(w http.ResponseWriter) {
+// writeReplaced has a Client ask again: by now the socket leads to another process,
+// if there is one.
+func writeReplaced(w http.ResponseWriter) {
 	http.Error(w, ErrReplaced.Error(), http.StatusServiceUnavailable)
 }
 
@@ -147,14 +96,14 @@ func writeResult(w http.ResponseWriter, result any, err error) {
 	}
 }
 
-// note logs who asked for something that changes something.
+// note logs who gave an order that changes something.
 func (s *Server) note(c *gate.Conn, order string, about ...any) {
 	who := unixipc.PeerOf(c.Conn.(*net.UnixConn))
 	s.log.Info("operator", append([]any{"order", order, "pid", who.PID, "uid", who.UID, "gid", who.GID}, about...)...)
 }
 
-// link hands the connection on to a loop. From there on it is like any other
-// link: an upgrade hands it over.
+// link answers GET /link: the connection is passed on to a loop. From there on it is
+// a link like any other, which an upgrade hands over.
 func (s *Server) link(w http.ResponseWriter, r *http.Request) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), linkProtocol) {
 		w.Header().Set("Upgrade", linkProtocol)
@@ -167,7 +116,7 @@ func (s *Server) link(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := hijacked.(*gate.Conn)
-	defer c.Passed() // it counts as the gateway's by then
+	defer c.Passed() // the gateway counts it by then
 	if _, err := io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+linkProtocol+"\r\n\r\n"); err != nil {
 		_ = c.Close()
 		return
@@ -176,7 +125,7 @@ func (s *Server) link(w http.ResponseWriter, r *http.Request) {
 	s.gateway.Join(c.Conn.(*net.UnixConn), early)
 }
 
-// drain has a processor's links get no more deliveries.
+// drain answers POST /drain: the links of a processor get no more deliveries.
 func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 	name := r.FormValue("processor")
 	s.note(gate.ConnOf(r), "drain", "processor", name)
@@ -187,35 +136,14 @@ func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 	writeResult(w, map[string]int{"links": found}, err)
 }
 
-// SetRights gives the admin socket to a group, or to nobody but the gateway's
-// own user.
-func SetRights(path, group string) error {
-	mode, gid := os.FileMode(0o600), -1
-	if group != "" {
-		var err error
-		if gid, err = config.LookupGroup(group); err != nil {
-			return err
-		}
-		mode = 0o660
-	}
-	if gid >= 0 {
-		if err := os.Chown(path, -1, gid); err != nil {
-			return fmt.Errorf("admin socket for group %s, of which this process must be a member: %w", group, err)
-		}
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		return fmt.Errorf("admin socket: %w", err)
-	}
-	return nil
-}
-
 // status answers GET /status.
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	status, err := s.gateway.Status(r.Context())
 	writeResult(w, status, err)
 }
 
-// chargers answers GET /chargers with one chargerStatus in JSON a line, sorted.
+// chargers answers GET /chargers with one ChargerStatus in JSON a line, sorted by
+// identity.
 func (s *Server) chargers(w http.ResponseWriter, r *http.Request) {
 	pattern := cmp.Or(r.FormValue("glob"), "*")
 	if _, err := path.Match(pattern, ""); err != nil || len(pattern) > maxGlob {
@@ -240,7 +168,8 @@ func (s *Server) chargers(w http.ResponseWriter, r *http.Request) {
 // maxGlob is the longest pattern, in bytes.
 const maxGlob = 512
 
-// authorize serves handshakes that are under way in the process before.
+// authorize answers POST /authorize, for handshakes that are under way in the
+// process before.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	var body unixipc.AuthorizeBody
 	deadline, err := time.Parse(time.RFC3339Nano, r.Header.Get(deadlineHeader))

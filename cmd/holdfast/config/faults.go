@@ -2,7 +2,7 @@ package config
 
 import "strings"
 
-// Faults joins the faults of a configuration into one sentence.
+// Faults are the faults of a configuration, as one error.
 type Faults []error
 
 // Error implements error.
