@@ -33,7 +33,7 @@ func (s *Shard) Status() (part admin.Status) {
 		}
 		queues[c.Owner()] += waits.Messages - waits.InFlight
 	})
-	for l, own := range s.Links {
+	for l, own := range s.links.all {
 		who := own.peer()
 		part.Links = append(part.Links, admin.LinkStatus{
 			Processor: l.Name(), PID: who.PID, UID: who.UID, Loop: s.Index, Link: l.ID(),
@@ -100,7 +100,7 @@ func (s *Shard) Count(all metrics.Samples) {
 	all.Gauge(metrics.QueuedBytes, float64(bytes))
 	all.Gauge(metrics.InFlight, float64(inFlight))
 	all.Gauge(metrics.Paused, float64(paused))
-	for l := range s.Links {
+	for l := range s.links.all {
 		kind := "processor"
 		if l.Operator() {
 			kind = "operator"
