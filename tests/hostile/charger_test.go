@@ -108,23 +108,13 @@ func (c *charger) expect(want string) {
 // the stream.
 func (c *charger) expectClose(code int) {
 	c.t.Helper()
-	for {
-		op, payload, err := c.frame()
-		if err != nil {
-			c.t.Fatalf("want a close with %d, got %v", code, err)
-		}
-		if op != raw.OpClose {
-			continue
-		}
-		if len(payload) < 2 || int(payload[0])<<8|int(payload[1]) != code {
-			c.t.Fatalf("want a close with %d, got %q", code, payload)
-		}
-		if b, err := c.br.ReadByte(); err != io.EOF {
-			c.t.Errorf("behind the close: %x, %v", b, err)
-		}
-		c.Close()
-		return
+	if got, err := raw.ReadClose(c.br); err != nil || got != code {
+		c.t.Fatalf("want a close with %d, got %d, %v", code, got, err)
 	}
+	if b, err := c.br.ReadByte(); err != io.EOF {
+		c.t.Errorf("behind the close: %x, %v", b, err)
+	}
+	c.Close()
 }
 
 // expectEnd waits until the gateway has ended the connection, however.

@@ -3,6 +3,7 @@ package service
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 
 	"golang.org/x/sys/unix"
 )
@@ -167,13 +169,8 @@ func handshake(t *testing.T, c net.Conn) {
 	if err := c.SetDeadline(time.Now().Add(harness.Deadline)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fprint(c, "GET /ocpp/CP1 HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 512)
-	n, err := c.Read(buf)
-	if err != nil || !strings.HasPrefix(string(buf[:n]), "HTTP/1.1 101 ") {
-		t.Fatalf("%q, %v", buf[:n], err)
+	if resp, _, err := raw.Handshake(c, "CP1"); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%v, %v", resp, err)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
+
+	"holdfast/tests/raw"
 )
 
 // maxHeader is the longest header of a client's frame: 2 bytes, 8 of length,
@@ -29,25 +31,9 @@ func writeFrame(w io.Writer, op ws.OpCode, fill func(dst []byte) []byte) error {
 	*buf = b[:0]
 
 	payload := b[maxHeader:]
-	extended := 0
-	switch {
-	case len(payload) > 0xffff:
-		extended = 8
-	case len(payload) > 125:
-		extended = 2
-	}
-	start := maxHeader - 2 - extended - 4
-	b[start] = 0x80 | byte(op)
-	switch extended {
-	case 0:
-		b[start+1] = 0x80 | byte(len(payload))
-	case 2:
-		b[start+1] = 0x80 | 126
-		binary.BigEndian.PutUint16(b[start+2:], uint16(len(payload)))
-	case 8:
-		b[start+1] = 0x80 | 127
-		binary.BigEndian.PutUint64(b[start+2:], uint64(len(payload)))
-	}
+	h := raw.AppendHeader(header[:0], raw.Fin|byte(op), true, uint64(len(payload)))
+	start := maxHeader - len(h) - 4
+	copy(b[start:], h)
 	mask := b[maxHeader-4 : maxHeader]
 	binary.NativeEndian.PutUint32(mask, rand.Uint32())
 	ws.Cipher(payload, [4]byte(mask), 0)

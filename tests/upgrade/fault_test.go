@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 	"holdfast/tests/sim"
 )
 
@@ -228,8 +229,7 @@ func slowHandshake(t *testing.T, w *harness.World, wanted bool) func() {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	const request = "GET /ocpp/late HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
+	request := raw.Request("late")
 	if _, err := nc.Write([]byte(request[:len(request)-2])); err != nil {
 		t.Fatal(err)
 	}

@@ -3,11 +3,13 @@ package upgrade
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 )
 
 // Chargers on mobile networks pay for every packet: with pings the kernel sends no
@@ -28,11 +30,8 @@ func TestKeepAlive(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer c.Close()
-				if _, err := fmt.Fprintf(c, "GET /ocpp/%s HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n", when); err != nil {
-					t.Fatal(err)
-				}
-				if _, err := c.Read(make([]byte, 1024)); err != nil {
-					t.Fatal(err)
+				if resp, _, err := raw.Handshake(c, when); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+					t.Fatalf("%v, %v", resp, err)
 				}
 				if got := keepAlive(t, c); got != tt.want {
 					t.Errorf("%s an upgrade, pings every %s: keep-alive is %v", when, tt.pings, got)

@@ -134,21 +134,11 @@ func (c *charger) expect(op byte, payload string) {
 // expectEnd reads a Close frame with this code, and the end of the stream.
 func (c *charger) expectEnd(code int) {
 	c.t.Helper()
-	for {
-		op, payload, err := c.frame()
-		if err != nil {
-			c.t.Fatalf("%s: want a close with %d, got %v", c.identity, code, err)
-		}
-		if op != raw.OpClose {
-			continue
-		}
-		if len(payload) < 2 || int(payload[0])<<8|int(payload[1]) != code {
-			c.t.Fatalf("%s: want a close with %d, got %q", c.identity, code, payload)
-		}
-		if b, err := c.br.ReadByte(); err != io.EOF {
-			c.t.Errorf("%s: behind the close: %x, %v", c.identity, b, err)
-		}
-		return
+	if got, err := raw.ReadClose(c.br); err != nil || got != code {
+		c.t.Fatalf("%s: want a close with %d, got %d, %v", c.identity, code, got, err)
+	}
+	if b, err := c.br.ReadByte(); err != io.EOF {
+		c.t.Errorf("%s: behind the close: %x, %v", c.identity, b, err)
 	}
 }
 

@@ -1,15 +1,13 @@
 package wss
 
 import (
-	"bufio"
 	"crypto/tls"
-	"io"
 	"net/http"
-	"strings"
 	"testing"
 
 	"holdfast/tests/harness"
 	"holdfast/tests/pki"
+	"holdfast/tests/raw"
 )
 
 // A charger's certificate must be of the authority, and of the identity that it
@@ -100,14 +98,7 @@ func present(t *testing.T, w *harness.World, config *tls.Config, cert *tls.Certi
 	if err := tc.Handshake(); err != nil {
 		return 0, err
 	}
-	request := strings.Join([]string{
-		"GET /ocpp/CP-1 HTTP/1.1", "Host: gateway", "Upgrade: websocket", "Connection: Upgrade",
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: ocpp1.6",
-	}, "\r\n") + "\r\n\r\n"
-	if _, err := io.WriteString(tc, request); err != nil {
-		return 0, err
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(tc), nil)
+	resp, _, err := raw.Handshake(tc, "CP-1")
 	if err != nil {
 		return 0, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 )
 
 // Plain HTTP on the port for wss is told so, and so is TLS on the port for ws.
@@ -117,9 +118,7 @@ func TestRequestInManyRecords(t *testing.T) {
 	w := start(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		tc := dialTLS(t, w, only(w.TLS.Client(), version))
-		request := "GET /ocpp/MANY HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n" +
-			"\x89\x80mask" // a ping with the request
+		request := raw.Request("MANY") + raw.Ping()
 		for i := range len(request) {
 			if _, err := io.WriteString(tc, request[i:i+1]); err != nil {
 				t.Fatal(err)
@@ -130,9 +129,8 @@ func TestRequestInManyRecords(t *testing.T) {
 		if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 			t.Fatalf("%v, %v", resp, err)
 		}
-		var pong [2]byte
-		if _, err := io.ReadFull(br, pong[:]); err != nil || pong != [2]byte{0x8a, 0} {
-			t.Fatalf("%x, %v", pong, err)
+		if op, payload, err := raw.Read(br); err != nil || op != raw.OpPong || payload != "" {
+			t.Fatalf("%x %q, %v", op, payload, err)
 		}
 		(&charger{Conn: tc, br: br}).mustAsk(t)
 		tc.Close()

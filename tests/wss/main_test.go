@@ -18,6 +18,7 @@ import (
 	"github.com/gobwas/ws/wsutil"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
@@ -108,17 +109,10 @@ func (c *charger) mustAsk(t *testing.T) {
 	}
 }
 
-// request is the status that a request to connect comes to, with the response.
+// request is the response to a request to connect. The connection is closed then.
 func request(t *testing.T, nc net.Conn, identity string, headers ...string) *http.Response {
 	t.Helper()
-	lines := append([]string{
-		"GET /ocpp/" + identity + " HTTP/1.1", "Host: gateway", "Upgrade: websocket", "Connection: Upgrade",
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: ocpp1.6",
-	}, headers...)
-	if _, err := io.WriteString(nc, strings.Join(lines, "\r\n")+"\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(nc), nil)
+	resp, _, err := raw.Handshake(nc, identity, headers...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,15 +29,15 @@ func passwd(t *testing.T, stdin string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// raw is a key as chargers send it: OCPP 1.6 has 20 bytes that are no text.
-const raw = "\x00\xff:\x80 20 bytes of a key"
+// rawKey is a key as chargers send it: OCPP 1.6 has 20 bytes that are no text.
+const rawKey = "\x00\xff:\x80 20 bytes of a key"
 
 // Who has the right password gets in, over wss and over ws, also as 20 raw bytes.
 func TestPasswords(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "passwords")
 	passwd(t, "secret\n", "-file", file, "CP-1")
-	passwd(t, hex.EncodeToString([]byte(raw))+"\n", "-file", file, "-hex", "CP-RAW")
-	passwd(t, strings.ToUpper(hex.EncodeToString([]byte(raw)))+"\n", "-file", file, "CP-DIGITS")
+	passwd(t, hex.EncodeToString([]byte(rawKey))+"\n", "-file", file, "-hex", "CP-RAW")
+	passwd(t, strings.ToUpper(hex.EncodeToString([]byte(rawKey)))+"\n", "-file", file, "CP-DIGITS")
 	made := passwd(t, "", "-file", file, "-generate", "CP-MADE")
 	for _, anyHex := range []bool{false, true} {
 		args := []string{"-auth", "file", "-auth-file", file}
@@ -49,7 +49,7 @@ func TestPasswords(t *testing.T) {
 		if anyHex {
 			hexOnly = http.StatusSwitchingProtocols
 		}
-		digits := hex.EncodeToString([]byte(raw))
+		digits := hex.EncodeToString([]byte(rawKey))
 		for _, c := range []struct {
 			name, identity string
 			header         []string
@@ -66,12 +66,12 @@ func TestPasswords(t *testing.T) {
 			{"password of another", "CP-1", []string{basic("CP-1", made)}, 401},
 			{"unknown", "CP-9", []string{basic("CP-9", "secret")}, 404},
 			{"generated", "CP-MADE", []string{basic("CP-MADE", made)}, 101},
-			{"raw bytes", "CP-RAW", []string{basic("CP-RAW", raw)}, 101},
+			{"raw bytes", "CP-RAW", []string{basic("CP-RAW", rawKey)}, 101},
 			{"raw bytes as digits", "CP-RAW", []string{basic("CP-RAW", digits)}, hexOnly},
 			{"raw bytes as capital digits", "CP-RAW", []string{basic("CP-RAW", strings.ToUpper(digits))}, hexOnly},
 			{"digits", "CP-DIGITS", []string{basic("CP-DIGITS", strings.ToUpper(digits))}, 101},
-			{"digits as raw bytes", "CP-DIGITS", []string{basic("CP-DIGITS", raw)}, hexOnly},
-			{"raw bytes, wrong", "CP-RAW", []string{basic("CP-RAW", raw[1:])}, 401},
+			{"digits as raw bytes", "CP-DIGITS", []string{basic("CP-DIGITS", rawKey)}, hexOnly},
+			{"raw bytes, wrong", "CP-RAW", []string{basic("CP-RAW", rawKey[1:])}, 401},
 		} {
 			resp := request(t, dialTLS(t, w, w.TLS.Client()), c.identity, c.header...)
 			plain := request(t, connect(t, w.Addr), c.identity, c.header...)

@@ -3,12 +3,14 @@ package wss
 import (
 	"bytes"
 	"crypto/tls"
+	"io"
 	"net"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 )
 
 // valve is a connection that holds back what is written while it is shut.
@@ -79,7 +81,7 @@ func TestBadRecords(t *testing.T) {
 				ch.mustAsk(t)
 				v.shut = true
 				for range 2 {
-					if _, err := tc.Write([]byte("\x89\x80mask")); err != nil { // a ping
+					if _, err := tc.Write([]byte(raw.Ping())); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -116,7 +118,7 @@ func TestTruncatedStream(t *testing.T) {
 		ch := open(t, tls.Client(v, config), "TRUNCATED")
 		ch.mustAsk(t)
 		v.shut = true
-		if _, err := ch.Write([]byte("\x89\x80mask")); err != nil {
+		if _, err := ch.Write([]byte(raw.Ping())); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := v.Conn.Write(v.held[0][:9]); err != nil {
@@ -149,9 +151,7 @@ func TestRenegotiation(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	const hello = "GET /ocpp/RENEGOTIATE HTTP/1.1\r\nHost: gateway\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
-	if _, err := in.Write([]byte(hello)); err != nil {
+	if _, err := io.WriteString(in, raw.Request("RENEGOTIATE")); err != nil {
 		t.Fatal(err)
 	}
 	harness.Until(t, "the charger to be open", func() bool { return w.Log.Contains("RENEGOTIATE") })

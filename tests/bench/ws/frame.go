@@ -5,6 +5,8 @@ package ws
 import (
 	"encoding/binary"
 	"errors"
+
+	"holdfast/tests/raw"
 )
 
 // Opcodes, RFC 6455 section 5.2.
@@ -71,27 +73,16 @@ func Parse(b []byte) (f Frame, n int, err error) {
 
 // Append appends a server's frame, which is not masked.
 func Append(dst []byte, op byte, payload []byte) []byte {
-	return append(appendHead(dst, op, 0, len(payload)), payload...)
+	return append(raw.AppendHeader(dst, raw.Fin|op, false, uint64(len(payload))), payload...)
 }
 
 // AppendMasked appends a client's frame.
 func AppendMasked(dst []byte, op byte, key [4]byte, payload []byte) []byte {
-	dst = append(appendHead(dst, op, 0x80, len(payload)), key[:]...)
+	dst = append(raw.AppendHeader(dst, raw.Fin|op, true, uint64(len(payload))), key[:]...)
 	start := len(dst)
 	dst = append(dst, payload...)
 	Mask(dst[start:], key)
 	return dst
-}
-
-func appendHead(dst []byte, op, mask byte, n int) []byte {
-	switch {
-	case n < 126:
-		return append(dst, 0x80|op, mask|byte(n))
-	case n < 1<<16:
-		return append(dst, 0x80|op, mask|126, byte(n>>8), byte(n))
-	default:
-		return binary.BigEndian.AppendUint64(append(dst, 0x80|op, mask|127), uint64(n))
-	}
 }
 
 // Mask masks or unmasks b, RFC 6455 section 5.3.
