@@ -26,11 +26,7 @@ type world struct {
 func start(t *testing.T, from string, env ...string) world {
 	binary := filepath.Join(t.TempDir(), "holdfast")
 	install(t, binary, from)
-	begin := harness.NewOf
-	if !knowsTLS(t, from) {
-		begin = harness.NewPlain
-	}
-	w := world{begin(t, binary, env), binary}
+	w := world{harness.NewOf(t, harness.Setup{Binary: binary, Env: env, Plain: !knowsTLS(t, from)}), binary}
 	w.Checkproc("a")
 	w.Checkproc("b")
 	return w

@@ -16,8 +16,8 @@ func TestHungProcessorLosesItsChargers(t *testing.T) {
 	w := harness.New(t, "-ack-timeout", timeout.String())
 	hung := w.Checkproc("hung")
 	w.Checkproc("other")
-	l := start(t, w, 200, 500, several)
-	l.more(300)
+	l := w.Load(200, 500, harness.Several)
+	l.More(300)
 	w.Pause(hung)
 	// Chargers of the hung one soon wait, all of them with what they may have under way.
 	harness.Until(t, "its chargers to wait", func() bool { return l.Counters.Outstanding() > 300 })
@@ -28,12 +28,12 @@ func TestHungProcessorLosesItsChargers(t *testing.T) {
 	case <-time.After(harness.Deadline):
 		t.Fatal("the link of the hung processor is still open")
 	}
-	l.more(300)
-	r := l.finish()
+	l.More(300)
+	r := l.Finish()
 	if r.LongestSilence < timeout || r.LongestSilence > 4*timeout {
 		t.Errorf("longest silence %v with an ack-timeout of %v", r.LongestSilence, timeout)
 	}
-	if redelivered, _ := checkLedger(t, w, r); redelivered == 0 {
+	if redelivered, _ := w.CheckLedger(r); redelivered == 0 {
 		t.Error("nothing was redelivered: the test did not test")
 	}
 }

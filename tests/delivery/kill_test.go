@@ -15,15 +15,15 @@ func TestKilledProcessorLosesNothing(t *testing.T) {
 			w := harness.New(t, "-loops", loops)
 			slow := w.Checkproc("slow", "-delay", "20ms")
 			w.Checkproc("other")
-			l := start(t, w, 200, 1000, several)
+			l := w.Load(200, 1000, harness.Several)
 			for range 4 {
-				l.more(300)
+				l.More(300)
 				w.Kill(slow)
-				l.more(300)
+				l.More(300)
 				slow = w.Checkproc("slow", "-delay", "20ms")
 			}
-			l.more(300)
-			redelivered, moves := checkLedger(t, w, l.finish())
+			l.More(300)
+			redelivered, moves := w.CheckLedger(l.Finish())
 			if redelivered == 0 || moves == 0 {
 				t.Errorf("%d redelivered, %d moves: the test did not test", redelivered, moves)
 			}
@@ -34,28 +34,28 @@ func TestKilledProcessorLosesNothing(t *testing.T) {
 func TestAllProcessorsKilledThenBack(t *testing.T) {
 	w := harness.New(t)
 	a, b := w.Checkproc("a"), w.Checkproc("b")
-	l := start(t, w, 100, 500, several)
-	l.more(200)
+	l := w.Load(100, 500, harness.Several)
+	l.More(200)
 	w.Kill(a)
 	w.Kill(b)
 	before := l.Counters.Sent.Load()
 	harness.Until(t, "messages sent without a processor", func() bool { return l.Counters.Sent.Load() > before+200 })
 	w.Checkproc("c")
-	l.more(400)
-	checkLedger(t, w, l.finish())
+	l.More(400)
+	w.CheckLedger(l.Finish())
 }
 
 func TestReferenceProcessorKilled(t *testing.T) {
 	w := harness.New(t)
 	p := w.Processor("p0")
 	w.Processor("q")
-	l := start(t, w, 200, 1000)
+	l := w.Load(200, 1000)
 	for i := range 3 {
-		l.more(300)
+		l.More(300)
 		w.Kill(p)
-		l.more(300)
+		l.More(300)
 		p = w.Processor(fmt.Sprintf("p%d", i+1))
 	}
-	l.more(300)
-	l.finish()
+	l.More(300)
+	l.Finish()
 }

@@ -12,11 +12,11 @@ func TestDrainedProcessorLeavesNothingBehind(t *testing.T) {
 	w := harness.New(t)
 	leaving := w.Checkproc("leaving", "-delay", "10ms")
 	w.Checkproc("staying")
-	l := start(t, w, 200, 1000, several)
-	l.more(400)
+	l := w.Load(200, 1000, harness.Several)
+	l.More(400)
 	w.Terminate(leaving)
-	l.more(400)
-	redelivered, moves := checkLedger(t, w, l.finish())
+	l.More(400)
+	redelivered, moves := w.CheckLedger(l.Finish())
 	if redelivered != 0 {
 		t.Errorf("%d redelivered, though nobody was killed", redelivered)
 	}
@@ -30,18 +30,18 @@ func TestProcessorsComeAndGo(t *testing.T) {
 		t.Run(loops+" loops", func(t *testing.T) {
 			w := harness.New(t, "-loops", loops)
 			w.Checkproc("stays")
-			l := start(t, w, 200, 1000, several)
+			l := w.Load(200, 1000, harness.Several)
 			for i := range 3 {
 				first := w.Checkproc(fmt.Sprintf("first-%d", i), "-delay", "5ms")
-				l.more(200)
+				l.More(200)
 				second := w.Checkproc(fmt.Sprintf("second-%d", i), "-delay", "1ms")
-				l.more(200)
+				l.More(200)
 				w.Terminate(first)
-				l.more(200)
+				l.More(200)
 				w.Terminate(second)
 			}
-			l.more(200)
-			redelivered, moves := checkLedger(t, w, l.finish())
+			l.More(200)
+			redelivered, moves := w.CheckLedger(l.Finish())
 			if redelivered != 0 {
 				t.Errorf("%d redelivered, though nobody was killed", redelivered)
 			}
@@ -56,11 +56,11 @@ func TestProcessorsComeAndGo(t *testing.T) {
 func TestLastProcessorDrains(t *testing.T) {
 	w := harness.New(t)
 	last := w.Processor("last")
-	l := start(t, w, 50, 500)
-	l.more(200)
+	l := w.Load(50, 500)
+	l.More(200)
 	w.Terminate(last)
 	harness.Until(t, "every charger to wait", func() bool { return l.Counters.Outstanding() == 50 })
 	w.Processor("next")
-	l.more(200)
-	l.finish()
+	l.More(200)
+	l.Finish()
 }

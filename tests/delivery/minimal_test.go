@@ -22,16 +22,16 @@ func TestMinimalProcessors(t *testing.T) {
 				return w.Run(c.file, interpreter, script, w.Processors, name)
 			}
 			first := run("first")
-			l := start(t, w, 20, 200, func(c *sim.Config) { c.Subprotocols = []string{"ocpp1.6"} })
-			l.more(20 * 14) // boot, then more than one transaction each
+			l := w.Load(20, 200, func(c *sim.Config) { c.Subprotocols = []string{"ocpp1.6"} })
+			l.More(20 * 14) // boot, then more than one transaction each
 			second := run("second")
-			l.more(100)
+			l.More(100)
 			w.Terminate(first)
-			l.more(100)
+			l.More(100)
 			w.Kill(second)
 			run("third")
-			l.more(100)
-			l.finish()
+			l.More(100)
+			l.Finish()
 		})
 	}
 }

@@ -27,35 +27,38 @@ type Gateway struct {
 	mark   string // in the environment of this gateway, and of what it upgrades itself to
 }
 
-// StartGateway starts a gateway with its files in dir, on two free ports, for ws and
-// for wss, and waits until it listens. args are appended to its command line.
-func StartGateway(ctx context.Context, binary, dir string, args ...string) (*Gateway, error) {
-	return StartGatewayEnv(ctx, nil, binary, dir, args...)
+// Setup is what differs from one gateway to the next. Its zero value is a gateway with
+// wss and without anything that not every gateway needs.
+type Setup struct {
+	Binary string   // cmd/holdfast; for a World, "" is the one that Main has built
+	Dir    string   // of its files; a World has its own
+	Env    []string // more in the environment
+	Args   []string // appended to its command line
+	File   bool     // settings are in a config file, which Configure changes, and none in flags
+	Lines  []string // of that file
+	Plain  bool     // no wss, for binaries that have none
 }
 
-// StartGatewayEnv is StartGateway with more in the environment.
-func StartGatewayEnv(ctx context.Context, env []string, binary, dir string, args ...string) (*Gateway, error) {
-	g := gatewayIn(dir)
-	if err := g.withTLS(); err != nil {
-		return nil, err
+// StartGateway starts a gateway on two free ports, for ws and for wss, and waits until
+// it listens.
+func StartGateway(ctx context.Context, s Setup) (*Gateway, error) {
+	g := gatewayIn(s.Dir)
+	if !s.Plain {
+		var err error
+		if g.TLS, err = writeTLS(s.Dir); err != nil {
+			return nil, err
+		}
 	}
-	return g, g.startArgs(ctx, env, binary, args)
-}
-
-// StartPlainGateway is StartGatewayEnv without wss, for binaries that have none.
-func StartPlainGateway(ctx context.Context, env []string, binary, dir string, args ...string) (*Gateway, error) {
-	g := gatewayIn(dir)
-	return g, g.startArgs(ctx, env, binary, args)
-}
-
-func (g *Gateway) startArgs(ctx context.Context, env []string, binary string, args []string) error {
-	return g.start(ctx, env, binary, append(append([]string{"serve"}, flagsOf(g.lines(), args)...), args...)...)
-}
-
-// withTLS gives the gateway what it needs for wss.
-func (g *Gateway) withTLS() (err error) {
-	g.TLS, err = writeTLS(filepath.Dir(g.config))
-	return err
+	args := []string{"serve"}
+	if s.File {
+		if err := g.Configure(s.Lines...); err != nil {
+			return nil, err
+		}
+		args = append(args, "-config", g.config)
+	} else {
+		args = append(args, flagsOf(g.lines(), s.Args)...)
+	}
+	return g, g.start(ctx, s.Env, s.Binary, append(args, s.Args...)...)
 }
 
 // lines are the settings that every gateway needs.
@@ -65,19 +68,6 @@ func (g *Gateway) lines() []string {
 		lines = append(lines, g.TLS.lines()...)
 	}
 	return lines
-}
-
-// StartGatewayConfig is StartGatewayEnv with nothing on the command line but the
-// path of a config file, which is written first: Configure changes it.
-func StartGatewayConfig(ctx context.Context, env []string, binary, dir string, lines ...string) (*Gateway, error) {
-	g := gatewayIn(dir)
-	if err := g.withTLS(); err != nil {
-		return nil, err
-	}
-	if err := g.Configure(lines...); err != nil {
-		return nil, err
-	}
-	return g, g.start(ctx, env, binary, "serve", "-config", g.config)
 }
 
 func gatewayIn(dir string) *Gateway {

@@ -16,6 +16,10 @@ type Load struct {
 	end context.CancelFunc
 }
 
+// Several lets each charger of a Load have more CALLs under way than OCPP-J allows, so
+// that there is an order to be lost.
+func Several(c *sim.Config) { c.Outstanding = 8 }
+
 // Load connects chargers to the gateway, half of them over ws and half over wss with
 // each suite in turn, all of which send in an open loop until Finish. It returns when
 // all are connected.
@@ -79,7 +83,7 @@ func (w *World) CheckLedger(r sim.Report) (redelivered, moves int64) {
 	if s.Distinct != r.Sent {
 		w.t.Errorf("%d sent, %d came to processors", r.Sent, s.Distinct)
 	}
-	w.t.Logf("%d messages to processors, %d redelivered, %d moves; longest silence %v",
-		s.Messages, s.Redelivered, s.Moves, r.LongestSilence.Round(time.Millisecond))
+	w.t.Logf("%d messages to processors, %d redelivered, %d moves, by %v; longest silence %v",
+		s.Messages, s.Redelivered, s.Moves, s.By, r.LongestSilence.Round(time.Millisecond))
 	return s.Redelivered, s.Moves
 }

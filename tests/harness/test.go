@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"strings"
@@ -21,37 +22,32 @@ const tailLines = 60
 // World is a gateway and what belongs to it, for one test.
 type World struct {
 	*Gateway
-	t   testing.TB
-	dir string
+	t      testing.TB
+	dir    string
+	keyLog string // where a gateway of NewTapped writes the secrets of TLS
 }
 
 // New starts a gateway that ends with the test.
 func New(t testing.TB, args ...string) *World {
 	t.Helper()
-	return NewOf(t, built.Holdfast, nil, args...)
+	return NewOf(t, Setup{Args: args})
 }
 
-// NewOf is New with a binary of the test's choice, and more in its environment.
-func NewOf(t testing.TB, binary string, env []string, args ...string) *World {
+// NewWithProcessor is New with the reference processor.
+func NewWithProcessor(t testing.TB, args ...string) *World {
 	t.Helper()
-	w := &World{t: t, dir: t.TempDir()}
-	g, err := StartGatewayEnv(soon(t), env, binary, w.dir, args...)
-	return w.run(g, err)
+	w := New(t, args...)
+	w.Processor("reference")
+	return w
 }
 
-// NewPlain is NewOf without wss, for binaries that have none.
-func NewPlain(t testing.TB, binary string, env []string, args ...string) *World {
+// NewOf is New for a Setup.
+func NewOf(t testing.TB, s Setup) *World {
 	t.Helper()
 	w := &World{t: t, dir: t.TempDir()}
-	g, err := StartPlainGateway(soon(t), env, binary, w.dir, args...)
-	return w.run(g, err)
-}
-
-// NewConfigured is NewOf with a config file of these lines; see Configure.
-func NewConfigured(t testing.TB, binary string, env []string, lines ...string) *World {
-	t.Helper()
-	w := &World{t: t, dir: t.TempDir()}
-	g, err := StartGatewayConfig(soon(t), env, binary, w.dir, lines...)
+	s.Dir = w.dir
+	s.Binary = cmp.Or(s.Binary, built.Holdfast)
+	g, err := StartGateway(soon(t), s)
 	return w.run(g, err)
 }
 

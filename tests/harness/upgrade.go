@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,16 +47,13 @@ func Faulty(t testing.TB) string {
 	return faulty.path
 }
 
-// KeyLog is where a gateway of NewTapped writes the secrets of TLS.
-func (w *World) KeyLog() string { return filepath.Join(w.dir, "keylog") }
-
 // NewTapped is New for the binary of Faulty, with all that goes to its port for wss
 // on a wiretap; AddrTLS is the wiretap's.
 func NewTapped(t testing.TB, env []string, args ...string) (*World, *wiretap.Tap) {
 	t.Helper()
-	w := &World{t: t, dir: t.TempDir()}
-	g, err := StartGatewayEnv(soon(t), append(env, "HOLDFAST_KEYLOG="+w.KeyLog()), Faulty(t), w.dir, args...)
-	w.run(g, err)
+	keys := filepath.Join(t.TempDir(), "keylog")
+	w := NewOf(t, Setup{Binary: Faulty(t), Env: append(env, "HOLDFAST_KEYLOG="+keys), Args: args})
+	w.keyLog = keys
 	tap, err := wiretap.Start(w.AddrTLS)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +67,7 @@ func NewTapped(t testing.TB, env []string, args ...string) (*World, *wiretap.Tap
 // twice, on at least so many connections.
 func (w *World) Untap(tap *wiretap.Tap, connections int) {
 	w.t.Helper()
-	s, err := tap.Check(w.KeyLog())
+	s, err := tap.Check(w.keyLog)
 	if err != nil {
 		w.t.Errorf("on the wire: %v", err)
 	}
@@ -91,6 +89,34 @@ func (g *Gateway) Upgrade(ctx context.Context, binary string) (out string, err e
 		return string(b), fmt.Errorf("holdfast upgrade: %w\n%s", err, b)
 	}
 	return string(b), nil
+}
+
+// MustUpgrade upgrades to the same binary, and waits until another process serves, and
+// no other is left. It returns what the command printed.
+func (w *World) MustUpgrade() string {
+	w.t.Helper()
+	before, err := w.CurrentPid()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*Deadline)
+	defer cancel()
+	out, err := w.Upgrade(ctx, built.Holdfast)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	after, err := w.CurrentPid()
+	if err != nil || after == before {
+		w.t.Fatalf("process %d serves after %d, %v\n%s", after, before, err, out)
+	}
+	w.Alone(after)
+	return out
+}
+
+// Alone waits until no process is left of the gateway but the one.
+func (w *World) Alone(pid int) {
+	w.t.Helper()
+	Until(w.t, "one process", func() bool { return slices.Equal(w.Pids(), []int{pid}) })
 }
 
 // Pids are the processes that live of this gateway: two during an upgrade.

@@ -34,7 +34,7 @@ func (a *answering) OnReset(*core.ResetRequest) (*core.ResetConfirmation, error)
 // An operator has real charge points do something.
 func TestCallCommand(t *testing.T) {
 	t.Run("ocpp-go", func(t *testing.T) {
-		w := start(t)
+		w := harness.NewWithProcessor(t)
 		cp := ocpp16.NewChargePoint("CP000001", nil, nil)
 		handler := &answering{release: make(chan struct{})}
 		cp.SetCoreHandler(handler)
@@ -47,7 +47,7 @@ func TestCallCommand(t *testing.T) {
 	})
 	t.Run("ocpp-rpc", func(t *testing.T) {
 		program, dir := harness.NeedOCPPRPC(t)
-		w := start(t)
+		w := harness.NewWithProcessor(t)
 		node := exec.CommandContext(t.Context(), program, filepath.Join(dir, "answer.mjs"), w.URL(), "ocpp1.6", "CP000001")
 		stdin, err := node.StdinPipe()
 		if err != nil {

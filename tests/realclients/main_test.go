@@ -10,14 +10,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// start runs a gateway with the reference processor.
-func start(t *testing.T) *harness.World {
-	t.Helper()
-	w := harness.New(t)
-	w.Processor("reference")
-	return w
-}
-
 // must is for answers: a CALLERROR, a time-out or an answer that does not validate
 // is an error of these clients.
 func must[T any](t *testing.T, what string) func(T, error) T {

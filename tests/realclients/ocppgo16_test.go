@@ -7,10 +7,12 @@ import (
 	ocpp16 "github.com/lorenzodonini/ocpp-go/ocpp1.6"
 	"github.com/lorenzodonini/ocpp-go/ocpp1.6/core"
 	"github.com/lorenzodonini/ocpp-go/ocpp1.6/types"
+
+	"holdfast/tests/harness"
 )
 
 func TestOCPPGo16(t *testing.T) {
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	cp := ocpp16.NewChargePoint("GO-16", nil, nil)
 	if err := cp.Start(w.URL()); err != nil {
 		t.Fatal(err)

@@ -11,10 +11,12 @@ import (
 	"github.com/lorenzodonini/ocpp-go/ocpp2.0.1/provisioning"
 	"github.com/lorenzodonini/ocpp-go/ocpp2.0.1/transactions"
 	"github.com/lorenzodonini/ocpp-go/ocpp2.0.1/types"
+
+	"holdfast/tests/harness"
 )
 
 func TestOCPPGo201(t *testing.T) {
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	cs := ocpp2.NewChargingStation("GO-201", nil, nil)
 	if err := cs.Start(w.URL()); err != nil {
 		t.Fatal(err)

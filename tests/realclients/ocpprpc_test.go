@@ -12,7 +12,7 @@ import (
 
 func TestOCPPRPC(t *testing.T) {
 	node, dir := harness.NeedOCPPRPC(t)
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	for _, subprotocol := range []string{"ocpp1.6", "ocpp2.0.1", "ocpp2.1"} {
 		t.Run(subprotocol, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), harness.Deadline)

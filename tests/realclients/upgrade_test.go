@@ -35,27 +35,10 @@ func (w *watched) SetDisconnectedHandler(handler func(err error)) {
 	})
 }
 
-// upgraded upgrades, and fails the test unless another process serves.
-func upgraded(t *testing.T, w *harness.World) {
-	t.Helper()
-	before, err := w.CurrentPid()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), harness.Deadline)
-	defer cancel()
-	if out, err := w.Upgrade(ctx, harness.Holdfast()); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if after, err := w.CurrentPid(); err != nil || after == before {
-		t.Fatalf("process %d serves after %d, %v", after, before, err)
-	}
-}
-
 // The charge points of ocpp-go stay connected across upgrades: their disconnect
 // events never fire, and every request is answered.
 func TestOCPPGoAcrossUpgrades(t *testing.T) {
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	one, two := &watched{WsClient: ws.NewClient()}, &watched{WsClient: ws.NewClient()}
 	cp, cs := ocpp16.NewChargePoint("GO-16", nil, one), ocpp2.NewChargingStation("GO-201", nil, two)
 	if err := cp.Start(w.URL()); err != nil {
@@ -74,7 +57,7 @@ func TestOCPPGoAcrossUpgrades(t *testing.T) {
 	}
 	ask()
 	for range upgrades {
-		upgraded(t, w)
+		w.MustUpgrade()
 		ask()
 	}
 	// What is asked while an upgrade is under way is answered, too.
@@ -90,7 +73,7 @@ func TestOCPPGoAcrossUpgrades(t *testing.T) {
 		asked <- nil
 	}()
 	for range upgrades {
-		upgraded(t, w)
+		w.MustUpgrade()
 	}
 	stop.Store(true)
 	if err := <-asked; err != nil {
@@ -105,7 +88,7 @@ func TestOCPPGoAcrossUpgrades(t *testing.T) {
 // end or of a new connection fails it.
 func TestOCPPRPCAcrossUpgrades(t *testing.T) {
 	program, dir := harness.NeedOCPPRPC(t)
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 2*harness.Deadline)
 	defer cancel()
 	node := exec.CommandContext(ctx, program, filepath.Join(dir, "upgrade.mjs"), w.URL(), "ocpp1.6", "RPC-UPGRADE")
@@ -140,7 +123,7 @@ func TestOCPPRPCAcrossUpgrades(t *testing.T) {
 	expect("connected")
 	for range upgrades {
 		ask()
-		upgraded(t, w)
+		w.MustUpgrade()
 	}
 	ask()
 	_ = in.Close()

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 func TestNotifications(t *testing.T) {
 	t.Parallel()
 	m := newManager(t)
-	w := harness.NewConfigured(t, harness.Holdfast(), m.env())
+	w := harness.NewOf(t, harness.Setup{File: true, Env: m.env()})
 	w.Checkproc("a")
 	l := w.Load(20, 100)
 	l.More(20)
@@ -91,7 +91,7 @@ func TestNotifications(t *testing.T) {
 func TestDeafManager(t *testing.T) {
 	t.Parallel()
 	m := newManager(t)
-	w := harness.NewConfigured(t, harness.Holdfast(), m.env())
+	w := harness.NewOf(t, harness.Setup{File: true, Env: m.env()})
 	began := time.Now()
 	if _, err := w.Upgrade(t.Context(), harness.Holdfast()); err != nil {
 		t.Fatal(err)

@@ -45,7 +45,7 @@ func (s *sightings) of(what string) int {
 // The WebSocket of a browser notices nothing.
 func TestChromiumAcrossUpgrades(t *testing.T) {
 	chromium := harness.Need(t, "chromium")
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	reports := &sightings{seen: map[string]int{}}
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -83,7 +83,7 @@ func TestChromiumAcrossUpgrades(t *testing.T) {
 	}
 	more()
 	for range upgrades {
-		upgraded(t, w)
+		w.MustUpgrade()
 		more()
 	}
 	reports.mu.Lock()

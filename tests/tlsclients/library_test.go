@@ -34,7 +34,7 @@ func (w *watched) SetDisconnectedHandler(handler func(err error)) {
 
 // Charge points of ocpp-go, which use Go's crypto/tls, notice nothing.
 func TestOCPPGoAcrossUpgrades(t *testing.T) {
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	var clients []*watched
 	var points []ocpp16.ChargePoint
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -58,7 +58,7 @@ func TestOCPPGoAcrossUpgrades(t *testing.T) {
 	}
 	ask()
 	for range upgrades {
-		upgraded(t, w)
+		w.MustUpgrade()
 		ask()
 	}
 	for i, c := range clients {
@@ -72,7 +72,7 @@ func TestOCPPGoAcrossUpgrades(t *testing.T) {
 // an end or of a new connection fails it.
 func TestOCPPRPCAcrossUpgrades(t *testing.T) {
 	node, dir := harness.NeedOCPPRPC(t)
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	var clients []*rpc
 	for name, options := range map[string]string{
 		"13":        "--tls-min-v1.3",
@@ -87,7 +87,7 @@ func TestOCPPRPCAcrossUpgrades(t *testing.T) {
 		c.ask()
 	}
 	for range upgrades {
-		upgraded(t, w)
+		w.MustUpgrade()
 		for _, c := range clients {
 			c.ask()
 		}

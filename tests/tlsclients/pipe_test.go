@@ -236,7 +236,7 @@ func TestPipesAcrossUpgrades(t *testing.T) {
 				if n%2 == 0 { // else it is the new process that is told of it
 					everyone((*pipe).ask)
 				}
-				upgraded(t, w)
+				w.MustUpgrade()
 				everyone((*pipe).ask)
 				everyone(func(p *pipe) { p.rekey(n + 1) })
 				everyone((*pipe).ask)

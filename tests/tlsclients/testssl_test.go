@@ -28,7 +28,7 @@ func TestTestssl(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long")
 	}
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	found := filepath.Join(t.TempDir(), "found.json")
 	ctx, cancel := context.WithTimeout(t.Context(), testsslTime)
 	defer cancel()

@@ -122,7 +122,7 @@ func TestAuthorizeAcrossUpgrade(t *testing.T) {
 	})
 	t.Run("rolled back", func(t *testing.T) {
 		t.Parallel()
-		w := harness.NewOf(t, harness.Faulty(t), []string{"HOLDFAST_FAULT=new:prepared:exit"}, "-auth", "processor")
+		w := newFailing(t, "-auth", "processor")
 		p := joinAs(t, w, unixipc.HelloBody{Name: "p", Authorize: true})
 		c, ref := applies(t, w, p, "CP1")
 		mustRollBack(t, w)

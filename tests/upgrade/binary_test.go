@@ -52,7 +52,7 @@ func TestBinaries(t *testing.T) {
 			if strings.HasPrefix(c.want, "no ") && c.script != "" {
 				limit = "2s" // it is what is waited for
 			}
-			w := harness.NewOf(t, binary, nil, "-upgrade-timeout", limit)
+			w := harness.NewOf(t, harness.Setup{Binary: binary, Args: []string{"-upgrade-timeout", limit}})
 			w.Checkproc("a")
 			l := w.Load(50, 300)
 			l.More(100)

@@ -47,7 +47,7 @@ func TestBadConfigs(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := harness.NewConfigured(t, harness.Holdfast(), nil, "shutdown-grace 1s")
+			w := harness.NewOf(t, harness.Setup{File: true, Lines: []string{"shutdown-grace 1s"}})
 			w.Checkproc("a")
 			l := w.Load(50, 300)
 			l.More(100)
@@ -100,20 +100,20 @@ func TestListenersComeAndGo(t *testing.T) {
 	t.Parallel()
 	a, b := "listen "+free(t), "listen "+free(t)
 	address := func(line string) string { return strings.TrimPrefix(line, "listen ") }
-	w := harness.NewConfigured(t, harness.Holdfast(), nil, a)
+	w := harness.NewOf(t, harness.Setup{File: true, Lines: []string{a}})
 	w.Checkproc("p")
 	l := w.Load(50, 300)
 	l.More(100)
 
 	configure(t, w, a, b)
-	mustUpgrade(t, w)
+	w.MustUpgrade()
 	if err := firstError(reaches(t, address(a)), reaches(t, address(b))); err != nil {
 		t.Errorf("with a second address: %v", err)
 	}
 	l.More(100)
 
 	configure(t, w, b)
-	mustUpgrade(t, w)
+	w.MustUpgrade()
 	if reaches(t, address(a)) == nil {
 		t.Error("the address that was removed still lets chargers in")
 	}
@@ -127,7 +127,7 @@ func TestListenersComeAndGo(t *testing.T) {
 // The sockets move; the processors that were there stay.
 func TestSocketsMove(t *testing.T) {
 	t.Parallel()
-	w := harness.NewConfigured(t, harness.Holdfast(), nil)
+	w := harness.NewOf(t, harness.Setup{File: true})
 	w.Checkproc("p")
 	l := w.Load(50, 300)
 	l.More(100)
@@ -148,7 +148,7 @@ func TestSocketsMove(t *testing.T) {
 	l.More(100)
 	w.Checkproc("q")
 	l.More(100)
-	mustUpgrade(t, w)
+	w.MustUpgrade()
 	l.More(100)
 	w.CheckLedger(l.Finish())
 }

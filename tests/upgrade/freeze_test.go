@@ -575,15 +575,15 @@ func TestFreezeStates(t *testing.T) {
 				t.Parallel()
 				s := setScene(t, harness.New(t, state.args...), over...)
 				end := state.begin(s)
-				mustUpgrade(t, s.World)
-				mustUpgrade(t, s.World)
+				s.MustUpgrade()
+				s.MustUpgrade()
 				end()
 			})
 		}
 		for name, over := range map[string][]suites.Suite{"": nil, ", wss": {two}} {
 			t.Run(state.name+name+", rolled back", func(t *testing.T) {
 				t.Parallel()
-				s := setScene(t, harness.NewOf(t, harness.Faulty(t), []string{"HOLDFAST_FAULT=new:prepared:exit"}, state.args...), over...)
+				s := setScene(t, newFailing(t, state.args...), over...)
 				end := state.begin(s)
 				mustRollBack(t, s.World)
 				end()
@@ -637,7 +637,7 @@ func TestFreezeAtEveryByte(t *testing.T) {
 		c.send(frame[i : i+1])
 		s.settled()
 		if i+1 < len(frame) {
-			mustUpgrade(t, s.World)
+			s.MustUpgrade()
 		}
 	}
 	s.p.ack(s.p.message("c", "ä€𝄞"), "done")

@@ -51,7 +51,7 @@ func TestChangesDuringPrecopy(t *testing.T) {
 		})
 	}
 	for range 5 {
-		mustUpgrade(t, w)
+		w.MustUpgrade()
 	}
 	stop.Store(true)
 	guests.Wait()

@@ -28,11 +28,11 @@ var outcomes = []struct {
 }{
 	{
 		"upgraded", func(t *testing.T, args ...string) *harness.World { return harness.New(t, args...) },
-		func(t *testing.T, w *harness.World) { mustUpgrade(t, w) },
+		func(t *testing.T, w *harness.World) { w.MustUpgrade() },
 	},
 	{
 		"rolled back", func(t *testing.T, args ...string) *harness.World {
-			return harness.NewOf(t, harness.Faulty(t), []string{"HOLDFAST_FAULT=new:prepared:exit"}, args...)
+			return newFailing(t, args...)
 		},
 		func(t *testing.T, w *harness.World) { mustRollBack(t, w) },
 	},
@@ -232,5 +232,5 @@ func TestFreezeMidTLSHandshake(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	mustUpgrade(t, s.World)
+	s.MustUpgrade()
 }

@@ -102,7 +102,7 @@ func TestTapAcrossUpgrades(t *testing.T) {
 		}
 	}()
 	for range 3 {
-		mustUpgrade(t, s.World)
+		s.MustUpgrade()
 	}
 	close(stop)
 	n := <-last

@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,26 +45,12 @@ func pid(t testing.TB, w *harness.World) int {
 	return pid
 }
 
-// alone waits until no process is left of the gateway but the one.
-func alone(t testing.TB, w *harness.World, pid int) {
+// newFailing starts a gateway whose upgrades are rolled back at the last moment.
+func newFailing(t testing.TB, args ...string) *harness.World {
 	t.Helper()
-	harness.Until(t, "one process", func() bool { return slices.Equal(w.Pids(), []int{pid}) })
-}
-
-// mustUpgrade upgrades with success.
-func mustUpgrade(t testing.TB, w *harness.World) (out string) {
-	t.Helper()
-	before := pid(t, w)
-	out, err := upgrade(t, w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	after := pid(t, w)
-	if after == before {
-		t.Fatalf("process %d still serves after\n%s", before, out)
-	}
-	alone(t, w, after)
-	return out
+	return harness.NewOf(t, harness.Setup{
+		Binary: harness.Faulty(t), Env: []string{"HOLDFAST_FAULT=new:prepared:exit"}, Args: args,
+	})
 }
 
 // mustRollBack upgrades without success, and returns the sentence that the
@@ -93,7 +78,7 @@ func rolledBack(t testing.TB, w *harness.World, before int, out string) string {
 	if after := pid(t, w); after != before {
 		t.Fatalf("rolled back, but process %d serves instead of %d", after, before)
 	}
-	alone(t, w, before)
+	w.Alone(before)
 	harness.Until(t, "the log to say the same as the command", func() bool {
 		return lastLogged(w, "upgrade rolled back").String("reason") == why
 	})
@@ -121,5 +106,5 @@ func hup(t testing.TB, w *harness.World) {
 		after, err := w.CurrentPid()
 		return err == nil && after != before
 	})
-	alone(t, w, pid(t, w))
+	w.Alone(pid(t, w))
 }

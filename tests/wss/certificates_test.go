@@ -121,7 +121,7 @@ func containsAll(text string, parts []string) bool {
 // A new file is served to the next client; connections stay. A bad one changes
 // nothing, neither by itself nor with an upgrade.
 func TestCertificatesChange(t *testing.T) {
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	held := open(t, dialTLS(t, w, w.TLS.Client()), "HELD")
 	held.mustAsk(t)
 	dir := filepath.Dir(w.TLS.ECDSA)
@@ -152,7 +152,7 @@ func TestCertificatesChange(t *testing.T) {
 	if _, _, err := issue(t, w, pki.Request{CommonName: "fourth"}).Write(dir, "ecdsa"); err != nil {
 		t.Fatal(err)
 	}
-	mustUpgrade(t, w) // which reads files, too
+	w.MustUpgrade() // which reads files, too
 	if name := shown(t, w); name != "fourth" {
 		t.Errorf("after an upgrade %q is shown", name)
 	}
@@ -162,7 +162,7 @@ func TestCertificatesChange(t *testing.T) {
 // The certificate is picked by what the client can, also for one that knows the
 // gateway by another name.
 func TestCertificateIsPicked(t *testing.T) {
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	for _, suite := range suites.All {
 		for _, name := range []string{"127.0.0.2", "localhost", "another.example"} {
 			config := w.TLS.Client()
@@ -188,7 +188,7 @@ func TestCertificateIsPicked(t *testing.T) {
 // held like others.
 func TestLegacySuites(t *testing.T) {
 	for _, legacy := range []string{"false", "true"} {
-		w := start(t, "-tls-legacy", legacy)
+		w := harness.NewWithProcessor(t, "-tls-legacy", legacy)
 		for _, suite := range suites.Legacy {
 			config := w.TLS.Client()
 			config.ServerName = "127.0.0.2"
@@ -205,7 +205,7 @@ func TestLegacySuites(t *testing.T) {
 			}
 			c := open(t, tc, "LEGACY")
 			c.mustAsk(t)
-			mustUpgrade(t, w)
+			w.MustUpgrade()
 			c.mustAsk(t)
 			c.Close()
 		}

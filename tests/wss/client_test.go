@@ -22,7 +22,7 @@ func TestClientCertificates(t *testing.T) {
 			t.Run(where+", "+how, func(t *testing.T) {
 				t.Parallel()
 				ca := authorityFile(t)
-				w := start(t, "-tls-client-ca", ca.file, "-tls-client-auth", how, "-tls-client-identity", where)
+				w := harness.NewWithProcessor(t, "-tls-client-ca", ca.file, "-tls-client-auth", how, "-tls-client-identity", where)
 				certificate := func(a *pki.Authority, r pki.Request) *tls.Certificate {
 					t.Helper()
 					p, err := a.Issue(r)

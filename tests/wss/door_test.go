@@ -16,7 +16,7 @@ import (
 
 // Plain HTTP on the port for wss is told so, and so is TLS on the port for ws.
 func TestWrongPort(t *testing.T) {
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	t.Run("HTTP where TLS is", func(t *testing.T) {
 		resp := request(t, connect(t, w.AddrTLS), "HTTP-1")
 		body := make([]byte, 200)
@@ -70,7 +70,7 @@ func (f *first) Write(b []byte) (int, error) {
 // Whoever stalls in the handshake is cut at the deadline; others are not held up.
 func TestStalledHandshakes(t *testing.T) {
 	const timeout = time.Second
-	w := start(t, "-handshake-timeout", timeout.String())
+	w := harness.NewWithProcessor(t, "-handshake-timeout", timeout.String())
 	hello := new(first)
 	_ = tls.Client(hello, &tls.Config{ServerName: "gateway"}).Handshake()
 	for name, begin := range map[string]func(nc net.Conn){
@@ -115,7 +115,7 @@ func TestStalledHandshakes(t *testing.T) {
 
 // The request, and what follows it, may come in one record, or one byte in each.
 func TestRequestInManyRecords(t *testing.T) {
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		tc := dialTLS(t, w, only(w.TLS.Client(), version))
 		request := raw.Request("MANY") + raw.Ping()

@@ -23,13 +23,6 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-func start(t *testing.T, args ...string) *harness.World {
-	t.Helper()
-	w := harness.New(t, args...)
-	w.Processor("reference")
-	return w
-}
-
 func connect(t *testing.T, addr string) net.Conn {
 	t.Helper()
 	nc, err := net.DialTimeout("tcp", addr, harness.Deadline)
@@ -141,11 +134,4 @@ func upgrade(t *testing.T, w *harness.World) (string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), harness.Deadline)
 	defer cancel()
 	return w.Upgrade(ctx, harness.Holdfast())
-}
-
-func mustUpgrade(t *testing.T, w *harness.World) {
-	t.Helper()
-	if out, err := upgrade(t, w); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 }

@@ -44,7 +44,7 @@ func TestPasswords(t *testing.T) {
 		if anyHex {
 			args = append(args, "-auth-hex", "true")
 		}
-		w := start(t, args...)
+		w := harness.NewWithProcessor(t, args...)
 		hexOnly := http.StatusUnauthorized
 		if anyHex {
 			hexOnly = http.StatusSwitchingProtocols
@@ -94,7 +94,7 @@ func TestPasswords(t *testing.T) {
 func TestPasswordsChange(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "passwords")
 	passwd(t, "first\n", "-file", file, "CP-1")
-	w := start(t, "-auth", "file", "-auth-file", file)
+	w := harness.NewWithProcessor(t, "-auth", "file", "-auth-file", file)
 	status := func(identity, password string) int {
 		t.Helper()
 		return request(t, dialTLS(t, w, w.TLS.Client()), identity, basic(identity, password)).StatusCode

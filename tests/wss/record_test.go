@@ -31,7 +31,7 @@ func (v *valve) Write(b []byte) (int, error) {
 // Each of these ends the connection with the alert that it calls for; the client,
 // crypto/tls, reads it.
 func TestBadRecords(t *testing.T) {
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 	const (
 		unexpectedMessage = tls.AlertError(10)
@@ -110,7 +110,7 @@ func TestBadRecords(t *testing.T) {
 
 // A stream that ends inside a record is an end like any other.
 func TestTruncatedStream(t *testing.T) {
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		config := only(w.TLS.Client(), version)
 		config.ServerName = "127.0.0.2"
@@ -139,7 +139,7 @@ func TestTruncatedStream(t *testing.T) {
 // A client that asks for renegotiation is told no.
 func TestRenegotiation(t *testing.T) {
 	openssl := harness.Need(t, "openssl")
-	w := start(t)
+	w := harness.NewWithProcessor(t)
 	cmd := exec.Command(openssl, "s_client", "-brief", "-tls1_2", "-connect", w.AddrTLS, "-CAfile", w.TLS.ServersFile)
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -3,14 +3,16 @@ package wss
 import (
 	"crypto/tls"
 	"testing"
+
+	"holdfast/tests/harness"
 )
 
 // A ticket from before an upgrade is good after it, and what it resumes is held like
 // any other.
 func TestResumptionAcrossUpgrades(t *testing.T) {
-	w := start(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
+			w := harness.NewWithProcessor(t)
 			config := only(w.TLS.Client(), version)
 			config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 			connect := func(resumes bool) *charger {
@@ -25,12 +27,12 @@ func TestResumptionAcrossUpgrades(t *testing.T) {
 			}
 			connect(false).Close()
 			connect(true).Close()
-			mustUpgrade(t, w)
+			w.MustUpgrade()
 			connect(true).Close()
-			mustUpgrade(t, w)
-			mustUpgrade(t, w)
+			w.MustUpgrade()
+			w.MustUpgrade()
 			c := connect(true)
-			mustUpgrade(t, w)
+			w.MustUpgrade()
 			c.mustAsk(t)
 		})
 	}

@@ -1,5 +1,11 @@
 // Package load is a fleet of WebSocket chargers in one epoll loop, and the runs
 // that cmd/load and the benchmarks do with it.
+//
+// It is not tests/sim, which exists to notice faults: there each charger has a goroutine
+// and a mutex, lives an OCPP life, and accounts for every CALL. Here one core must ask as
+// fast as a gateway on another core can answer. So all chargers send one message that is
+// masked once, answers are compared and not parsed, and one loop owns everything.
+// A black-box test uses tests/sim, by way of harness.World.Load.
 package load
 
 import (

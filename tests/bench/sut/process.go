@@ -1,5 +1,9 @@
 // Package sut starts and ends the systems under test: Holdfast with a processor,
 // nginx with a Unix echo, and the bare echo.
+//
+// It does not start them by tests/harness: a system under test is pinned to a core, its
+// output goes to a file so that nothing reads along while it is measured, and it ends
+// with the benchmark even if that is killed.
 package sut
 
 import (

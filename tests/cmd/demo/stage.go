@@ -44,7 +44,7 @@ func (s *stage) perform(ctx context.Context) (err error) {
 	if err := os.WriteFile(s.config, []byte(configuration), 0o600); err != nil {
 		return err
 	}
-	if s.gateway, err = harness.StartGateway(ctx, s.holdfast, dir, "-config", s.config); err != nil {
+	if s.gateway, err = harness.StartGateway(ctx, harness.Setup{Binary: s.holdfast, Dir: dir, Args: []string{"-config", s.config}}); err != nil {
 		return err
 	}
 	s.say("gateway: process %d on %s for ws and %s for wss", s.gateway.Pid(), s.gateway.Addr, s.gateway.AddrTLS)

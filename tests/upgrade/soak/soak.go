@@ -60,7 +60,7 @@ const (
 
 // Run runs it all. An error is a step that failed; Check judges the result.
 func Run(ctx context.Context, c Config) (res Result, err error) {
-	g, err := harness.StartGateway(ctx, c.Binaries.Holdfast, c.Dir, "-loops", fmt.Sprint(c.Loops))
+	g, err := harness.StartGateway(ctx, harness.Setup{Binary: c.Binaries.Holdfast, Dir: c.Dir, Args: []string{"-loops", fmt.Sprint(c.Loops)}})
 	if err != nil {
 		return res, err
 	}
