@@ -65,7 +65,7 @@ func (r *Relay) acceptCall(from Asker, f unixipc.Frame) (result unixipc.ResultBo
 			return unixipc.ResultBody{Status: unixipc.StatusFull, Detail: fmt.Sprintf("%d CALLs to this charger are waiting", len(q.calls))}
 		}
 	}
-	if r.bytes+len(message) > r.cfg.BufferBytes {
+	if r.memory.used[moving]+len(message) > r.limit(moving) {
 		return unixipc.ResultBody{Status: unixipc.StatusFull, Detail: "the gateway's memory for messages is full"}
 	}
 	if limit == 0 {
@@ -78,7 +78,7 @@ func (r *Relay) acceptCall(from Asker, f unixipc.Frame) (result unixipc.ResultBo
 	q := r.queueOf(c)
 	q.calls = append(q.calls, k)
 	r.deadlines.add(k)
-	r.bytes += len(message)
+	r.memory.used[moving] += len(message)
 	r.sendNextCall(c)
 	return unixipc.ResultBody{Status: unixipc.StatusOK}
 }
@@ -95,7 +95,7 @@ func (r *Relay) sendNextCall(c *Charger) {
 		r.touch(c)
 		n := len(k.message)
 		k.message = nil
-		r.released(c, n)
+		r.releasedCall(n)
 	}
 }
 
@@ -107,7 +107,7 @@ func (r *Relay) remove(k *call) {
 	c.q.calls = slices.Delete(c.q.calls, i, i+1)
 	r.deadlines.remove(k)
 	if k.message != nil {
-		r.released(c, len(k.message))
+		r.releasedCall(len(k.message))
 	}
 }
 

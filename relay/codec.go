@@ -86,7 +86,7 @@ func (r *Relay) AppendCharger(dst []byte, c *Charger) []byte {
 	dst = tlv.AppendUint(dst, chargerSession, uint64(c.session))
 	dst = tlv.AppendUint(dst, chargerAttempts, uint64(c.attempts))
 	dst = tlv.AppendBool(dst, chargerConnected, c.connected)
-	dst = tlv.AppendBool(dst, chargerPaused, c.paused)
+	dst = tlv.AppendBool(dst, chargerPaused, c.paused != reading)
 	dst = tlv.AppendBool(dst, chargerAnnounce, c.announce)
 	dst = tlv.AppendBool(dst, chargerMoving, c.moving)
 	if q := c.q; q != nil && (q.held || !q.empty()) {
@@ -173,7 +173,9 @@ func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 		case chargerConnected:
 			c.connected = f.Bool()
 		case chargerPaused:
-			c.paused = f.Bool()
+			if f.Bool() {
+				c.paused = pausedByQueue // until Activate finds out
+			}
 		case chargerAnnounce:
 			c.announce = f.Bool()
 		case chargerMoving:
@@ -228,7 +230,7 @@ func (r *Relay) fault(c *Charger, q *queue, owner uint32) string {
 		return "whose identity is not UTF-8"
 	case LoopOf(c.identity, r.cfg.Loops) != r.cfg.Loop:
 		return "of another loop"
-	case c.paused && !c.connected:
+	case c.paused != reading && !c.connected:
 		return "paused, but not connected"
 	case !c.connected && len(q.entries) == 0 && !c.announce && (owner != 0 || !q.held):
 		return "neither connected nor with anything to deliver"

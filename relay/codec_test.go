@@ -85,12 +85,12 @@ var chargerSamples = []struct {
 	}, entry{session: 1, flags: unixipc.Redelivered}, entry{number: 4, session: 1})}},
 	{"held-nothing", Charger{owner: &Link{id: 3}, number: 4, session: 1, connected: true, announce: true, q: entries(func(q *queue) { q.held, q.avoid = true, 3 })}},
 	{"avoiding", Charger{owner: &Link{id: 4}, number: 4, session: 1, connected: true, q: entries(func(q *queue) { q.avoid = 3 }, entry{number: 4, session: 1})}},
-	{"paused", Charger{session: 1, connected: true, paused: true, q: entries(nil, entry{session: 1}, entry{session: 1}, entry{session: 1})}},
+	{"paused", Charger{session: 1, connected: true, paused: pausedByQueue, q: entries(nil, entry{session: 1}, entry{session: 1}, entry{session: 1})}},
 	{"offline", Charger{session: 5, q: entries(nil, entry{session: 5}, entry{kind: unixipc.Closed, session: 5})}},
 	{"sends", Charger{owner: &Link{id: 3}, number: 4, session: 1, connected: true, q: entries(func(q *queue) {
 		q.sends = []send{{position: 10, asker: Asker{0, 3}, ref: 77}, {position: 1 << 40, asker: Asker{0, 9}, reply: true, ref: 4}, {position: 1<<40 + 2, asker: Asker{0, 1}}}
 	})}},
-	{"everything", Charger{owner: &Link{id: 3}, number: 1 << 40, session: 9, attempts: 1, connected: true, paused: true, announce: true, moving: true, q: entries(func(q *queue) {
+	{"everything", Charger{owner: &Link{id: 3}, number: 1 << 40, session: 9, attempts: 1, connected: true, paused: pausedByQueue, announce: true, moving: true, q: entries(func(q *queue) {
 		q.held, q.avoid, q.notBefore = true, 2, codecNow.Add(time.Millisecond)
 		q.sends = []send{{position: 1, asker: Asker{0, 3}, ref: 1<<64 - 1}}
 	}, entry{session: 8}, entry{acked: true, session: 9}, entry{number: 1 << 40, session: 9, at: ago(time.Hour)})}},
@@ -131,7 +131,7 @@ func parsed(r *Relay, b []byte) (*Charger, error) {
 
 // show is everything of a charger that its encoding is to hold.
 func show(c *Charger) string {
-	s := fmt.Sprint(c.identity, c.subprotocol.Value(), c.number, c.session, c.inFlight, c.attempts, c.connected, c.paused, c.announce, c.moving)
+	s := fmt.Sprint(c.identity, c.subprotocol.Value(), c.number, c.session, c.inFlight, c.attempts, c.connected, c.paused != reading, c.announce, c.moving)
 	if c.owner != nil {
 		s += fmt.Sprint(" owner ", c.owner.id)
 	}
@@ -612,8 +612,8 @@ func runDry(t *testing.T, r *Relay, c *Charger, state []byte) {
 		}
 		m.check()
 		if r.Chargers() == 0 {
-			if r.bytes != 0 {
-				t.Fatalf("%d bytes are left", r.bytes)
+			if r.Queued() != 0 {
+				t.Fatalf("%d bytes are left", r.Queued())
 			}
 			return
 		}

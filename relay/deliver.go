@@ -74,6 +74,7 @@ func (r *Relay) deliver(c *Charger, e *entry) bool {
 	if e == nil {
 		c.announce = false
 		q.pushFront(entry{kind: unixipc.Opened, moved: true, session: c.session, came: r.now})
+		r.charge(c, entryCost)
 		e = &q.entries[0]
 	}
 	if e.sub != "" && e.sub != c.subprotocol.Value() {
@@ -84,7 +85,10 @@ func (r *Relay) deliver(c *Charger, e *entry) bool {
 			return false
 		}
 	}
-	q.held = false
+	if q.held {
+		q.held = false
+		r.repool(c)
+	}
 	c.number++
 	c.inFlight++
 	if l.inFlight++; l.inFlight == 1 {
@@ -215,6 +219,7 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 		q.notBefore = until
 	}
 	q.held, q.avoid = true, l.id
+	r.repool(c)
 	c.moving = true // to another link, if there is one
 	r.delayed = append(r.delayed, c)
 	if c.inFlight == 0 {
@@ -243,7 +248,7 @@ func (r *Relay) takeBack(c *Charger) {
 	if q == nil || c.inFlight == 0 {
 		return
 	}
-	blame := false
+	blame, dropped := false, 0
 	kept := q.entries[:0]
 	for i, e := range q.entries {
 		if e.number != 0 {
@@ -255,13 +260,14 @@ func (r *Relay) takeBack(c *Charger) {
 		}
 		if e.moved {
 			blame = false // an announcement counts no attempt
+			dropped += entryCost
 			continue
 		}
 		kept = append(kept, e)
 	}
 	clear(q.entries[len(kept):])
 	q.entries = kept
-	r.released(c, q.trim())
+	r.released(c, dropped+q.trim())
 	if blame {
 		if c.attempts++; int(c.attempts) >= r.cfg.MaxAttempts {
 			r.poison(c)
@@ -310,7 +316,7 @@ func (r *Relay) Deadline() (t time.Time) {
 	if len(r.deadlines) > 0 {
 		earlier(r.deadlines[0].limit)
 	}
-	if r.watched && r.listing() {
+	if r.watched && r.listing() || r.canWake() {
 		earlier(r.now)
 	}
 	return t
@@ -321,6 +327,7 @@ func (r *Relay) Deadline() (t time.Time) {
 func (r *Relay) Tick() {
 	r.overdue()
 	r.endQuestions()
+	r.wakeLine()
 	if r.watched {
 		r.list()
 	}

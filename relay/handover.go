@@ -70,6 +70,7 @@ func (r *Relay) AdoptLink(state []byte) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.staging = true
 	if r.link(l.id) != nil {
 		return nil, fmt.Errorf("link %d is there already", l.id)
 	}
@@ -116,6 +117,7 @@ func (r *Relay) AdoptCharger(state []byte, conn uint64) (*Charger, error) {
 	if r.chargers[parsed.identity] != nil {
 		return nil, fmt.Errorf("charger %q is there already", parsed.identity)
 	}
+	r.staging = true
 	c := r.newCharger()
 	r.chargers[parsed.identity] = c
 	return c, r.restore(c, parsed, owner, conn)
@@ -138,8 +140,8 @@ func (r *Relay) ReadoptCharger(c *Charger, state []byte, conn uint64) error {
 func (r *Relay) UnadoptCharger(c *Charger) {
 	r.unstage(c)
 	delete(r.chargers, c.identity)
-	*c = Charger{}
-	r.unused = append(r.unused, c)
+	*c = Charger{inLine: c.inLine}
+	r.recycle(c)
 }
 
 // unstage reverts what restore changed outside of c.
@@ -148,11 +150,10 @@ func (r *Relay) unstage(c *Charger) {
 		c.owner.inFlight -= int(c.inFlight)
 	}
 	if c.q != nil {
-		for i := range c.q.entries {
-			r.bytes -= c.q.entries[i].size
-		}
+		r.memory.used[c.pool] -= c.q.cost
+		c.q.cost = 0 // disown may change the pool
 		for _, k := range c.q.calls {
-			r.bytes -= len(k.message)
+			r.memory.used[moving] -= len(k.message)
 			r.deadlines.remove(k)
 		}
 	}
@@ -164,18 +165,22 @@ func (r *Relay) unstage(c *Charger) {
 
 // restore gives c the state s, which parseCharger has returned with owner.
 func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error {
+	inLine := c.inLine
 	*c = s
-	c.conn = conn
+	c.conn, c.inLine, c.pool = conn, inLine, moving
+	if owner == 0 || c.q != nil && c.q.held {
+		c.pool = parked
+	}
 	if c.connected {
 		r.online++
 	}
 	if q := c.q; q != nil {
 		for i := range q.entries {
-			r.bytes += q.entries[i].size
+			r.charge(c, q.entries[i].size+entryCost)
 		}
 		for _, k := range q.calls {
 			k.charger = c
-			r.bytes += len(k.message)
+			r.memory.used[moving] += len(k.message)
 			r.deadlines.add(k)
 			if k.asker.Loop == r.cfg.Loop {
 				r.lastLink = max(r.lastLink, k.asker.Link)
@@ -197,7 +202,7 @@ func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error 
 		c.enlist(l)
 		l.inFlight += int(c.inFlight)
 	}
-	if c.q != nil || c.announce || c.paused || c.moving || c.owner == nil {
+	if c.q != nil || c.announce || c.paused != reading || c.moving || c.owner == nil {
 		r.staged = append(r.staged, c)
 	}
 	return nil
@@ -213,6 +218,7 @@ func (r *Relay) link(id uint32) *Link {
 
 // Activate starts the work on what was adopted.
 func (r *Relay) Activate() {
+	r.staging = false
 	staged := r.staged
 	r.staged = nil
 	for _, l := range r.links {
@@ -234,10 +240,7 @@ func (r *Relay) Activate() {
 		if c.q != nil && c.q.held {
 			r.delayed = append(r.delayed, c)
 		}
-		if c.paused {
-			r.pausedOnMemory = append(r.pausedOnMemory, c)
-			r.tryResume(c)
-		}
+		r.review(c)
 		r.offer(c)
 	}
 	for _, l := range r.links {

@@ -138,6 +138,7 @@ func (m *model) delivered(l *modelLink, f unixipc.Frame) {
 // check holds the relay's own books against each other.
 func (m *model) check() {
 	bytes := 0
+	used := [pools]int{}
 	online, calls := 0, 0
 	inFlight := map[*Link]int{}
 	owned := map[*Link]int{}
@@ -148,13 +149,15 @@ func (m *model) check() {
 		}
 		for i := range c.q.entriesOrNil() {
 			e := &c.q.entries[i]
-			bytes += e.size
+			bytes += e.size + entryCost
+			used[c.pool] += e.size + entryCost
 			if e.number != 0 {
 				n++
 			}
 		}
 		for i, k := range c.q.callsOrNil() {
 			bytes += len(k.message)
+			used[moving] += len(k.message)
 			calls++
 			if k.sent() != (i == 0) || k.charger != c || m.r.deadlines[k.place] != k {
 				m.fail("%s: call %q at %d, sent %v", c.identity, k.id, i, k.sent())
@@ -175,9 +178,10 @@ func (m *model) check() {
 	if calls != len(m.r.deadlines) {
 		m.fail("%d calls have a deadline; there are %d", len(m.r.deadlines), calls)
 	}
-	if bytes != m.r.bytes {
-		m.fail("%d bytes are accounted for; there are %d", m.r.bytes, bytes)
+	if bytes != m.r.Queued() || used != m.r.memory.used {
+		m.fail("%d bytes are accounted for; there are %d", m.r.memory.used, used)
 	}
+	m.checkPauses()
 	for _, l := range m.r.links {
 		walked := 0
 		m.r.owned(l, func(*Charger) { walked++ })
@@ -186,6 +190,48 @@ func (m *model) check() {
 		}
 		if l.inFlight > l.window {
 			m.fail("link %d has %d in flight; its window is %d", l.id, l.inFlight, l.window)
+		}
+	}
+}
+
+// checkPauses holds that whoever is paused has a reason that can end, and waits
+// in one place for it.
+func (m *model) checkPauses() {
+	inLine := map[*Charger]uint8{}
+	for p := range pools {
+		for _, c := range m.r.memory.line[p] {
+			if inLine[c]&(1<<p) != 0 {
+				m.fail("%s stands in line twice", c.identity)
+			}
+			inLine[c] |= 1 << p
+		}
+	}
+	for _, mc := range m.chargers {
+		if c := m.r.chargers[mc.identity]; c != nil && mc.open && (c.paused != reading) != mc.paused {
+			m.fail("%s is paused: %v, and to the relay %v", c.identity, mc.paused, c.paused != reading)
+		}
+	}
+	for _, c := range m.r.chargers {
+		if c.pool != c.poolNow() {
+			m.fail("%s is charged to pool %d", c.identity, c.pool)
+		}
+		if c.inLine != inLine[c] {
+			m.fail("%s stands in line: %b, and counts %b", c.identity, inLine[c], c.inLine)
+		}
+		switch {
+		case c.paused == reading:
+		case !c.connected:
+			m.fail("%s is paused, and not connected", c.identity)
+		case c.paused == pausedByQueue:
+			if len(c.q.entriesOrNil()) <= m.r.cfg.QueueMessages/2 && len(c.q.buf) <= m.r.cfg.QueueBytes/2 {
+				m.fail("%s is paused by its own queue of %d", c.identity, len(c.q.entriesOrNil()))
+			}
+		case c.paused != c.pool.reason() || c.inLine&(1<<c.pool) == 0:
+			m.fail("%s waits for room in another pool, or not in line", c.identity)
+		case len(c.q.entriesOrNil()) == 0:
+			m.fail("%s is paused with an empty queue", c.identity)
+		case m.r.hasRoom(c.pool) && !m.r.canWake():
+			m.fail("%s waits though there is room", c.identity)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -115,7 +116,7 @@ type model struct {
 }
 
 var modelConfig = Config{
-	Version: "test", Loops: 1, MaxMessage: 4096, QueueMessages: 12, QueueBytes: 4096, BufferBytes: 6000,
+	Version: "test", Loops: 1, MaxMessage: 4096, QueueMessages: 12, QueueBytes: 4096, BufferBytes: 12000,
 	Window: 10, MaxWindow: 100, ChargerWindow: 4, AckTimeout: 10 * time.Second, MaxAttempts: 3,
 	CallTimeout: 3 * time.Second, MaxCallTimeout: 8 * time.Second, CallQueue: 4,
 }
@@ -427,16 +428,24 @@ func (m *model) work(l *modelLink) {
 	if m.rnd.IntN(3) > 0 {
 		i = 0
 	}
-	d := l.flying[i]
-	l.flying = append(l.flying[:i:i], l.flying[i+1:]...)
-	c := m.charger(string(d.f.Key))
 	if m.rnd.IntN(10) == 0 {
+		d := l.flying[i]
+		l.flying = append(l.flying[:i:i], l.flying[i+1:]...)
+		c := m.charger(string(d.f.Key))
 		wait, _ := json.Marshal(unixipc.NackBody{RetryAfterMS: int64(m.rnd.IntN(3000))})
 		m.event("link %d nacks %s %d", l.l.id, c.identity, d.f.Ref)
 		l.owns[c.identity] = muddled
 		m.order(l, unixipc.Frame{Type: unixipc.Nack, Ref: d.f.Ref, Key: d.f.Key, Payload: wait})
 		return
 	}
+	m.acknowledge(l, i)
+}
+
+// acknowledge acknowledges the delivery i of those that l has.
+func (m *model) acknowledge(l *modelLink, i int) {
+	d := l.flying[i]
+	l.flying = append(l.flying[:i:i], l.flying[i+1:]...)
+	c := m.charger(string(d.f.Key))
 	var reply []byte
 	if d.f.Type != unixipc.Message {
 		c.settle(d.f.Payload)
@@ -467,8 +476,71 @@ func (m *model) charger(identity string) *modelCharger {
 	return m.chargers[0]
 }
 
+// becomeWell ends all faults but one: perhaps no processor takes the chargers of a
+// subprotocol, and these send as much as they may. Whoever is served must get on:
+// every charger is read, and every message is delivered, within bounded turns.
+func (m *model) becomeWell() {
+	for _, l := range append([]*modelLink(nil), m.links...) {
+		if l.drains || l.askOnly || l.drained {
+			m.kill(l)
+		}
+	}
+	takes := func(subprotocol string) bool {
+		return slices.ContainsFunc(m.links, func(l *modelLink) bool { return l.subs == nil || slices.Contains(l.subs, subprotocol) })
+	}
+	served := func(c *modelCharger) bool { // with all that waits before what it says now
+		k := m.r.chargers[c.identity]
+		return takes(k.subprotocol.Value()) && !slices.ContainsFunc(k.q.entriesOrNil(), func(e entry) bool { return e.sub != "" && !takes(e.sub) })
+	}
+	goal := map[*modelCharger]int{} // serial of the message that each must come to
+	for range 2000 {
+		m.read()
+		busy := false
+		for _, l := range m.links {
+			for len(l.flying) > 0 {
+				m.acknowledge(l, 0)
+				m.read()
+			}
+		}
+		for _, c := range m.chargers {
+			switch {
+			case !c.open:
+			case !served(c):
+				if !c.paused {
+					m.message(c)
+				}
+			case goal[c] == 0 && c.paused:
+				busy = true
+			case goal[c] == 0:
+				m.message(c)
+				m.message(c) // may come, though the first one paused it
+				goal[c] = c.sent
+				busy = true
+			default:
+				busy = busy || !c.paused && !c.acked[c.sent] || !c.acked[goal[c]] || c.paused
+			}
+		}
+		m.check()
+		m.advance(50 * time.Millisecond)
+		if !busy {
+			return
+		}
+	}
+	for _, c := range m.chargers {
+		if c.open && served(c) && (c.paused || goal[c] == 0 || !c.acked[goal[c]]) {
+			m.fail("%s is stuck though its processor is well: paused %v, message %d of %d acknowledged: %v", c.identity, c.paused, goal[c], c.sent, c.acked[goal[c]])
+			if r := m.r.chargers[c.identity]; r != nil {
+				m.t.Logf("%v: %s used %v, in line %b, owner %v", r.paused, show(r), m.r.memory.used, r.inLine, r.owner)
+			}
+		}
+	}
+}
+
 // finish lets everything come to rest and checks that nothing is left.
 func (m *model) finish() {
+	if !m.t.Failed() {
+		m.becomeWell()
+	}
 	for range 10_000 {
 		m.read()
 		busy := false

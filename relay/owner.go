@@ -54,6 +54,7 @@ func (r *Relay) own(c *Charger, l *Link) {
 		return
 	}
 	c.enlist(l)
+	r.repool(c)
 	if c.q != nil {
 		c.q.presentAgain()
 	}
@@ -84,6 +85,7 @@ func (r *Relay) disown(c *Charger) {
 	c.announce = false
 	c.ready = false // pump skips its place in l.ready
 	l.chargers--
+	r.repool(c)
 }
 
 // owned calls f for each charger of l; f may give it another owner. Links

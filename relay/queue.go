@@ -12,6 +12,7 @@ import (
 type queue struct {
 	entries []entry
 	buf     []byte // payloads of the entries, one after the other
+	cost    int    // bytes that the entries are charged with; see memory.go
 	base    uint64 // offset of buf[0]: offsets never change
 
 	sends []send
@@ -83,11 +84,11 @@ func (q *queue) pushFront(e entry) {
 }
 
 // trim removes acknowledged entries from the front, and returns how many
-// bytes of payload went with them.
+// bytes they were charged with.
 func (q *queue) trim() (bytes int) {
 	n := 0
 	for n < len(q.entries) && q.entries[n].acked {
-		bytes += q.entries[n].size
+		bytes += q.entries[n].size + entryCost
 		n++
 	}
 	if n > 0 {

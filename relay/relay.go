@@ -47,9 +47,8 @@ import (
 //     it again if the announcement is given back.
 //   - inFlight of a charger and of its link: deliver counts up; endFlight and
 //     takeBack count down. Both counters change together.
-//   - Charger.paused: enqueue sets it, tryResume clears it. A new connection,
-//     and the end of one, clear it too.
-//   - Relay.bytes: enqueue and acceptCall add; released subtracts.
+//   - Charger.paused: review; a new connection, and the end of one, clear it.
+//   - Charger.pool, memory.used, memory.line: memory.go.
 //   - Link.ended: end, once.
 //   - Everything at once: restore and unstage, for a hand-over.
 //
@@ -129,9 +128,8 @@ type Relay struct {
 	watched  bool    // some link has watches
 
 	// Memory for messages.
-	bytes          int        // payload of all queues, entries and calls
-	pausedOnMemory []*Charger // paused because bytes reached BufferBytes
-	spare          []*queue   // empty, for reuse
+	memory memory
+	spare  []*queue // empty, for reuse
 
 	// Calls toward chargers.
 	deadlines deadlines // of all calls
@@ -142,6 +140,7 @@ type Relay struct {
 	// Hand-over to another process, and from one.
 	tracking bool       // a hand-over is under way
 	changed  []*Charger // changed since, while tracking
+	staging  bool       // before Activate: nothing is read or written
 	staged   []*Charger // adopted, with work to do in Activate
 }
 
@@ -163,7 +162,7 @@ type Relay struct {
 //
 //	not held ----NACK----> held (until notBefore) ----deliver----> not held
 //
-//	reading ----enqueue, at a limit----> paused ----tryResume----> reading
+//	reading ----review, at a limit----> paused ----review----> reading
 //
 // What they mean:
 //
@@ -187,9 +186,12 @@ type Charger struct {
 	inFlight uint16 // deliveries not acknowledged
 	attempts uint8  // owners that the first entry of the queue has outlived
 
+	paused    pauseReason
+	pool      pool // that its queue is charged to
 	connected bool
-	paused    bool
-	announce  bool // the owner gets OPENED (moved) before anything else
+	inLine    uint8 // bit p: it stands in memory.line[p]
+	forgotten bool  // in memory.line only: no charger any more
+	announce  bool  // the owner gets OPENED (moved) before anything else
 	moving    bool
 	ready     bool // in the owner's line, Link.ready
 	changed   bool // in Relay.changed
@@ -244,12 +246,12 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 	c := r.chargers[identity]
 	if c == nil {
 		c = r.newCharger()
-		*c = Charger{identity: identity, subprotocol: unique.Make(subprotocol)}
+		*c = Charger{identity: identity, subprotocol: unique.Make(subprotocol), pool: parked}
 		r.chargers[identity] = c
 	} else if c.connected {
 		panic("relay: charger opened twice: " + identity)
 	}
-	c.conn, c.connected, c.paused = conn, true, false
+	c.conn, c.connected, c.paused = conn, true, reading
 	c.session++
 	r.online++
 	opened := r.gateway.Describe(conn)
@@ -323,7 +325,7 @@ func (r *Relay) Sent(c *Charger, position uint64) {
 // use c afterwards.
 func (r *Relay) Closed(c *Charger, why unixipc.ClosedBody) {
 	r.touch(c)
-	c.connected, c.paused = false, false
+	c.connected, c.paused = false, reading
 	r.online--
 	if q := c.q; q != nil {
 		for _, s := range q.sends {
@@ -351,53 +353,9 @@ func (r *Relay) enqueue(c *Charger, e entry, payload []byte) {
 	q := r.queueOf(c)
 	e.session, e.came = c.session, r.now
 	q.push(e, payload)
-	r.bytes += len(payload)
+	r.charge(c, len(payload)+entryCost)
 	r.offer(c)
-	if c.connected && !c.paused && c.q != nil && r.mustPause(c) {
-		c.paused = true
-		r.gateway.Pause(c.conn)
-	}
-}
-
-// mustPause reports whether reading from c must stop. It records c if the
-// reason is the memory of all queues.
-func (r *Relay) mustPause(c *Charger) bool {
-	if len(c.q.entries) >= r.cfg.QueueMessages || len(c.q.buf) >= r.cfg.QueueBytes {
-		return true
-	}
-	if r.bytes >= r.cfg.BufferBytes {
-		r.pausedOnMemory = append(r.pausedOnMemory, c)
-		return true
-	}
-	return false
-}
-
-// tryResume resumes reading from c if its own queue and the memory of all
-// queues allow it.
-func (r *Relay) tryResume(c *Charger) {
-	if !c.paused || r.bytes >= r.cfg.BufferBytes {
-		return
-	}
-	if q := c.q; q != nil && (len(q.entries) > r.cfg.QueueMessages/2 || len(q.buf) > r.cfg.QueueBytes/2) {
-		return
-	}
-	r.touch(c)
-	c.paused = false
-	r.gateway.Resume(c.conn)
-}
-
-// released records that n bytes of c have left the queues, and resumes chargers.
-func (r *Relay) released(c *Charger, n int) {
-	r.bytes -= n
-	r.tryResume(c)
-	if len(r.pausedOnMemory) == 0 || r.bytes > r.cfg.BufferBytes/8*7 {
-		return
-	}
-	crowded := r.pausedOnMemory
-	r.pausedOnMemory = nil
-	for _, c := range crowded {
-		r.tryResume(c)
-	}
+	r.review(c)
 }
 
 // forget removes c if it is offline and has nothing queued.
@@ -407,6 +365,15 @@ func (r *Relay) forget(c *Charger) {
 	}
 	r.disown(c)
 	delete(r.chargers, c.identity)
+	r.recycle(c)
+}
+
+// recycle keeps c's memory for another charger, once nothing refers to it.
+func (r *Relay) recycle(c *Charger) {
+	if c.inLine != 0 {
+		*c = Charger{inLine: c.inLine, forgotten: true}
+		return
+	}
 	r.unused = append(r.unused, c)
 }
 
@@ -430,5 +397,5 @@ func (r *Relay) newCharger() *Charger {
 // Chargers returns the number of known chargers, connected or not.
 func (r *Relay) Chargers() int { return len(r.chargers) }
 
-// Queued returns the number of payload bytes in all queues.
-func (r *Relay) Queued() int { return r.bytes }
+// Queued returns the bytes that all queues take.
+func (r *Relay) Queued() int { return r.memory.used[moving] + r.memory.used[parked] }

@@ -18,7 +18,7 @@ func (r *Relay) Survey(f func(*Charger, Waiting)) {
 	for _, slab := range r.slabs {
 		for i := range slab {
 			c := &slab[i]
-			if c.q == nil && !c.paused {
+			if c.q == nil && c.paused == reading {
 				continue
 			}
 			if w := r.Waiting(c); w.Messages > 0 || w.Paused {
@@ -30,7 +30,7 @@ func (r *Relay) Survey(f func(*Charger, Waiting)) {
 
 // Waiting returns what c has waiting.
 func (r *Relay) Waiting(c *Charger) Waiting {
-	w := Waiting{InFlight: int(c.inFlight), Paused: c.paused}
+	w := Waiting{InFlight: int(c.inFlight), Paused: c.paused != reading}
 	if q := c.q; q != nil && len(q.entries) > 0 {
 		w.Age = max(0, r.now.Sub(q.entries[0].came))
 		for i := range q.entries {
