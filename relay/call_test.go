@@ -68,6 +68,9 @@ func (s *stage) advance(d time.Duration) {
 
 // run does what relays have posted to each other.
 func (s *stage) run() {
+	for _, r := range s.relays {
+		r.EndTurn()
+	}
 	for len(s.posted) > 0 {
 		f := s.posted[0]
 		s.posted = s.posted[1:]
@@ -293,7 +296,7 @@ func TestAskerDoesNotRead(t *testing.T) {
 	owner.frames()
 	l := s.join(0, askOnly, false)
 	l.call(1, c, 0, `[2,"a","Reset",{}]`)
-	l.out = append(l.out, make([]byte, maxBacklog+1)...)
+	l.out = append(l.out, make([]byte, s.relays[0].cfg.LinkBacklog+1)...)
 	c.sends(`[3,"a",{}]`)
 	if why, ended := l.Ended(); !ended || !strings.Contains(why, "read") {
 		t.Errorf("%q", why)

@@ -325,6 +325,8 @@ func (r *Relay) Deadline() (t time.Time) {
 // Tick does what has become due: it ends hung links, overdue calls and overdue
 // questions, makes held deliveries, and continues the lists of watches.
 func (r *Relay) Tick() {
+	r.enter("Tick")
+	defer r.leave()
 	r.overdue()
 	r.endQuestions()
 	r.wakeLine()

@@ -183,6 +183,8 @@ func (r *Relay) Receive(l *Link, b []byte) {
 	if l.ended != "" {
 		return
 	}
+	r.enter("Receive")
+	defer r.leave()
 	whole := b
 	if len(l.in) > 0 {
 		l.in = append(l.in, b...)
@@ -264,7 +266,8 @@ func decode(f unixipc.Frame, body any) error {
 	return nil
 }
 
-// Refuse ends a link with REFUSED; what it has unacknowledged moves on.
+// Refuse ends a link with REFUSED; what it has unacknowledged moves on at the end
+// of the turn.
 func (r *Relay) Refuse(l *Link, why string) {
 	if l.ended != "" {
 		return
@@ -272,44 +275,6 @@ func (r *Relay) Refuse(l *Link, why string) {
 	body, _ := json.Marshal(unixipc.RefusedBody{Why: why, Versions: []int{unixipc.Version}})
 	r.write(l, unixipc.Frame{Type: unixipc.Refused, Payload: body})
 	r.end(l, why)
-}
-
-// Lost records that a link's connection has ended.
-func (r *Relay) Lost(l *Link) {
-	if l.ended == "" {
-		r.end(l, "processor closed the link")
-	}
-	l.out, l.off = nil, 0
-}
-
-// end removes a link and gives its chargers to other links.
-func (r *Relay) end(l *Link, why string) {
-	l.ended = why
-	l.redelivered = l.inFlight
-	l.in = nil
-	r.wake(l)
-	i := slices.Index(r.links, l)
-	r.links = slices.Delete(r.links, i, i+1)
-	r.noteSubscribers()
-	r.askAgain(l)
-	r.forgetAsker(Asker{r.cfg.Loop, l.id})
-	for loop := range r.cfg.Loops {
-		if gone := (Asker{r.cfg.Loop, l.id}); loop != r.cfg.Loop {
-			r.gateway.Forward(loop, func(there *Relay) { there.forgetAsker(gone) })
-		}
-	}
-	r.owned(l, func(c *Charger) {
-		r.takeBack(c)
-		r.disown(c)
-	})
-	l.ready, l.head = nil, 0
-	for _, c := range r.chargers {
-		if c.owner == nil {
-			r.assignOwner(c)
-			r.release(c)
-			r.forget(c)
-		}
-	}
 }
 
 // Drain moves the chargers of l elsewhere, as it becomes possible, and delivers

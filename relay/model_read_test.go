@@ -10,6 +10,10 @@ import (
 // checks each frame against the promises.
 func (m *model) read() {
 	for _, l := range m.links {
+		if l.deaf > 0 {
+			l.deaf--
+			continue
+		}
 		for {
 			b := l.l.Unwritten()
 			if len(b) == 0 {

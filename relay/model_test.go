@@ -14,6 +14,8 @@ import (
 	"holdfast/unixipc"
 )
 
+func init() { asserting = true }
+
 // The model test drives a relay through random schedules of everything that
 // can happen to it, and holds what processors and chargers see against the
 // promises: nothing lost, order kept, one owner at a time, answered once.
@@ -98,6 +100,7 @@ type modelLink struct {
 	refused bool
 	subs    []string
 	drains  bool
+	deaf    int // turns in which it does not read
 }
 
 type model struct {
@@ -116,7 +119,7 @@ type model struct {
 }
 
 var modelConfig = Config{
-	Version: "test", Loops: 1, MaxMessage: 4096, QueueMessages: 12, QueueBytes: 4096, BufferBytes: 12000,
+	Version: "test", Loops: 1, MaxMessage: 4096, QueueMessages: 12, QueueBytes: 4096, BufferBytes: 12000, LinkBacklog: 3000,
 	Window: 10, MaxWindow: 100, ChargerWindow: 4, AckTimeout: 10 * time.Second, MaxAttempts: 3,
 	CallTimeout: 3 * time.Second, MaxCallTimeout: 8 * time.Second, CallQueue: 4,
 }
@@ -232,6 +235,11 @@ func (m *model) step() {
 		if l != nil {
 			m.kill(l)
 		}
+	case n < 41 && m.rnd.IntN(2) == 0:
+		if l != nil {
+			l.deaf = m.rnd.IntN(60)
+			m.event("link %d does not read", l.l.id)
+		}
 	case n < 41:
 		if l != nil && !l.drains {
 			l.drains = true
@@ -268,6 +276,7 @@ func (m *model) step() {
 	case l != nil:
 		m.work(l)
 	}
+	m.r.EndTurn()
 	m.read()
 	m.check()
 }
@@ -358,6 +367,7 @@ func (m *model) advance(d time.Duration) {
 	if at := m.r.Deadline(); !at.IsZero() && !at.After(m.now) {
 		m.r.Tick()
 	}
+	m.r.EndTurn()
 	for _, l := range append([]*modelLink(nil), m.links...) {
 		if why, ended := l.l.Ended(); ended {
 			m.event("link %d was ended: %s", l.l.id, why)
@@ -387,8 +397,9 @@ func (m *model) send(l *modelLink, c *modelCharger) {
 	m.order(l, unixipc.Frame{Type: unixipc.Send, Ref: m.token, Key: []byte(c.identity), Payload: []byte(text)})
 	c.expect = nil // sent, or refused as full
 	if !c.open {
+		l.deaf = 0
 		m.read()
-		if l.results[m.token] != unixipc.StatusOffline {
+		if _, ended := l.l.Ended(); !ended && l.results[m.token] != unixipc.StatusOffline {
 			m.fail("an order for %s, which is offline, got %q", c.identity, l.results[m.token])
 		}
 	}
@@ -396,6 +407,7 @@ func (m *model) send(l *modelLink, c *modelCharger) {
 
 // stale acknowledges, with a reply, a delivery that is not the link's.
 func (m *model) stale(l *modelLink, c *modelCharger) {
+	l.deaf = 0
 	m.read() // a delivery that l has not read yet is its own all the same
 	ref := uint64(m.rnd.IntN(int(1 + c.c.numberOrZero())))
 	for _, d := range l.flying {
@@ -407,7 +419,7 @@ func (m *model) stale(l *modelLink, c *modelCharger) {
 	m.order(l, unixipc.Frame{Type: unixipc.Ack, Ref: ref, Key: []byte(c.identity), Payload: []byte("stale")})
 	l.results[ref] = ""
 	m.read()
-	if l.results[ref] != unixipc.StatusRefused {
+	if _, ended := l.l.Ended(); !ended && l.results[ref] != unixipc.StatusRefused {
 		m.fail("a reply for delivery %d of %s, not link %d's, got %q", ref, c.identity, l.l.id, l.results[ref])
 	}
 }
@@ -481,6 +493,7 @@ func (m *model) charger(identity string) *modelCharger {
 // every charger is read, and every message is delivered, within bounded turns.
 func (m *model) becomeWell() {
 	for _, l := range append([]*modelLink(nil), m.links...) {
+		l.deaf = 0
 		if l.drains || l.askOnly || l.drained {
 			m.kill(l)
 		}

@@ -105,7 +105,7 @@ func (r *Relay) routeResult(to Asker, f unixipc.Frame) {
 		return
 	}
 	l := r.link(to.Link)
-	if l != nil && len(l.Unwritten()) > maxBacklog {
+	if l != nil && len(l.Unwritten()) > r.cfg.LinkBacklog {
 		r.Refuse(l, "does not read the results of its orders")
 		l = nil
 	}
@@ -122,7 +122,3 @@ func (r *Relay) routeResult(to Asker, f unixipc.Frame) {
 		}
 	}
 }
-
-// maxBacklog is the number of bytes that may wait to be written to a link when
-// there is a RESULT for it. A link with more sends orders and does not read.
-const maxBacklog = 64 << 20

@@ -69,6 +69,7 @@ type Config struct {
 	MaxWindow     int           // largest window of a link
 	ChargerWindow int           // deliveries in flight of one charger
 	AckTimeout    time.Duration // a link with a delivery in flight for longer is hung
+	LinkBacklog   int           // bytes unwritten to a link from which on a RESULT for it ends it
 	MaxAttempts   int           // a message that has outlived so many owners is given up
 
 	CallTimeout    time.Duration // time limit of a CALL that names none
@@ -123,6 +124,8 @@ type Relay struct {
 
 	// Links.
 	links    []*Link // joined and not ended
+	ended    []*Link // ended, and not torn down yet; see ending.go
+	busy     string  // see asserting
 	lastLink uint32  // highest id ever used
 	tapped   bool    // some link has taps
 	watched  bool    // some link has watches
@@ -268,6 +271,8 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 // the link that waits for it. Anything else is kept until a processor
 // acknowledges it. The payload is copied.
 func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
+	r.enter("Message")
+	defer r.leave()
 	var flags unixipc.Flags
 	if binary {
 		flags = unixipc.Binary
@@ -306,6 +311,8 @@ func (r *Relay) toCharger(c *Charger, payload []byte, binary bool) (position uin
 
 // Sent records that everything toward the charger up to position is written.
 func (r *Relay) Sent(c *Charger, position uint64) {
+	r.enter("Sent")
+	defer r.leave()
 	q := c.q
 	if q == nil {
 		return
@@ -324,6 +331,8 @@ func (r *Relay) Sent(c *Charger, position uint64) {
 // Closed records that the charger's connection has ended. The caller must not
 // use c afterwards.
 func (r *Relay) Closed(c *Charger, why unixipc.ClosedBody) {
+	r.enter("Closed")
+	defer r.leave()
 	r.touch(c)
 	c.connected, c.paused = false, reading
 	r.online--

@@ -72,6 +72,7 @@ func New(c *config.Config, version string, log *slog.Logger) ([]*Shard, error) {
 			MaxWindow:     config.MaxWindow,
 			ChargerWindow: chargerWindow,
 			AckTimeout:    c.AckTimeout,
+			LinkBacklog:   1<<20 + c.BufferBytes/c.Loops/4,
 			MaxAttempts:   c.MaxAttempts,
 
 			CallTimeout:    c.CallTimeout,
@@ -157,6 +158,7 @@ func (w *Shard) Alarm(time.Time) {
 
 // EndTurn implements conn.Handler: one write for each link that has something.
 func (w *Shard) EndTurn() {
+	w.Relay.EndTurn()
 	for i := 0; i < len(w.writable); i++ {
 		if l := w.Links[w.writable[i]]; l != nil {
 			l.Flush()

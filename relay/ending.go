@@ -1,0 +1,85 @@
+package relay
+
+import "slices"
+
+// Theory of operation
+//
+// A link may have to end while something is under way that still uses it, or its
+// chargers: a reply that fails has a RESULT, and the link that the RESULT is for
+// may not read. So an end has two halves.
+//
+// end takes the link out of Relay.links at once: nothing more is delivered to it,
+// asked of it or written to it. Its chargers stay its own, and what it had in
+// flight stays in flight.
+//
+// tearDown gives all of that to others. It runs at the end of the turn (EndTurn), or
+// when the gateway reports the end of the connection (Lost): never below another
+// method of the relay.
+
+// end marks l as ended. It must be in Relay.links.
+func (r *Relay) end(l *Link, why string) {
+	l.ended = why
+	l.redelivered = l.inFlight
+	l.in = nil
+	r.wake(l)
+	i := slices.Index(r.links, l)
+	r.links = slices.Delete(r.links, i, i+1)
+	r.noteSubscribers()
+	r.ended = append(r.ended, l)
+}
+
+// Lost records that a link's connection has ended.
+func (r *Relay) Lost(l *Link) {
+	if l.ended == "" {
+		r.end(l, "processor closed the link")
+	}
+	l.out, l.off = nil, 0
+	r.EndTurn()
+}
+
+// EndTurn does what had to wait until nothing else of the relay is under way. The
+// gateway calls it at the end of a turn, before it writes to links.
+func (r *Relay) EndTurn() {
+	if asserting && r.busy != "" {
+		panic("relay: end of a turn below " + r.busy)
+	}
+	for len(r.ended) > 0 {
+		ended := r.ended
+		r.ended = nil
+		for _, l := range ended {
+			r.tearDown(l)
+		}
+	}
+}
+
+// tearDown gives what was l's to other links.
+func (r *Relay) tearDown(l *Link) {
+	r.askAgain(l)
+	gone := Asker{r.cfg.Loop, l.id}
+	r.forgetAsker(gone)
+	for loop := range r.cfg.Loops {
+		if loop != r.cfg.Loop {
+			r.gateway.Forward(loop, func(there *Relay) { there.forgetAsker(gone) })
+		}
+	}
+	r.owned(l, func(c *Charger) {
+		r.takeBack(c)
+		r.disown(c)
+	})
+	l.ready, l.head = nil, 0
+	for _, c := range r.chargers {
+		if c.owner == nil {
+			r.assignOwner(c)
+			r.release(c)
+			r.forget(c)
+		}
+	}
+}
+
+// asserting has the relay check, in its own tests, that nothing is torn down below
+// a method that still uses it: busy names the one that runs.
+var asserting = false
+
+// enter and leave surround the methods that use chargers and links.
+func (r *Relay) enter(name string) { r.busy = name }
+func (r *Relay) leave()            { r.busy = "" }
