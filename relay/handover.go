@@ -175,6 +175,9 @@ func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error 
 		r.online++
 	}
 	if q := c.q; q != nil {
+		if q.held && q.notBefore.IsZero() {
+			q.notBefore = r.now // the delay is over: the zero time is no deadline
+		}
 		for i := range q.entries {
 			r.charge(c, q.entries[i].size+entryCost)
 		}

@@ -103,7 +103,11 @@ func (m *model) answer(c *modelCharger) {
 	kind := 3 + m.rnd.IntN(2)
 	message := fmt.Sprintf("[%d,%q,{%d}]", kind, k.id, c.sent) // no JSON: that is not the relay's to judge
 	m.event("%s answers %q as message %d", c.identity, k.id, c.sent)
-	if k.limit.After(m.now) && !k.asker.dead {
+	reads := len(k.asker.l.Unwritten()) <= modelConfig.LinkBacklog
+	if k.limit.After(m.now) && !k.asker.dead && !reads {
+		m.Lates++
+		c.late[c.sent] = true
+	} else if k.limit.After(m.now) && !k.asker.dead {
 		m.Answers++
 		k.answered = message
 		c.taken[c.sent] = true

@@ -277,6 +277,7 @@ func (m *model) step() {
 		m.work(l)
 	}
 	m.r.EndTurn()
+	m.endLinks()
 	m.read()
 	m.check()
 }
@@ -543,7 +544,7 @@ func (m *model) becomeWell() {
 		if c.open && served(c) && (c.paused || goal[c] == 0 || !c.acked[goal[c]]) {
 			m.fail("%s is stuck though its processor is well: paused %v, message %d of %d acknowledged: %v", c.identity, c.paused, goal[c], c.sent, c.acked[goal[c]])
 			if r := m.r.chargers[c.identity]; r != nil {
-				m.t.Logf("%v: %s used %v, in line %b, owner %v", r.paused, show(r), m.r.memory.used, r.inLine, r.owner)
+				m.t.Logf("%v: %s used %v, in line %b, ready %v, owner %+v", r.paused, show(r), m.r.memory.used, r.inLine, r.ready, r.owner)
 			}
 		}
 	}
