@@ -109,7 +109,9 @@ type stageLink struct {
 }
 
 func (s *stage) join(loop int, h unixipc.HelloBody, operator bool) *stageLink {
-	return &stageLink{Link: s.relays[loop].Join(h, operator), s: s, r: s.relays[loop]}
+	l := &stageLink{Link: s.relays[loop].Join(h, operator), s: s, r: s.relays[loop]}
+	l.r.Tick() // moves its chargers to it
+	return l
 }
 
 func (l *stageLink) order(f unixipc.Frame) {

@@ -14,7 +14,7 @@ import (
 // offer puts c in its owner's line if it has something to deliver.
 func (r *Relay) offer(c *Charger) {
 	l := c.owner
-	if l == nil || c.ready {
+	if l == nil || c.ready || l.ended != "" {
 		return
 	}
 	if _, ok := r.deliverable(c); ok {
@@ -29,7 +29,7 @@ func (r *Relay) offer(c *Charger) {
 func (r *Relay) deliverable(c *Charger) (e *entry, ok bool) {
 	q := c.q
 	switch {
-	case c.moving || int(c.inFlight) >= r.cfg.ChargerWindow:
+	case c.moving || c.owner.draining || int(c.inFlight) >= r.cfg.ChargerWindow:
 		return nil, false
 	case q != nil && q.held && (c.inFlight > 0 || r.now.Before(q.notBefore)):
 		return nil, false
@@ -87,10 +87,12 @@ func (r *Relay) deliver(c *Charger, e *entry) bool {
 	}
 	if q.held {
 		q.held = false
+		r.delayed.remove(q)
 		r.repool(c)
 	}
 	c.number++
 	c.inFlight++
+	r.noteFlying(c)
 	if l.inFlight++; l.inFlight == 1 {
 		l.checkAt = r.now.Add(r.cfg.AckTimeout)
 	}
@@ -221,7 +223,7 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 	q.held, q.avoid = true, l.id
 	r.repool(c)
 	c.moving = true // to another link, if there is one
-	r.delayed = append(r.delayed, c)
+	r.delayed.add(c)
 	if c.inFlight == 0 {
 		r.assignOwner(c)
 	}
@@ -305,10 +307,8 @@ func (r *Relay) Deadline() (t time.Time) {
 			earlier(l.checkAt)
 		}
 	}
-	for _, c := range r.delayed {
-		if c.q != nil && c.q.held {
-			earlier(c.q.notBefore)
-		}
+	if len(r.delayed) > 0 {
+		earlier(r.delayed[0].q.notBefore)
 	}
 	for _, q := range r.questions {
 		earlier(q.deadline)
@@ -316,7 +316,7 @@ func (r *Relay) Deadline() (t time.Time) {
 	if len(r.deadlines) > 0 {
 		earlier(r.deadlines[0].limit)
 	}
-	if r.watched && r.listing() || r.canWake() {
+	if r.watched && r.listing() || r.canWake() || r.sweep.left > 0 {
 		earlier(r.now)
 	}
 	return t
@@ -330,6 +330,7 @@ func (r *Relay) Tick() {
 	r.overdue()
 	r.endQuestions()
 	r.wakeLine()
+	r.sweepOn(sweepSlice)
 	if r.watched {
 		r.list()
 	}
@@ -338,17 +339,45 @@ func (r *Relay) Tick() {
 			r.checkHung(l)
 		}
 	}
-	delayed := r.delayed
-	r.delayed = nil
-	for _, c := range delayed {
-		if c.q == nil || !c.q.held {
-			continue
+	for n := 0; n < delaySlice && len(r.delayed) > 0 && !r.now.Before(r.delayed[0].q.notBefore); n++ {
+		c := r.delayed[0]
+		r.delayed.remove(c.q)
+		r.offer(c)
+	}
+}
+
+// delaySlice is how many held deliveries are made in one turn.
+const delaySlice = 512
+
+// noteFlying enters c among those of its owner that have something in flight.
+func (r *Relay) noteFlying(c *Charger) {
+	l := c.owner
+	if c.inFlight == 0 || c.flying {
+		return
+	}
+	if len(l.flying) > 2*l.inFlight+64 {
+		l.trimFlying()
+	}
+	c.flying = true
+	l.flying = append(l.flying, c)
+}
+
+// trimFlying removes from l.flying those that have nothing in flight, and those that
+// stand there twice since they have gone and come back.
+func (l *Link) trimFlying() {
+	kept := l.flying[:0]
+	for _, c := range l.flying {
+		if c.owner == l && c.flying {
+			c.flying = false
+			if c.inFlight > 0 {
+				kept = append(kept, c)
+			}
 		}
-		if r.now.Before(c.q.notBefore) {
-			r.delayed = append(r.delayed, c)
-		} else {
-			r.offer(c)
-		}
+	}
+	clear(l.flying[len(kept):])
+	l.flying = kept
+	for _, c := range kept {
+		c.flying = true
 	}
 }
 
@@ -357,16 +386,14 @@ func (r *Relay) Tick() {
 // steadily, it runs about once in AckTimeout.
 func (r *Relay) checkHung(l *Link) {
 	oldest := r.now
-	r.owned(l, func(c *Charger) {
-		if c.inFlight == 0 {
-			return
-		}
+	l.trimFlying()
+	for _, c := range l.flying {
 		for i := range c.q.entries {
 			if e := &c.q.entries[i]; e.number != 0 && e.at.Before(oldest) {
 				oldest = e.at
 			}
 		}
-	})
+	}
 	if l.checkAt = oldest.Add(r.cfg.AckTimeout); !l.checkAt.After(r.now) {
 		r.Refuse(l, fmt.Sprintf("hung: a delivery was not acknowledged for %v", r.cfg.AckTimeout))
 	}

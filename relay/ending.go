@@ -12,9 +12,9 @@ import "slices"
 // asked of it or written to it. Its chargers stay its own, and what it had in
 // flight stays in flight.
 //
-// tearDown gives all of that to others. It runs at the end of the turn (EndTurn), or
-// when the gateway reports the end of the connection (Lost): never below another
-// method of the relay.
+// tearDown gives all of that to others, the chargers in slices (sweep.go). It runs
+// at the end of the turn (EndTurn), or when the gateway reports the end of the
+// connection (Lost): never below another method of the relay.
 
 // end marks l as ended. It must be in Relay.links.
 func (r *Relay) end(l *Link, why string) {
@@ -62,17 +62,9 @@ func (r *Relay) tearDown(l *Link) {
 			r.gateway.Forward(loop, func(there *Relay) { there.forgetAsker(gone) })
 		}
 	}
-	r.owned(l, func(c *Charger) {
-		r.takeBack(c)
-		r.disown(c)
-	})
-	l.ready, l.head = nil, 0
-	for _, c := range r.chargers {
-		if c.owner == nil {
-			r.assignOwner(c)
-			r.release(c)
-			r.forget(c)
-		}
+	l.ready, l.head, l.flying = nil, 0, nil
+	if l.chargers > 0 {
+		r.rankingChanged()
 	}
 }
 

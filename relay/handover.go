@@ -13,6 +13,7 @@ import (
 // BeginHandover starts to record which chargers change.
 func (r *Relay) BeginHandover() {
 	r.EndHandover() // of an earlier hand-over that was not ended
+	r.sweepOn(r.sweep.left)
 	r.tracking = true
 }
 
@@ -53,8 +54,8 @@ func (r *Relay) Offline(f func(*Charger)) {
 	if r.online == len(r.chargers) {
 		return // the usual case, without a scan of all
 	}
-	for _, c := range r.chargers {
-		if !c.connected {
+	for i := range r.slots.used {
+		if c := r.slots.at(i); c.identity != "" && !c.connected {
 			f(c)
 		}
 	}
@@ -97,10 +98,12 @@ func (r *Relay) ReadoptLink(l *Link, state []byte) error {
 
 // UnadoptLink removes an adopted link.
 func (r *Relay) UnadoptLink(l *Link) {
-	r.owned(l, func(c *Charger) {
-		r.takeBack(c)
-		r.disown(c)
-	})
+	for _, c := range r.chargers {
+		if c.owner == l {
+			r.takeBack(c)
+			r.disown(c)
+		}
+	}
 	i := slices.Index(r.links, l)
 	r.links = slices.Delete(r.links, i, i+1)
 	r.noteSubscribers()
@@ -140,7 +143,6 @@ func (r *Relay) ReadoptCharger(c *Charger, state []byte, conn uint64) error {
 func (r *Relay) UnadoptCharger(c *Charger) {
 	r.unstage(c)
 	delete(r.chargers, c.identity)
-	*c = Charger{inLine: c.inLine}
 	r.recycle(c)
 }
 
@@ -154,8 +156,9 @@ func (r *Relay) unstage(c *Charger) {
 		c.q.cost = 0 // disown may change the pool
 		for _, k := range c.q.calls {
 			r.memory.used[moving] -= len(k.message)
-			r.deadlines.remove(k)
+			r.removeCall(k)
 		}
+		r.delayed.remove(c.q)
 	}
 	if c.connected {
 		r.online--
@@ -167,7 +170,7 @@ func (r *Relay) unstage(c *Charger) {
 func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error {
 	inLine := c.inLine
 	*c = s
-	c.conn, c.inLine, c.pool = conn, inLine, moving
+	c.conn, c.inLine, c.pool, c.ranked = conn, inLine, moving, r.ranking
 	if owner == 0 || c.q != nil && c.q.held {
 		c.pool = parked
 	}
@@ -178,13 +181,16 @@ func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error 
 		if q.held && q.notBefore.IsZero() {
 			q.notBefore = r.now // the delay is over: the zero time is no deadline
 		}
+		if q.held {
+			r.delayed.add(c)
+		}
 		for i := range q.entries {
 			r.charge(c, q.entries[i].size+entryCost)
 		}
 		for _, k := range q.calls {
 			k.charger = c
 			r.memory.used[moving] += len(k.message)
-			r.deadlines.add(k)
+			r.addCall(k)
 			if k.asker.Loop == r.cfg.Loop {
 				r.lastLink = max(r.lastLink, k.asker.Link)
 			}
@@ -240,9 +246,7 @@ func (r *Relay) Activate() {
 		if r.forget(c); r.chargers[c.identity] != c {
 			continue
 		}
-		if c.q != nil && c.q.held {
-			r.delayed = append(r.delayed, c)
-		}
+		r.noteFlying(c)
 		r.review(c)
 		r.offer(c)
 	}

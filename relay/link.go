@@ -45,6 +45,7 @@ type Link struct {
 	chargers int
 	ready    []*Charger // from head on: with something to deliver, in turn
 	head     int
+	flying   []*Charger // all with something in flight, and some others; see checkHung
 
 	operator   bool // it came in through the admin socket
 	askOnly    bool
@@ -167,9 +168,7 @@ func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 	r.write(l, unixipc.Frame{Type: unixipc.Welcome, Ref: unixipc.Version, Payload: welcome})
 	r.links = append(r.links, l)
 	if !l.askOnly {
-		for _, c := range r.chargers {
-			r.assignOwner(c)
-		}
+		r.rankingChanged()
 	}
 	r.askAgain(nil)
 	return l
@@ -292,7 +291,9 @@ func (r *Relay) drain(l *Link) {
 		return
 	}
 	l.draining = true
-	r.owned(l, r.assignOwner)
+	if l.chargers > 0 {
+		r.rankingChanged()
+	}
 }
 
 // checkDrained sends DRAINED to a draining link that has nothing left to do.

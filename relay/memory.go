@@ -179,7 +179,7 @@ func (r *Relay) wakeLine() {
 			c := r.memory.line[p][0]
 			r.memory.line[p] = r.memory.line[p][1:]
 			c.inLine &^= 1 << p
-			if c.forgotten {
+			if c.identity == "" {
 				r.recycle(c)
 				continue
 			}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"encoding/json"
+	"slices"
 
 	"holdfast/unixipc"
 )
@@ -188,7 +189,16 @@ func (m *model) check() {
 	m.checkPauses()
 	for _, l := range m.r.links {
 		walked := 0
-		m.r.owned(l, func(*Charger) { walked++ })
+		for i := range m.r.slots.used {
+			if c := m.r.slots.at(i); c.identity != "" && c.owner == l {
+				walked++
+			}
+		}
+		for _, c := range m.r.chargers {
+			if c.owner == l && c.inFlight > 0 && (!c.flying || !slices.Contains(l.flying, c)) {
+				m.fail("%s has something in flight, and is not where that is noted", c.identity)
+			}
+		}
 		if l.inFlight != inFlight[l] || l.chargers != owned[l] || walked != owned[l] {
 			m.fail("link %d counts %d in flight and %d chargers; there are %d and %d", l.id, l.inFlight, l.chargers, inFlight[l], owned[l])
 		}

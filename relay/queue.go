@@ -24,6 +24,7 @@ type queue struct {
 	// if another link will do.
 	held      bool
 	notBefore time.Time
+	place     int    // in Relay.delayed, counted from 1; 0: the delay is over
 	avoid     uint32 // id of a link; 0: none
 }
 
@@ -174,6 +175,7 @@ func (r *Relay) release(c *Charger) {
 	if q == nil || !q.empty() || q.held && c.announce {
 		return
 	}
+	r.delayed.remove(q) // before c.q is gone, which the heap orders by
 	c.q = nil
 	if len(r.spare) < maxSpare && cap(q.buf) <= spareBytes && cap(q.entries) <= spareLen && cap(q.sends) <= spareLen {
 		*q = queue{entries: q.entries, buf: q.buf[:0], sends: q.sends[:0], calls: q.calls}

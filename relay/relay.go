@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"time"
 	"unique"
-	"unsafe"
 
 	"holdfast/unixipc"
 )
@@ -114,13 +113,13 @@ type Relay struct {
 	gateway Gateway
 	now     time.Time // see SetNow
 
-	// Chargers. Their memory comes from slabs; see newCharger.
+	// Chargers.
 	chargers map[string]*Charger // all that are known, by identity
+	slots    slots               // their memory
 	online   int                 // number of connected chargers
-	delayed  []*Charger          // held, perhaps no longer; Tick offers them
-	slab     []Charger           // rest of the last slab, never used yet
-	slabs    [][]Charger         // all slabs
-	unused   []*Charger          // forgotten, for reuse
+	delayed  delays              // held, until the delay is over
+	ranking  uint32              // counts the changes of what rank depends on
+	sweep    sweep               // has chargers follow them
 
 	// Links.
 	links    []*Link // joined and not ended
@@ -135,7 +134,8 @@ type Relay struct {
 	spare  []*queue // empty, for reuse
 
 	// Calls toward chargers.
-	deadlines deadlines // of all calls
+	deadlines deadlines                     // of all calls
+	asked     map[Asker]map[*call]struct{} // the same, by who waits for the answer
 
 	// Questions to processors.
 	questions []*question // AUTHORIZE without a VERDICT
@@ -186,6 +186,7 @@ type Charger struct {
 
 	number   uint64 // of the last delivery
 	session  uint32 // number of its connections so far
+	ranked   uint32 // Relay.ranking when its owner was assigned
 	inFlight uint16 // deliveries not acknowledged
 	attempts uint8  // owners that the first entry of the queue has outlived
 
@@ -193,10 +194,10 @@ type Charger struct {
 	pool      pool // that its queue is charged to
 	connected bool
 	inLine    uint8 // bit p: it stands in memory.line[p]
-	forgotten bool  // in memory.line only: no charger any more
 	announce  bool  // the owner gets OPENED (moved) before anything else
 	moving    bool
 	ready     bool // in the owner's line, Link.ready
+	flying    bool // in the owner's Link.flying
 	changed   bool // in Relay.changed
 }
 
@@ -205,7 +206,7 @@ func New(cfg Config, g Gateway) *Relay {
 	if cfg.Observer == nil {
 		cfg.Observer = unobserved{}
 	}
-	return &Relay{cfg: cfg, gateway: g, chargers: make(map[string]*Charger)}
+	return &Relay{cfg: cfg, gateway: g, chargers: make(map[string]*Charger), asked: make(map[Asker]map[*call]struct{})}
 }
 
 // SetNow sets the time for all calls until the next SetNow.
@@ -253,6 +254,8 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 		r.chargers[identity] = c
 	} else if c.connected {
 		panic("relay: charger opened twice: " + identity)
+	} else {
+		r.visit(c)
 	}
 	c.conn, c.connected, c.paused = conn, true, reading
 	c.session++
@@ -273,6 +276,7 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
 	r.enter("Message")
 	defer r.leave()
+	r.visit(c)
 	var flags unixipc.Flags
 	if binary {
 		flags = unixipc.Binary
@@ -375,32 +379,6 @@ func (r *Relay) forget(c *Charger) {
 	r.disown(c)
 	delete(r.chargers, c.identity)
 	r.recycle(c)
-}
-
-// recycle keeps c's memory for another charger, once nothing refers to it.
-func (r *Relay) recycle(c *Charger) {
-	if c.inLine != 0 {
-		*c = Charger{inLine: c.inLine, forgotten: true}
-		return
-	}
-	r.unused = append(r.unused, c)
-}
-
-// newCharger returns memory for a charger, from a slab: chargers are many,
-// small, and long-lived.
-func (r *Relay) newCharger() *Charger {
-	if n := len(r.unused); n > 0 {
-		c := r.unused[n-1]
-		r.unused = r.unused[:n-1]
-		return c
-	}
-	if len(r.slab) == 0 {
-		r.slab = make([]Charger, 32<<10/unsafe.Sizeof(Charger{})) // the allocator's largest size class
-		r.slabs = append(r.slabs, r.slab)
-	}
-	c := &r.slab[0]
-	r.slab = r.slab[1:]
-	return c
 }
 
 // Chargers returns the number of known chargers, connected or not.

@@ -15,15 +15,13 @@ type Waiting struct {
 // chargers, because operators ask rarely. It scans the slabs, which is many times
 // faster than the map; a forgotten charger has nothing.
 func (r *Relay) Survey(f func(*Charger, Waiting)) {
-	for _, slab := range r.slabs {
-		for i := range slab {
-			c := &slab[i]
-			if c.q == nil && c.paused == reading {
-				continue
-			}
-			if w := r.Waiting(c); w.Messages > 0 || w.Paused {
-				f(c, w)
-			}
+	for i := range r.slots.used {
+		c := r.slots.at(i)
+		if c.q == nil && c.paused == reading {
+			continue
+		}
+		if w := r.Waiting(c); w.Messages > 0 || w.Paused {
+			f(c, w)
 		}
 	}
 }

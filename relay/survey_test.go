@@ -51,6 +51,7 @@ func TestSurvey(t *testing.T) {
 	}
 	s.relays[0].Activate()
 	l := s.join(0, unixipc.HelloBody{Name: "p"}, false)
+	s.advance(0)
 	l.frames()
 	s.relays[0].Survey(func(c *Charger, w Waiting) { t.Errorf("%s still has %+v", c.Identity(), w) })
 }
