@@ -38,6 +38,7 @@ func (g stageGateway) Describe(uint64) unixipc.OpenedBody {
 	return unixipc.OpenedBody{Subprotocol: "ocpp1.6"}
 }
 func (g stageGateway) LinkReady(*Link)                              {}
+func (g stageGateway) NotTaken(string, int)                         {}
 func (g stageGateway) Poison(string, []byte, int)                   {}
 func (g stageGateway) Called(string, unixipc.Status, time.Duration) {}
 func (g stageGateway) Forward(loop int, f func(*Relay)) {
@@ -95,7 +96,7 @@ func (s *stage) open(loop int) *stageCharger {
 }
 
 func (c *stageCharger) sends(format string, args ...any) {
-	c.r.Message(c.Charger, fmt.Appendf(nil, format, args...), false)
+	c.r.Message(c.Charger, fmt.Appendf(nil, format, args...), false, false)
 	c.s.run()
 }
 
@@ -281,7 +282,7 @@ func TestAskerDies(t *testing.T) {
 
 		// An answer on its way to a link of another loop that ends meanwhile.
 		asker.call(4, c, 0, `[2,"d","Reset",{}]`)
-		c.r.Message(c.Charger, []byte(`[3,"d",{}]`), false)
+		c.r.Message(c.Charger, []byte(`[3,"d",{}]`), false, false)
 		asker.r.Lost(asker.Link)
 		s.run()
 		if loops == 2 {

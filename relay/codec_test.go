@@ -30,6 +30,7 @@ func (nobody) Resume(uint64)                                      {}
 func (nobody) Describe(uint64) unixipc.OpenedBody                 { return unixipc.OpenedBody{} }
 func (nobody) LinkReady(*Link)                                    {}
 func (nobody) Forward(int, func(*Relay))                          {}
+func (nobody) NotTaken(string, int)                               {}
 func (nobody) Poison(string, []byte, int)                         {}
 func (nobody) Called(string, unixipc.Status, time.Duration)       {}
 

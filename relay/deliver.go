@@ -111,10 +111,13 @@ func (r *Relay) deliver(c *Charger, e *entry) bool {
 // describe returns the body of the OPENED that announces c to a new owner.
 func (r *Relay) describe(c *Charger) []byte {
 	body := unixipc.OpenedBody{Subprotocol: c.subprotocol.Value()}
-	if c.connected {
+	switch {
+	case c.connected:
 		body = r.gateway.Describe(c.conn)
+	case c.q.last != nil:
+		_ = json.Unmarshal(c.q.last, &body) // another process may have written it
 	}
-	body.Moved = true
+	body.Moved, body.Gone = true, !c.connected
 	b, _ := json.Marshal(body)
 	return b
 }

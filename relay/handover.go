@@ -187,6 +187,7 @@ func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error 
 		for i := range q.entries {
 			r.charge(c, q.entries[i].size+entryCost)
 		}
+		r.charge(c, len(q.last))
 		for _, k := range q.calls {
 			k.charger = c
 			r.memory.used[moving] += len(k.message)

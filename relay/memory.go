@@ -1,5 +1,7 @@
 package relay
 
+import "holdfast/unixipc"
+
 // Theory of operation
 //
 // What is queued for processors is bounded twice: for each charger by
@@ -92,6 +94,55 @@ func (r *Relay) released(c *Charger, n int) {
 	r.memory.used[c.pool] -= n
 	r.review(c)
 	r.wakeLine()
+}
+
+// setLast keeps body, which counts as memory of c's queue.
+func (r *Relay) setLast(c *Charger, body []byte) {
+	if c.q == nil && body == nil {
+		return
+	}
+	q := r.queueOf(c)
+	n := len(body) - len(q.last)
+	q.last = body
+	switch {
+	case n > 0:
+		r.charge(c, n)
+	case n < 0:
+		r.released(c, -n)
+	}
+}
+
+// overfull reports whether a message is not taken that c had sent before its
+// connection ended: what is queued already is twice the bound, or a quarter beyond
+// the bound of all. A charger that flaps would otherwise fill the memory with what
+// it sends along with each handshake.
+func (r *Relay) overfull(c *Charger) bool {
+	q := c.q
+	return q != nil && (len(q.entries) >= 2*r.cfg.QueueMessages || len(q.buf) >= 2*r.cfg.QueueBytes ||
+		len(q.entries) > 0 && r.Queued() >= r.cfg.BufferBytes/4*5)
+}
+
+// fold removes c's last connection from its queue, if no processor has seen anything
+// of it and it brought no message. It returns how many connections the OPENED of the
+// next one stands for, besides its own.
+func (r *Relay) fold(c *Charger) (reconnects int) {
+	q := c.q
+	if q == nil || len(q.entries) < 2 {
+		return 0
+	}
+	i := len(q.entries) - 2
+	opened, closed := &q.entries[i], &q.entries[i+1]
+	if opened.kind != unixipc.Opened || opened.moved || !opened.unseen() || closed.kind != unixipc.Closed || !closed.unseen() {
+		return 0
+	}
+	reconnects = opened.reconnects + 1
+	cost := opened.size + closed.size + 2*entryCost
+	q.buf = q.buf[:opened.off-q.base]
+	clear(q.entries[i:])
+	q.entries = q.entries[:i]
+	r.touch(c)
+	r.released(c, cost)
+	return reconnects
 }
 
 // releasedCall records that a CALL of n bytes waits no longer.

@@ -37,9 +37,16 @@ func (c *modelCharger) settle(payload []byte) {
 	var body struct {
 		Remote, Reason string
 		Moved          bool
+		Reconnects     int
 	}
 	if json.Unmarshal(payload, &body) != nil || body.Moved {
 		return
+	}
+	if body.Reconnects > 0 { // the connections before that are reported by this OPENED alone
+		i := slices.IndexFunc(c.conns, func(conn uint64) bool { return fmt.Sprint(conn) == body.Remote })
+		for _, conn := range c.conns[i-body.Reconnects : i] {
+			c.settled[conn][unixipc.Opened], c.settled[conn][unixipc.Closed] = true, true
+		}
 	}
 	for conn, settled := range c.settled {
 		switch fmt.Sprint(conn) {
@@ -115,7 +122,7 @@ func (m *model) answer(c *modelCharger) {
 		m.Lates++
 		c.late[c.sent] = given < maxUnanswered
 	}
-	m.r.Message(c.c, []byte(message), false)
+	m.r.Message(c.c, []byte(message), false, false)
 }
 
 // routeResult holds a RESULT of a CALL against what happened to it.

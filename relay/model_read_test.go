@@ -95,6 +95,9 @@ func (m *model) delivered(l *modelLink, f unixipc.Frame) {
 	case unixipc.Opened:
 		var body unixipc.OpenedBody
 		_ = json.Unmarshal(f.Payload, &body)
+		if !again {
+			m.Reconnects += body.Reconnects
+		}
 		if body.Moved {
 			m.Moves++
 			for _, other := range m.links {
@@ -159,6 +162,10 @@ func (m *model) check() {
 			if e.number != 0 {
 				n++
 			}
+		}
+		if c.q != nil {
+			bytes += len(c.q.last)
+			used[c.pool] += len(c.q.last)
 		}
 		for i, k := range c.q.callsOrNil() {
 			bytes += len(k.message)

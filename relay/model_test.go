@@ -41,6 +41,7 @@ func TestModel(t *testing.T) {
 
 type tally struct {
 	Messages, Deliveries, Redeliveries, Replies, Stale, Moves, Deaths, Poisoned, Pauses, Handovers int
+	NotTakens, Reconnects                                                                          int
 	Calls, Answers, Lates, Timeouts, Collisions                                                    int
 }
 
@@ -55,6 +56,8 @@ func (a *tally) add(b tally) {
 	a.Poisoned += b.Poisoned
 	a.Pauses += b.Pauses
 	a.Handovers += b.Handovers
+	a.NotTakens += b.NotTakens
+	a.Reconnects += b.Reconnects
 	a.Calls += b.Calls
 	a.Answers += b.Answers
 	a.Lates += b.Lates
@@ -69,8 +72,9 @@ type modelCharger struct {
 	conn     uint64
 	open     bool
 	paused   bool
-	sent     int // serial of the last message
-	first    int // serial of the last message that was delivered for the first time
+	flooded  bool // it sends though it is paused, and then closes
+	sent     int  // serial of the last message
+	first    int  // serial of the last message that was delivered for the first time
 	acked    map[int]bool
 	poisoned map[int]bool
 	expect   []string // replies the charger is to get on its connection, in order
@@ -80,6 +84,7 @@ type modelCharger struct {
 	late    map[int]bool                     // answers that come late
 	calls   []*modelCall                     // that it was sent on its connection, and has not answered
 	settled map[uint64]map[unixipc.Type]bool // OPENED and CLOSED acknowledged, by connection
+	conns   []uint64                         // all, in order
 }
 
 // delivery as a processor sees it.
@@ -190,6 +195,19 @@ func (m *model) Describe(conn uint64) unixipc.OpenedBody {
 	return unixipc.OpenedBody{Subprotocol: "any", Remote: fmt.Sprint(conn)}
 }
 
+// NotTaken are the last that c has sent: what it had sent before its end was read.
+func (m *model) NotTaken(identity string, messages int) {
+	c := m.charger(identity)
+	m.NotTakens += messages
+	if !c.flooded || messages > c.sent {
+		m.fail("%d messages of %s were not taken", messages, identity)
+	}
+	for serial := c.sent; serial > c.sent-messages; serial-- {
+		c.taken[serial] = true
+	}
+	m.event("%s: %d messages not taken", identity, messages)
+}
+
 func (m *model) Called(string, unixipc.Status, time.Duration) {}
 
 func (m *model) Poison(identity string, payload []byte, _ int) {
@@ -287,15 +305,23 @@ func (m *model) open(c *modelCharger) {
 	c.conn, c.open, c.paused, c.expect, c.position = m.lastConn, true, false, nil, 0
 	m.event("%s opens", c.identity)
 	c.settled[c.conn] = map[unixipc.Type]bool{}
+	c.conns = append(c.conns, c.conn)
 	subprotocol := []string{"ocpp1.6", "ocpp2.0.1"}[m.rnd.IntN(2)]
 	c.c = m.r.Opened(c.identity, subprotocol, c.conn)
 }
 
 func (m *model) close(c *modelCharger) {
+	if c.paused && m.rnd.IntN(4) == 0 { // what came before its end is handled, however much
+		c.flooded = true
+		for range m.rnd.IntN(20) {
+			m.message(c)
+		}
+	}
 	m.event("%s closes", c.identity)
 	c.open = false
 	c.calls = nil
 	m.r.Closed(c.c, unixipc.ClosedBody{Code: 1000, Reason: fmt.Sprint(c.conn), By: "charger"})
+	c.flooded = false
 }
 
 func (m *model) message(c *modelCharger) {
@@ -303,8 +329,12 @@ func (m *model) message(c *modelCharger) {
 	m.Messages++
 	m.event("%s sends %d", c.identity, c.sent)
 	pad := strings.Repeat("x", m.rnd.IntN(400))
-	m.r.Message(c.c, fmt.Appendf(nil, `[2,"%d","%s"]`, c.sent, pad), false)
-	if len(c.c.q.entriesOrNil()) > modelConfig.QueueMessages+4 {
+	m.r.Message(c.c, fmt.Appendf(nil, `[2,"%d","%s"]`, c.sent, pad), false, c.flooded)
+	bound := modelConfig.QueueMessages + 4
+	if c.flooded {
+		bound += modelConfig.QueueMessages
+	}
+	if len(c.c.q.entriesOrNil()) > bound {
 		m.fail("%s has %d deliveries queued; the bound is %d", c.identity, len(c.c.q.entries), modelConfig.QueueMessages)
 	}
 }

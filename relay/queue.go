@@ -15,6 +15,9 @@ type queue struct {
 	cost    int    // bytes that the entries are charged with; see memory.go
 	base    uint64 // offset of buf[0]: offsets never change
 
+	last     []byte // of a charger that is not connected: body of its last OPENED
+	notTaken int    // messages since the queue is overfull; see Relay.overfull
+
 	sends []send
 
 	calls      []*call  // toward the charger; see call
@@ -41,6 +44,8 @@ type entry struct {
 	at      time.Time // when it was delivered
 	came    time.Time // when it was queued
 	sub     string    // Opened: the subprotocol from here on
+
+	reconnects int // Opened: connections before this one that were folded into it
 }
 
 // empty reports whether the queue has no entries, sends or calls.
@@ -50,6 +55,9 @@ func (q *queue) empty() bool {
 
 // waiting reports whether e is still to be delivered.
 func (e *entry) waiting() bool { return e.number == 0 && !e.acked }
+
+// unseen reports whether no processor has ever had e.
+func (e *entry) unseen() bool { return e.waiting() && e.flags&unixipc.Redelivered == 0 }
 
 // send is a message toward the charger that is not known to be written.
 type send struct {
@@ -111,9 +119,15 @@ func (q *queue) presentAgain() {
 
 // cut removes the first n entries.
 func (q *queue) cut(n int) {
-	rest := copy(q.entries, q.entries[n:])
-	clear(q.entries[rest:])
-	q.entries = q.entries[:rest]
+	rest := len(q.entries) - n
+	if rest > maxMoved { // append moves them when it must, and seldom
+		clear(q.entries[:n])
+		q.entries = q.entries[n:]
+	} else {
+		copy(q.entries, q.entries[n:])
+		clear(q.entries[rest:])
+		q.entries = q.entries[:rest]
+	}
 	if rest == 0 {
 		q.base += uint64(len(q.buf))
 		q.buf = q.buf[:0]
@@ -124,6 +138,10 @@ func (q *queue) cut(n int) {
 		q.buf = q.buf[:copy(q.buf, q.buf[dead:])]
 	}
 }
+
+// maxMoved is how many entries cut moves to the front, to use the memory before them
+// again.
+const maxMoved = 32
 
 // find returns the entry in flight under a delivery number.
 func (q *queue) find(number uint64) *entry {
@@ -175,6 +193,7 @@ func (r *Relay) release(c *Charger) {
 	if q == nil || !q.empty() || q.held && c.announce {
 		return
 	}
+	r.setLast(c, nil)
 	r.delayed.remove(q) // before c.q is gone, which the heap orders by
 	c.q = nil
 	if len(r.spare) < maxSpare && cap(q.buf) <= spareBytes && cap(q.entries) <= spareLen && cap(q.sends) <= spareLen {

@@ -101,6 +101,9 @@ type Gateway interface {
 	Forward(loop int, f func(*Relay))
 	// Poison reports a delivery that was given up after so many attempts.
 	Poison(identity string, payload []byte, attempts int)
+	// NotTaken reports messages that came when the charger's queue was full and its
+	// connection ended: they were not queued.
+	NotTaken(identity string, messages int)
 	// Called reports the end of a CALL that was accepted. StatusOK: the charger
 	// has answered it.
 	Called(identity string, status unixipc.Status, took time.Duration)
@@ -134,7 +137,7 @@ type Relay struct {
 	spare  []*queue // empty, for reuse
 
 	// Calls toward chargers.
-	deadlines deadlines                     // of all calls
+	deadlines deadlines                    // of all calls
 	asked     map[Asker]map[*call]struct{} // the same, by who waits for the answer
 
 	// Questions to processors.
@@ -261,8 +264,10 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 	c.session++
 	r.online++
 	opened := r.gateway.Describe(conn)
+	opened.Reconnects = r.fold(c)
+	r.setLast(c, nil)
 	body, _ := json.Marshal(opened) // plain fields: cannot fail
-	r.enqueue(c, entry{kind: unixipc.Opened, sub: subprotocol}, body)
+	r.enqueue(c, entry{kind: unixipc.Opened, sub: subprotocol, reconnects: opened.Reconnects}, body)
 	if c.owner == nil {
 		r.assignOwner(c)
 	}
@@ -272,8 +277,9 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 
 // Message takes a complete message of a charger. The answer to a CALL goes to
 // the link that waits for it. Anything else is kept until a processor
-// acknowledges it. The payload is copied.
-func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
+// acknowledges it. The payload is copied. leaving: the connection ends, and the
+// message was received while reading was paused.
+func (r *Relay) Message(c *Charger, payload []byte, binary, leaving bool) {
 	r.enter("Message")
 	defer r.leave()
 	r.visit(c)
@@ -293,7 +299,11 @@ func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
 	if late {
 		flags |= unixipc.Late
 	}
-	if !taken {
+	switch {
+	case taken:
+	case leaving && r.overfull(c):
+		c.q.notTaken++
+	default:
 		r.enqueue(c, entry{kind: unixipc.Message, flags: flags}, payload)
 	}
 	r.sendNextCall(c)
@@ -347,6 +357,12 @@ func (r *Relay) Closed(c *Charger, why unixipc.ClosedBody) {
 		q.sends = q.sends[:0]
 	}
 	r.endCalls(c, why.Reason)
+	if c.q != nil && c.q.notTaken > 0 {
+		why.NotTaken, c.q.notTaken = c.q.notTaken, 0
+		r.gateway.NotTaken(c.identity, why.NotTaken)
+	}
+	last, _ := json.Marshal(r.gateway.Describe(c.conn))
+	r.setLast(c, last)
 	body, _ := json.Marshal(why)
 	r.enqueue(c, entry{kind: unixipc.Closed}, body)
 	r.reportSeen(c, unixipc.SeenBody{Event: unixipc.SeenClosed, ClosedBody: &why})

@@ -11,11 +11,13 @@ type Waiting struct {
 	Paused   bool          // the charger is not read from because of them
 }
 
-// Survey calls f for each charger that has anything unacknowledged. It scans all
-// chargers, because operators ask rarely. It scans the slabs, which is many times
-// faster than the map; a forgotten charger has nothing.
-func (r *Relay) Survey(f func(*Charger, Waiting)) {
-	for i := range r.slots.used {
+// Survey calls f for each charger that has anything unacknowledged, in slices: it
+// begins at from, which is 0 or was returned by an earlier call, and returns where
+// the next slice begins; 0 after the last one. Between two slices a turn of the loop
+// may pass.
+func (r *Relay) Survey(from int, f func(*Charger, Waiting)) (next int) {
+	stop := min(r.slots.used, from+surveySlice)
+	for i := from; i < stop; i++ {
 		c := r.slots.at(i)
 		if c.q == nil && c.paused == reading {
 			continue
@@ -24,7 +26,14 @@ func (r *Relay) Survey(f func(*Charger, Waiting)) {
 			f(c, w)
 		}
 	}
+	if stop == r.slots.used {
+		return 0
+	}
+	return stop
 }
+
+// surveySlice is how many slots a call of Survey looks at: some 100 µs.
+const surveySlice = 8192
 
 // Waiting returns what c has waiting.
 func (r *Relay) Waiting(c *Charger) Waiting {

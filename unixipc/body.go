@@ -43,6 +43,12 @@ type OpenedBody struct {
 	Remote      string    `json:"remote"` // address:port
 	Opened      time.Time `json:"opened"`
 	Moved       bool      `json:"moved,omitempty"` // held since before; new for this processor
+	// Gone, with Moved: the charger has left meanwhile. What it left follows, with
+	// CLOSED at the end.
+	Gone bool `json:"gone,omitempty"`
+	// Reconnects is how many earlier connections of the charger are reported by this
+	// OPENED alone: no processor has seen them, and no message came by them.
+	Reconnects int `json:"reconnects,omitempty"`
 
 	TLS         *TLSBody         `json:"tls,omitempty"`         // of a charger on wss
 	Certificate *CertificateBody `json:"certificate,omitempty"` // the charger's own, verified
@@ -65,6 +71,9 @@ type ClosedBody struct {
 	Code   int    `json:"code"` // RFC 6455 section 7.4; 1006: the connection broke
 	Reason string `json:"reason"`
 	By     string `json:"by"` // charger, processor, operator, gateway or network
+	// NotTaken is how many messages came when the charger's queue was full and its
+	// connection ended. No processor gets them; the charger has no answer to them.
+	NotTaken int `json:"not_taken,omitempty"`
 }
 
 // NackBody is the payload of NACK.

@@ -262,7 +262,7 @@ func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	<-g.flip.Exit()
 	lost := 0
 	for _, w := range g.shards { // they turn no more
-		w.Relay.Survey(func(_ *relay.Charger, waiting relay.Waiting) { lost += waiting.Messages })
+		w.Survey(func(_ *relay.Charger, waiting relay.Waiting) { lost += waiting.Messages })
 	}
 	if lost > 0 {
 		g.log.Warn("deliveries are lost: no processor has acknowledged them", "deliveries", lost)

@@ -19,6 +19,7 @@ type LoopCounters struct {
 	MessagesOut, BytesOut uint64
 	Pauses                uint64
 	Poison                uint64
+	NotTaken              uint64 // messages
 	Joined                uint64
 	Left, LeftUnclean     uint64
 
@@ -161,6 +162,7 @@ func (n *LoopCounters) AppendTo(s Samples) {
 	}
 	s.histogram(CallTime, &n.callTime)
 	s.count(Poison, n.Poison)
+	s.count(NotTaken, n.NotTaken)
 	s.count(LinksJoined, n.Joined)
 	s.count(LinksLeft, n.Left, "true")
 	s.count(LinksLeft, n.LeftUnclean, "false")

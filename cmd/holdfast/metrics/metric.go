@@ -47,6 +47,7 @@ var (
 	Deliveries  = newCounter("holdfast_deliveries_total", "Deliveries made to processors; redelivered ones had been made before.", "redelivered")
 	AckTime     = newHistogram("holdfast_acknowledge_seconds", "From a delivery until its acknowledgement.", millis(0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000))
 	Nacks       = newCounter("holdfast_deliveries_given_back_total", "Deliveries that a processor gave back (NACK).")
+	NotTaken    = newCounter("holdfast_messages_not_taken_total", "Messages of chargers that came when their queue was full and their connection ended.")
 	Poison      = newCounter("holdfast_poison_total", "Messages given up because -max-attempts processors died of them.")
 	Links       = newGauge("holdfast_links", "Links now: of processors, which have one for each loop, of askers, which take no deliveries, and of operators' commands.", "kind")
 	LinksJoined = newCounter("holdfast_links_joined_total", "Links that have joined.")

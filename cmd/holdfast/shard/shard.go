@@ -132,7 +132,7 @@ func (w *Shard) BeginTurn(now time.Time) { w.Relay.SetNow(now) }
 func (w *Shard) Message(c *conn.Conn, payload []byte, binary bool) {
 	w.Counters.MessagesIn++
 	w.Counters.BytesIn += uint64(len(payload))
-	w.Relay.Message(c.User.(*relay.Charger), payload, binary)
+	w.Relay.Message(c.User.(*relay.Charger), payload, binary, c.Leaving())
 }
 
 // Sent implements conn.Handler.
@@ -222,6 +222,11 @@ func (w toChargers) Forward(loop int, f func(*relay.Relay)) {
 func (w toChargers) Called(identity string, status unixipc.Status, took time.Duration) {
 	w.Counters.Called(status, took)
 	w.Log.Debug("call ended", "charger", identity, "status", string(status), "took", took.String())
+}
+
+func (w toChargers) NotTaken(identity string, messages int) {
+	w.Counters.NotTaken += uint64(messages)
+	w.Log.Warn("messages not taken: the queue was full when the connection ended", "charger", identity, "messages", messages)
 }
 
 func (w toChargers) Poison(identity string, payload []byte, attempts int) {

@@ -19,7 +19,7 @@ func (w *Shard) Status() (s admin.Status) {
 		}
 	}
 	queues := map[*relay.Link]int{}
-	w.Relay.Survey(func(c *relay.Charger, waits relay.Waiting) {
+	w.Survey(func(c *relay.Charger, waits relay.Waiting) {
 		q := &s.Queue
 		q.Messages += waits.Messages
 		q.Bytes += waits.Bytes
@@ -43,6 +43,13 @@ func (w *Shard) Status() (s admin.Status) {
 		})
 	}
 	return s
+}
+
+// Survey calls f for each charger that has anything waiting.
+func (w *Shard) Survey(f func(*relay.Charger, relay.Waiting)) {
+	for next := w.Relay.Survey(0, f); next > 0; {
+		next = w.Relay.Survey(next, f)
+	}
 }
 
 // ChargersAtOnce are described in one turn of a loop: what else it has to do
@@ -89,7 +96,7 @@ func (w *Shard) Count(s metrics.Samples) {
 	w.Counters.AppendTo(s)
 	var messages, bytes, inFlight, paused int
 	oldest := time.Duration(0)
-	w.Relay.Survey(func(_ *relay.Charger, waits relay.Waiting) {
+	w.Survey(func(_ *relay.Charger, waits relay.Waiting) {
 		messages += waits.Messages
 		bytes += waits.Bytes
 		inFlight += waits.InFlight
