@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 	"holdfast/cmd/holdfast/gateway": {
 		"holdfast/cmd/holdfast/admin", "holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/credentials", "holdfast/cmd/holdfast/gate",
 		"holdfast/cmd/holdfast/metrics", "holdfast/cmd/holdfast/shard", "holdfast/cmd/holdfast/systemd", "holdfast/cmd/holdfast/upgrade",
-		"holdfast/conn", "holdfast/conn/record", "holdfast/relay", "holdfast/unixipc", "holdfast/unixipc/handoff",
+		"holdfast/conn", "holdfast/conn/record", "holdfast/relay", "holdfast/unixipc",
 		"github.com/cloudflare/tableflip",
 	},
 	// The command line: it asks a running gateway, or is one.

@@ -47,6 +47,9 @@ func TestTestssl(t *testing.T) {
 	seen := map[string]string{}
 	var suites []string
 	for _, f := range all {
+		if f.ID == "engine_problem" { // about the openssl that testssl.sh runs
+			continue
+		}
 		if f.Severity != "OK" && f.Severity != "INFO" {
 			t.Errorf("%s %s: %s", f.Severity, f.ID, f.Finding)
 		}

@@ -10,30 +10,23 @@ import (
 	"time"
 )
 
-// A Listener accepts for an http.Server only while the gate is open, and
+// A listener accepts for an http.Server only while the gate is open, and
 // counts its connections as under way until they are closed: the old process of
 // an upgrade answers what it has accepted before it ends.
-type Listener struct {
+type listener struct {
 	net.Listener
 	gate   *Gate
 	closed bool // guarded by gate.mu
 }
 
-type Conn struct {
-	net.Conn
-	gate *Gate
-	once sync.Once
-}
-
-type gatedConnKey struct{}
-
-func (g *Gate) Listener(l net.Listener) *Listener {
+// Listener puts l under the gate. Connections that the listener accepts are Conns.
+func (g *Gate) Listener(l net.Listener) net.Listener {
 	g.Guard(l)
-	return &Listener{Listener: l, gate: g}
+	return &listener{Listener: l, gate: g}
 }
 
 // Close has Accept return, even from behind a gate that stays shut.
-func (l *Listener) Close() error {
+func (l *listener) Close() error {
 	l.gate.mu.Lock()
 	l.closed = true
 	l.gate.mu.Unlock()
@@ -41,7 +34,7 @@ func (l *Listener) Close() error {
 	return l.Listener.Close()
 }
 
-func (l *Listener) Accept() (net.Conn, error) {
+func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err == nil {
@@ -61,24 +54,34 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-func (l *Listener) isClosed() bool {
+func (l *listener) isClosed() bool {
 	l.gate.mu.Lock()
 	defer l.gate.mu.Unlock()
 	return l.closed
 }
 
-// Passed says that the connection is nothing that an upgrade must wait for any
-// more.
+// A Conn is a connection that a server behind the gate has accepted.
+type Conn struct {
+	net.Conn
+	gate *Gate
+	once sync.Once
+}
+
+// Passed takes the connection out of what an upgrade waits for.
 func (c *Conn) Passed() { c.once.Do(c.gate.Leave) }
 
+// Close closes the connection. An upgrade waits for it no longer.
 func (c *Conn) Close() error {
 	c.Passed()
 	return c.Conn.Close()
 }
 
-// ConnOf is the connection that a request came by.
+type connKey struct{}
+
+// ConnOf returns the connection that a request came by; nil if it came by none of
+// a server behind a gate.
 func ConnOf(r *http.Request) *Conn {
-	c, _ := r.Context().Value(gatedConnKey{}).(*Conn)
+	c, _ := r.Context().Value(connKey{}).(*Conn)
 	return c
 }
 
@@ -92,13 +95,14 @@ func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, gatedConnKey{}, c)
+			return context.WithValue(ctx, connKey{}, c)
 		},
 	}
 	s.SetKeepAlivesEnabled(false)
 	return s
 }
 
+// ServeHTTP serves until the server is shut down. It logs any other end.
 func ServeHTTP(s *http.Server, l net.Listener, log *slog.Logger) {
 	if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		log.Error("cannot accept operators", "addr", l.Addr().String(), "err", err)

@@ -14,7 +14,7 @@ import (
 	"holdfast/unixipc"
 )
 
-// An applicant is a charger that asks to be let in, its TLS handshake done.
+// An applicant is a charger that asks to be let in. Its TLS handshake is done.
 type applicant struct {
 	remote      string
 	listener    config.Listener
@@ -23,68 +23,76 @@ type applicant struct {
 	deadline    time.Time            // of its whole handshake
 }
 
-// authorize tells what speaks against letting it in; nil: nothing. What a
-// charger may do about it decides the status: 401 makes it report that its key
-// is wrong, so it is never sent for a fault of ours.
-func (d *handshaker) authorize(a applicant, r conn.Request) *conn.Refusal {
-	if a.certificate != nil {
-		if err := credentials.CheckCertificate(d.clientIdentity, r.Identity, a.tls.PeerCertificates[0], a.certificate); err != nil {
-			return &conn.Refusal{Status: http.StatusForbidden, Why: err.Error()}
+// An authorizer decides which charger may connect: by its certificate, by the
+// auth-file, or by what a processor answers.
+type authorizer struct {
+	clientIdentity string                 // where a certificate has the identity: cn, san or any
+	passwords      *credentials.Passwords // nil: no auth-file
+	shards         []*shard.Shard
+	adminSocket    string
+	timeout        time.Duration // of a whole handshake
+}
+
+// authorize returns why the charger may not come in; nil: it may. The status goes
+// by what the charger can do about it: 401 makes it report that its key is wrong,
+// so 401 is never sent for a fault of ours.
+func (a *authorizer) authorize(who applicant, r conn.Request) *conn.Refusal {
+	if who.certificate != nil {
+		if err := credentials.CheckCertificate(a.clientIdentity, r.Identity, who.tls.PeerCertificates[0], who.certificate); err != nil {
+			return conn.RefusalCertificate.Refusal(err)
 		}
 	}
-	switch a.listener.Auth {
+	switch who.listener.Auth {
 	case "file":
-		return d.authorizeByFile(r)
+		return a.byFile(r)
 	case "processor":
-		return d.authorizeByProcessor(a, r)
+		return a.byProcessor(who, r)
 	}
 	return nil
 }
 
-func unauthorized(why string) *conn.Refusal {
-	return &conn.Refusal{Status: http.StatusUnauthorized, Why: why, Challenge: true}
-}
-
-func (d *handshaker) authorizeByFile(r conn.Request) *conn.Refusal {
-	known, right := d.passwords.Check(r.Identity, r.Password)
+func (a *authorizer) byFile(r conn.Request) *conn.Refusal {
+	known, right := a.passwords.Check(r.Identity, r.Password)
 	switch {
 	case !known:
-		return &conn.Refusal{Status: http.StatusNotFound, Why: "no charger of this identity is known here"}
+		return conn.RefusalUnknownCharger.Refusal()
 	case !r.HasBasic:
-		return unauthorized("a password is needed: Authorization: Basic")
+		return conn.RefusalNoPassword.Refusal()
 	case r.Username != r.Identity:
-		return unauthorized("the user name is not the identity")
+		return conn.RefusalUserName.Refusal()
 	case !right:
-		return unauthorized("wrong password")
+		return conn.RefusalWrongPassword.Refusal()
 	}
 	return nil
 }
 
-func (d *handshaker) authorizeByProcessor(a applicant, r conn.Request) *conn.Refusal {
+func (a *authorizer) byProcessor(who applicant, r conn.Request) *conn.Refusal {
 	if r.Subprotocol == "" {
-		return nil // it is told so, and nothing else
+		return nil // the handshake refuses it for that, which is all it has to know
 	}
 	body := unixipc.AuthorizeBody{
-		Identity: r.Identity, Path: r.Path, Subprotocol: r.Subprotocol, Remote: a.remote,
-		Certificate: shard.CertificateBody(a.certificate),
+		Identity: r.Identity, Path: r.Path, Subprotocol: r.Subprotocol, Remote: who.remote,
+		Certificate: shard.CertificateBody(who.certificate),
 	}
 	if r.HasBasic {
 		body.Basic = &unixipc.BasicBody{Username: []byte(r.Username), Password: r.Password}
 	}
-	if a.tls != nil {
-		body.TLS = &unixipc.TLSBody{Version: tls.VersionName(a.tls.Version), Suite: tls.CipherSuiteName(a.tls.CipherSuite)}
+	if who.tls != nil {
+		body.TLS = &unixipc.TLSBody{Version: tls.VersionName(who.tls.Version), Suite: tls.CipherSuiteName(who.tls.CipherSuite)}
 	}
-	// A little before the handshake's own deadline: there is still to be told.
-	ctx, cancel := context.WithDeadline(context.Background(), a.deadline.Add(-min(time.Second, d.timeout/10)))
+	// A little before the handshake's own deadline: the answer is still to be sent.
+	ctx, cancel := context.WithDeadline(context.Background(), who.deadline.Add(-min(time.Second, a.timeout/10)))
 	defer cancel()
-	v, err := d.shards[relay.LoopOf(r.Identity, len(d.shards))].Verdict(ctx, body, d.adminSocket)
+	v, err := a.shards[relay.LoopOf(r.Identity, len(a.shards))].Verdict(ctx, body, a.adminSocket)
 	switch {
 	case err != nil:
-		return &conn.Refusal{Status: http.StatusServiceUnavailable, Why: "no processor can say whether this charger may come in: " + err.Error(), RetryAfter: 30}
+		return conn.RefusalNoVerdict.Refusal(err)
 	case v.Accept:
 		return nil
 	}
-	refusal := &conn.Refusal{Status: v.Refusal(), Why: "a processor refuses this charger", Challenge: v.Status == http.StatusUnauthorized}
+	refusal := conn.RefusalProcessor.Refusal()
+	refusal.Status = v.Refusal()
+	refusal.Challenge = refusal.Status == http.StatusUnauthorized
 	if v.Reason != "" {
 		refusal.Why += ": " + v.Reason
 	}

@@ -1,7 +1,15 @@
-// Package gateway is the serving process: run.go sets it up and ends it, gateway.go
-// handles signals and upgrades, handshaker.go lets chargers in, linkacceptor.go
-// lets processors in, authorize.go decides who may connect, status.go answers
-// operators, metricsserver.go answers Prometheus.
+// Package gateway is the serving process. gateway.go has the theory of operation.
+//
+//	run.go            from the command line to serve
+//	new.go            makes or adopts the listeners, and wires everything
+//	serve.go          signals and upgrades, one at a time
+//	upgrades.go       before and after an upgrade; package upgrade does it
+//	shutdown.go       closes the chargers and ends
+//	handshaker.go     lets chargers in; authorize.go decides who may connect
+//	linkacceptor.go   lets processors in
+//	status.go         answers operators
+//	metricsserver.go  answers Prometheus, from counters.go and health.go
+//	log.go            a log that never blocks a loop
 //
 // Goroutines: one that handles signals (Run's own), one for each loop, one for
 // each listener, one for each handshake up to -max-handshakes, one for each HELLO,

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,82 +28,86 @@ const acceptPause = 100 * time.Millisecond
 // number of goroutines, and passes the connection to its loop.
 type handshaker struct {
 	handshake   conn.Handshake
+	authorizer  authorizer
 	shards      []*shard.Shard
 	log         *slog.Logger
 	held        *atomic.Int64
 	entering    atomic.Int64  // admitted, and not held yet
 	slots       chan struct{} // one for each handshake in progress
-	max         int
+	max         int           // connections
 	rate        *rate
+	timeout     time.Duration // of a whole handshake
 	userTimeout time.Duration
 	keepAlive   time.Duration
 	trimmer     *trimmer
 	gate        *gate.Gate
 	counters    *metrics.Counters
 
-	timeout        time.Duration // of a whole handshake
-	adminSocket    string
-	clientIdentity string
-	certificates   *credentials.Certificates // nil: no TLS listeners
-	passwords      *credentials.Passwords    // nil: none
+	certificates *credentials.Certificates // nil: no TLS listeners
 }
 
 // newHandshaker reads the files that the listeners need.
-func newHandshaker(c *config.Config, shards []*shard.Shard, g *gate.Gate, n *metrics.Counters, log *slog.Logger) (d *handshaker, err error) {
-	d = &handshaker{
-		shards:      shards,
-		log:         log,
-		held:        shards[0].Held,
-		slots:       make(chan struct{}, c.Handshakes),
-		max:         c.MaxConnections,
-		rate:        newRate(c.HandshakesPerSec),
-		userTimeout: c.IdleTimeout,
-		keepAlive:   -1, // the pings do that
-		trimmer:     newTrimmer(),
-		gate:        g,
-		counters:    n,
-
-		timeout:        c.HandshakeTimeout,
-		adminSocket:    c.Admin,
-		clientIdentity: c.TLSClientIdentity,
-	}
-	if c.PingInterval == 0 {
-		d.keepAlive = time.Minute
-	}
-	d.handshake = conn.Handshake{
-		Paths:              c.Paths,
-		Subprotocols:       c.Subprotocols,
-		DefaultSubprotocol: c.DefaultSubprotocol,
-		Lenient:            c.Lenient,
-		Compression:        c.Compression,
-	}
-	if d.certificates, d.passwords, err = credentials.Read(c); err != nil {
+func newHandshaker(c *config.Config, shards []*shard.Shard, at *gate.Gate, counters *metrics.Counters, log *slog.Logger) (*handshaker, error) {
+	certificates, passwords, err := credentials.Read(c)
+	if err != nil {
 		return nil, err
 	}
-	return d, nil
+	h := &handshaker{
+		handshake: conn.Handshake{
+			Paths:              c.Paths,
+			Subprotocols:       c.Subprotocols,
+			DefaultSubprotocol: c.DefaultSubprotocol,
+			Lenient:            c.Lenient,
+			Compression:        c.Compression,
+		},
+		authorizer: authorizer{
+			clientIdentity: c.TLSClientIdentity,
+			passwords:      passwords,
+			shards:         shards,
+			adminSocket:    c.Admin,
+			timeout:        c.HandshakeTimeout,
+		},
+		shards:       shards,
+		log:          log,
+		held:         shards[0].Held,
+		slots:        make(chan struct{}, c.Handshakes),
+		max:          c.MaxConnections,
+		rate:         newRate(c.HandshakesPerSec),
+		timeout:      c.HandshakeTimeout,
+		userTimeout:  c.IdleTimeout,
+		keepAlive:    -1, // the pings do that
+		trimmer:      newTrimmer(),
+		gate:         at,
+		counters:     counters,
+		certificates: certificates,
+	}
+	if c.PingInterval == 0 {
+		h.keepAlive = time.Minute
+	}
+	return h, nil
 }
 
-// tickets are the keys of TLS session tickets; nil without TLS.
-func (d *handshaker) tickets() *credentials.Tickets {
-	if d.certificates == nil {
+// tickets returns the keys of TLS session tickets; nil without TLS.
+func (h *handshaker) tickets() *credentials.Tickets {
+	if h.certificates == nil {
 		return nil
 	}
-	return d.certificates.Tickets
+	return h.certificates.Tickets
 }
 
-// watch notices changes of those files.
-func (d *handshaker) watch() {
-	if c := d.certificates; c != nil {
-		c.WarnExpired(d.log)
-		c.Watch(d.log)
+// watch reads the files again when they change.
+func (h *handshaker) watch() {
+	if c := h.certificates; c != nil {
+		c.WarnExpired(h.log)
+		c.Watch(h.log)
 		go c.Tickets.Run()
 	}
-	if d.passwords != nil {
-		d.passwords.Watch(d.log)
+	if passwords := h.authorizer.passwords; passwords != nil {
+		passwords.Watch(h.log)
 	}
 }
 
-func (d *handshaker) listen(network, address string) (net.Listener, error) {
+func (h *handshaker) listen(network, address string) (net.Listener, error) {
 	lc := net.ListenConfig{KeepAlive: -1} // see setKeepAlive
 	l, err := lc.Listen(context.Background(), network, address)
 	if err != nil {
@@ -115,192 +118,162 @@ func (d *handshaker) listen(network, address string) (net.Listener, error) {
 
 // run accepts from l until it is closed. While all slots are taken, chargers
 // wait in the backlog.
-func (d *handshaker) run(l net.Listener, how config.Listener) {
+func (h *handshaker) run(l net.Listener, how config.Listener) {
 	for {
-		d.slots <- struct{}{}
+		h.slots <- struct{}{}
 		nc, err := l.Accept()
 		if err != nil {
-			<-d.slots
-			over, again := d.gate.Stopped(err)
+			<-h.slots
+			over, again := h.gate.Stopped(err)
 			if over {
 				return
 			}
 			if !again {
-				d.log.Error("cannot accept chargers", "err", err)
+				h.log.Error("cannot accept chargers", "err", err)
 				time.Sleep(acceptPause)
 			}
 			continue
 		}
-		d.gate.Enter()
+		h.gate.Enter()
 		go func() {
 			defer func() {
-				<-d.slots
-				d.gate.Leave()
+				<-h.slots
+				h.gate.Leave()
 			}()
-			d.letIn(nc, how)
+			h.letIn(nc, how)
 		}()
 	}
 }
 
-// setKeepAlive says whether the kernel sends keep-alives. A listener that was
+// setKeepAlive sets whether the kernel sends keep-alives. A listener that was
 // inherited knows nothing of its ListenConfig, and would turn them on.
-func (d *handshaker) setKeepAlive(nc net.Conn) {
+func (h *handshaker) setKeepAlive(nc net.Conn) {
 	c, ok := nc.(*net.TCPConn)
 	if !ok {
 		return
 	}
-	err := c.SetKeepAlive(d.keepAlive > 0)
-	if err == nil && d.keepAlive > 0 {
-		err = c.SetKeepAlivePeriod(d.keepAlive)
+	err := c.SetKeepAlive(h.keepAlive > 0)
+	if err == nil && h.keepAlive > 0 {
+		err = c.SetKeepAlivePeriod(h.keepAlive)
 	}
 	if err != nil {
-		d.log.Warn("connection with the kernel's keep-alives", "remote", nc.RemoteAddr().String(), "err", err)
+		h.log.Warn("connection with the kernel's keep-alives", "remote", nc.RemoteAddr().String(), "err", err)
 	}
 }
 
 // letIn does the handshake of a charger, TLS and WebSocket with one deadline,
 // and passes the connection to its loop.
-func (d *handshaker) letIn(nc net.Conn, how config.Listener) {
+func (h *handshaker) letIn(nc net.Conn, how config.Listener) {
 	began := time.Now()
-	d.setKeepAlive(nc)
-	a := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: began.Add(d.timeout)}
-	held, s, early, err := d.shakeHands(nc, &a)
+	h.setKeepAlive(nc)
+	who := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: began.Add(h.timeout)}
+	held, state, early, err := h.shakeHands(nc, &who)
 	if err != nil {
 		_ = nc.Close()
 		var refusal *conn.Refusal
 		if errors.As(err, &refusal) {
-			d.counters.Handshake("refused", refusal.Status, 0)
-			d.log.Info("refused", "charger", refusal.Identity, "remote", a.remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
+			h.counters.Handshake("refused", refusal.Status, 0)
+			h.log.Info("refused", "charger", refusal.Identity, "remote", who.remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
 		} else {
-			d.counters.Handshake("failed", 0, 0)
-			d.log.Info("handshake failed", "remote", a.remote, "reason", err.Error())
+			h.counters.Handshake("failed", 0, 0)
+			h.log.Info("handshake failed", "remote", who.remote, "reason", err.Error())
 		}
 		return
 	}
-	defer d.entering.Add(-1)
-	d.counters.Handshake("opened", http.StatusSwitchingProtocols, time.Since(began))
+	defer h.entering.Add(-1)
+	h.counters.Handshake("opened", http.StatusSwitchingProtocols, time.Since(began))
 	fd, err := conn.Take(held)
 	if err != nil {
-		d.log.Error("connection lost", "charger", s.Identity, "remote", a.remote, "err", err)
+		h.log.Error("connection lost", "charger", state.Identity, "remote", who.remote, "err", err)
 		return
 	}
-	if d.userTimeout > 0 {
-		if err := conn.SetUserTimeout(fd, d.userTimeout); err != nil {
-			d.log.Warn("connection without a time-out of the kernel's", "charger", s.Identity, "err", err)
+	if h.userTimeout > 0 {
+		if err := conn.SetUserTimeout(fd, h.userTimeout); err != nil {
+			h.log.Warn("connection without a time-out of the kernel's", "charger", state.Identity, "err", err)
 		}
 	}
-	d.trimmer.handshake(d.held.Add(1))
-	w := d.shards[relay.LoopOf(s.Identity, len(d.shards))]
-	w.Loop.Post(func() { w.Open(fd, s, early) })
+	h.trimmer.handshake(h.held.Add(1))
+	s := h.shards[relay.LoopOf(state.Identity, len(h.shards))]
+	s.Loop.Post(func() { s.Open(fd, state, early) })
 }
 
 // shakeHands returns the connection, its state and what the charger sent early.
 // Without an error the charger counts as entering.
-func (d *handshaker) shakeHands(nc net.Conn, a *applicant) (held net.Conn, s conn.State, early []byte, err error) {
-	if err := nc.SetDeadline(a.deadline); err != nil {
-		return nil, s, nil, fmt.Errorf("handshake: %w", err)
+func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, state conn.State, early []byte, err error) {
+	if err := nc.SetDeadline(who.deadline); err != nil {
+		return nil, state, nil, fmt.Errorf("handshake: %w", err)
 	}
 	var tc *record.Conn
 	talk := nc
-	if a.listener.TLS {
-		if tc, err = d.shakeTLS(nc, a); err != nil {
-			return nil, s, nil, err
+	if who.listener.TLS {
+		if tc, err = h.shakeTLS(nc, who); err != nil {
+			return nil, state, nil, err
 		}
 		talk = tc
 	}
-	h, admitted := d.handshake, false
-	h.Admit = func(identity string) *conn.Refusal {
-		refusal := d.admit(identity)
+	handshake, admitted := h.handshake, false
+	handshake.Admit = func(identity string) *conn.Refusal {
+		refusal := h.admit(identity)
 		admitted = refusal == nil
 		return refusal
 	}
-	h.Authorize = func(r conn.Request) *conn.Refusal { return d.authorize(*a, r) }
-	s, early, err = h.Serve(talk)
+	handshake.Authorize = func(r conn.Request) *conn.Refusal { return h.authorizer.authorize(*who, r) }
+	state, early, err = handshake.Serve(talk)
 	if err == nil && tc != nil {
 		var more []byte
-		if nc, s.TLS, more, err = tc.Detach(); err != nil {
+		if nc, state.TLS, more, err = tc.Detach(); err != nil {
 			err = fmt.Errorf("handshake: %w", err)
 		}
 		early = append(early[:len(early):len(early)], more...)
-		s.Certificate = a.certificate
+		state.Certificate = who.certificate
 	}
 	if err != nil && admitted {
-		d.entering.Add(-1)
+		h.entering.Add(-1)
 	}
-	return nc, s, early, err
+	return nc, state, early, err
 }
 
 // shakeTLS does the TLS handshake.
-func (d *handshaker) shakeTLS(nc net.Conn, a *applicant) (*record.Conn, error) {
-	tc, state, err := record.Server(nc, d.certificates.Config(a.listener.ClientAuth))
+func (h *handshaker) shakeTLS(nc net.Conn, who *applicant) (*record.Conn, error) {
+	tc, state, err := record.Server(nc, h.certificates.Config(who.listener.ClientAuth))
 	switch {
 	case errors.Is(err, record.ErrHTTP):
-		refusal := &conn.Refusal{Status: http.StatusBadRequest, Why: "plain HTTP on a port for wss: the address begins with wss://"}
+		refusal := conn.RefusalPlainHTTP.Refusal()
 		conn.Refuse(nc, refusal)
 		return nil, refusal
 	case err != nil:
 		return nil, err
 	}
-	a.tls, a.certificate = &state, credentials.CertificateOf(state)
+	who.tls, who.certificate = &state, credentials.CertificateOf(state)
 	return tc, nil
 }
 
 // admit refuses chargers at the limits; one that is let in counts as entering.
 // A charger that is held already only takes its own place: after a power cut
 // all come back before their dead connections are noticed.
-func (d *handshaker) admit(identity string) *conn.Refusal {
-	if !d.rate.allow(time.Now()) {
-		return &conn.Refusal{Status: http.StatusTooManyRequests, Why: "too many handshakes per second", RetryAfter: 5}
+func (h *handshaker) admit(identity string) *conn.Refusal {
+	if !h.rate.allow(time.Now()) {
+		return conn.RefusalRate.Refusal()
 	}
-	if int(d.entering.Add(1)+d.held.Load()) > d.max && !d.holds(identity) {
-		d.entering.Add(-1)
-		return &conn.Refusal{Status: http.StatusServiceUnavailable, Why: "all connections are taken", RetryAfter: 60}
+	if int(h.entering.Add(1)+h.held.Load()) > h.max && !h.holds(identity) {
+		h.entering.Add(-1)
+		return conn.RefusalFull.Refusal()
 	}
 	return nil
 }
 
 // holds asks the loop whether the charger is connected.
-func (d *handshaker) holds(identity string) bool {
-	w := d.shards[relay.LoopOf(identity, len(d.shards))]
+func (h *handshaker) holds(identity string) bool {
+	s := h.shards[relay.LoopOf(identity, len(h.shards))]
 	answer := make(chan bool, 1)
-	w.Loop.Post(func() {
-		_, held := w.Relay.Connected(identity)
+	s.Loop.Post(func() {
+		_, held := s.Relay.Connected(identity)
 		answer <- held
 	})
 	select {
 	case held := <-answer:
 		return held
-	case <-time.After(d.timeout):
+	case <-time.After(h.timeout):
 		return false
 	}
-}
-
-// rate is a token bucket of one second's tokens; nil allows everything.
-type rate struct {
-	mu        sync.Mutex
-	perSecond float64
-	tokens    float64
-	last      time.Time
-}
-
-func newRate(perSecond int) *rate {
-	if perSecond == 0 {
-		return nil
-	}
-	return &rate{perSecond: float64(perSecond), tokens: float64(perSecond)}
-}
-
-func (r *rate) allow(now time.Time) bool {
-	if r == nil {
-		return true
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.tokens = min(r.perSecond, r.tokens+now.Sub(r.last).Seconds()*r.perSecond)
-	r.last = now
-	if r.tokens < 1 {
-		return false
-	}
-	r.tokens--
-	return true
 }

@@ -2,13 +2,10 @@ package gateway
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"holdfast/cmd/holdfast/gate"
@@ -19,100 +16,72 @@ import (
 	"holdfast/unixipc"
 )
 
-// listenUnix listens at path with the rights that mask leaves. A socket that a live process
-// listens on is left alone; a stale one is replaced.
-func listenUnix(path string, mask int) (*net.UnixListener, error) {
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode()&os.ModeSocket == 0 {
-			return nil, fmt.Errorf("%s exists and is not a socket", path)
-		}
-		c, err := net.DialTimeout("unix", path, time.Second)
-		if err == nil {
-			who := unixipc.PeerOf(c.(*net.UnixConn))
-			_ = c.Close()
-			return nil, fmt.Errorf("%s is taken by the live process %d; stop it, or choose another path", path, who.PID)
-		}
-		if !errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, fmt.Errorf("%s exists, and whether a process listens on it cannot be told: %w", path, err)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("stale socket: %w", err)
-		}
-	}
-	old := syscall.Umask(mask) // the socket never exists with more rights
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	syscall.Umask(old)
-	if err != nil {
-		return nil, fmt.Errorf("listen on a Unix socket: %w", err)
-	}
-	return l, nil
-}
-
 // A linkAcceptor welcomes processors: it reads their HELLO and passes them to the
 // loop they ask for.
 type linkAcceptor struct {
-	listener   *net.UnixListener
-	shards     []*shard.Shard
-	log        *slog.Logger
-	maxLinks   int
-	maxMessage int
-	joined     *atomic.Int64
-	gate       *gate.Gate
-	counters   *metrics.Counters
+	listener *net.UnixListener
+	shards   []*shard.Shard
+	log      *slog.Logger
+	maxLinks int
+	joined   *atomic.Int64
+	gate     *gate.Gate
+	counters *metrics.Counters
 }
 
 // run accepts until the listener is closed.
-func (r *linkAcceptor) run() {
+func (a *linkAcceptor) run() {
 	for {
-		c, err := r.listener.AcceptUnix()
+		c, err := a.listener.AcceptUnix()
 		if err != nil {
-			over, again := r.gate.Stopped(err)
+			over, again := a.gate.Stopped(err)
 			if over {
 				return
 			}
 			if !again {
-				r.log.Error("cannot accept processors", "err", err)
+				a.log.Error("cannot accept processors", "err", err)
 				time.Sleep(acceptPause)
 			}
 			continue
 		}
-		r.receive(c, nil, false)
+		a.receive(c, nil, false)
 	}
 }
 
-// receive welcomes a connection that was accepted, here or elsewhere; early are
-// bytes that were read from it. An operator is one by where it came in.
-func (r *linkAcceptor) receive(c *net.UnixConn, early []byte, operator bool) {
-	r.gate.Enter()
+// receive welcomes a connection that was accepted, here or by the admin server.
+// early are bytes that were read from it. Whether it is an operator depends on the
+// socket that it came by.
+func (a *linkAcceptor) receive(c *net.UnixConn, early []byte, operator bool) {
+	a.gate.Enter()
 	go func() {
-		defer r.gate.Leave()
-		r.welcome(c, early, operator)
+		defer a.gate.Leave()
+		a.welcome(c, early, operator)
 	}()
 }
 
 // welcome reads a HELLO from c, and hands c over or refuses it.
-func (r *linkAcceptor) welcome(c *net.UnixConn, early []byte, operator bool) {
+func (a *linkAcceptor) welcome(c *net.UnixConn, early []byte, operator bool) {
 	who := unixipc.PeerOf(c)
-	if n := r.joined.Add(1); int(n) > r.maxLinks {
-		r.refuse(c, who, fmt.Errorf("there are %d links already (-max-links)", r.maxLinks), true)
+	if n := a.joined.Add(1); int(n) > a.maxLinks {
+		a.refuse(c, who, fmt.Errorf("there are %d links already (-max-links)", a.maxLinks), true)
 		return
 	}
-	hello, rest, err := readHello(c, early, r.shards[0].Relay)
+	hello, rest, err := readHello(c, early, a.shards[0].Relay)
 	if err != nil {
-		r.refuse(c, who, err, false)
+		a.refuse(c, who, err, false)
 		return
 	}
 	fd, err := conn.Take(c)
 	if err != nil {
-		r.log.Error("processor lost", "processor", hello.Name, "err", err)
-		r.joined.Add(-1)
+		a.log.Error("processor lost", "processor", hello.Name, "err", err)
+		a.joined.Add(-1)
 		return
 	}
-	w := r.shards[hello.Loop]
-	w.Loop.Post(func() { w.Join(fd, hello, who, operator, rest) })
+	s := a.shards[hello.Loop]
+	s.Loop.Post(func() { s.Join(fd, hello, who, operator, rest) })
 }
 
-// readHello reads the first frame of a processor, from early on; rest came with it.
+// readHello reads the first frame of a processor, of which early was read already.
+// rest are bytes that followed it.
 func readHello(c *net.UnixConn, early []byte, check *relay.Relay) (h unixipc.HelloBody, rest []byte, err error) {
 	if err := c.SetDeadline(time.Now().Add(shard.HelloTimeout)); err != nil {
 		return h, nil, err
@@ -148,10 +117,10 @@ func readHello(c *net.UnixConn, early []byte, check *relay.Relay) (h unixipc.Hel
 	}
 }
 
-func (r *linkAcceptor) refuse(c *net.UnixConn, who unixipc.Peer, why error, retry bool) {
-	r.joined.Add(-1)
-	r.counters.LinkRefused()
-	r.log.Warn("processor refused", "pid", who.PID, "uid", who.UID, "reason", why.Error())
+func (a *linkAcceptor) refuse(c *net.UnixConn, who unixipc.Peer, why error, retry bool) {
+	a.joined.Add(-1)
+	a.counters.LinkRefused()
+	a.log.Warn("processor refused", "pid", who.PID, "uid", who.UID, "reason", why.Error())
 	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: []int{unixipc.Version}, Retry: retry})
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = c.Write(unixipc.Frame{Type: unixipc.Refused, Payload: body}.Append(nil))

@@ -3,6 +3,7 @@ package gateway
 import (
 	"io"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -30,4 +31,16 @@ func TestLogNeverBlocks(t *testing.T) {
 	}
 	w = newLogWriter(io.Discard)
 	w.close()
+}
+
+// slowReader takes no bytes until it is let.
+type slowReader struct {
+	sync.Mutex
+	strings.Builder
+}
+
+func (s *slowReader) Write(b []byte) (int, error) {
+	s.Lock()
+	defer s.Unlock()
+	return s.Builder.Write(b)
 }

@@ -24,7 +24,11 @@ func (g *gateway) Status(ctx context.Context) (*admin.Status, error) {
 		s.Listen = append(s.Listen, l.Addr().String())
 	}
 	for _, w := range g.shards {
-		part, err := shard.Ask(ctx, w, w.Status)
+		waits, err := w.Survey(ctx)
+		if err != nil {
+			return nil, err
+		}
+		part, err := shard.Ask(ctx, w, func() admin.Status { return w.Status(waits) })
 		if err != nil {
 			return nil, err
 		}

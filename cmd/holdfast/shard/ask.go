@@ -12,16 +12,17 @@ import (
 // stands still for the moment of an upgrade; else something is badly wrong.
 const loopPatience = 5 * time.Second
 
-// Ask has f answered on w's loop. If ctx ends first, the answer is lost.
-func Ask[T any](ctx context.Context, w *Shard, f func() T) (answer T, err error) {
+// Ask runs f on the loop of s and returns its answer. If ctx ends first, the
+// answer is lost. It is for goroutines other than the loop's.
+func Ask[T any](ctx context.Context, s *Shard, f func() T) (answer T, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, loopPatience, admin.ErrNoTurn)
 	defer cancel()
 	answered := make(chan T, 1)
-	w.Loop.Post(func() { answered <- f() })
+	s.Loop.Post(func() { answered <- f() })
 	select {
 	case answer = <-answered:
 		return answer, nil
 	case <-ctx.Done():
-		return answer, fmt.Errorf("loop %d: %w", w.Index, context.Cause(ctx))
+		return answer, fmt.Errorf("loop %d: %w", s.Index, context.Cause(ctx))
 	}
 }

@@ -1,6 +1,6 @@
 // Package shard ties one loop (conn.Loop) to its relay and to the sockets of the
 // processors that joined it. conn and relay never meet: a Shard translates between
-// them.
+// them. shard.go has the theory of operation.
 //
 // A charger belongs to the shard relay.LoopOf(identity, n) of n; a processor has a
 // link to each. Everything of a Shard runs on its loop's goroutine, but Ask,
@@ -8,6 +8,11 @@
 // Held and Joined, which are atomic and shared by all shards. A Shard owns the fds
 // of its links; the loop owns those of the chargers.
 //
-// After a hand-over has been committed, Successor is set, and whatever becomes
-// ready goes there.
+//	shard.go     the Shard: what the loop calls, and the ends of all connections
+//	link.go      the socket of a processor
+//	chargers.go  what the relay asks of connections
+//	observer.go  what the relay reports
+//	new.go       makes the shards of a configuration
+//	handover.go  what an upgrade needs, on both sides
+//	ask.go       questions of other goroutines; status.go and verdict.go answer
 package shard

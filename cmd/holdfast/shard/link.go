@@ -7,46 +7,54 @@ import (
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
-
-	"golang.org/x/sys/unix"
 )
 
-// Link is the socket of a processor; what travels over it is its relay.Link's.
+// HelloTimeout is how long a processor may take for its HELLO.
+const HelloTimeout = 10 * time.Second
+
+// A Link is the socket of a processor. What travels over it belongs to its
+// relay.Link.
 type Link struct {
-	Shard   *Shard
-	Source  *conn.Source
 	Relay   *relay.Link
-	blocked bool // the socket takes no more; wait until it is writable
+	shard   *Shard
+	source  *conn.Source // nil: closed
+	blocked bool         // the socket takes no more until it is writable
 }
 
 // Join takes over the socket of a processor whose HELLO is done. rest are
 // bytes that came behind it.
-func (w *Shard) Join(fd int, hello unixipc.HelloBody, peer unixipc.Peer, operator bool, rest []byte) {
-	if w.Successor != nil {
-		w.Successor.Join(w, fd, hello, peer, operator, rest)
+func (s *Shard) Join(fd int, hello unixipc.HelloBody, peer unixipc.Peer, operator bool, rest []byte) {
+	if s.late != nil {
+		s.late.Join(s, fd, hello, peer, operator, rest)
 		return
 	}
-	l := &Link{Shard: w}
+	l := &Link{shard: s}
 	var err error
-	if l.Source, err = w.Loop.Watch(fd, l.Ready); err != nil {
-		w.Log.Error("processor lost", "processor", hello.Name, "err", err)
+	if l.source, err = s.Loop.Watch(fd, l.ready); err != nil {
+		s.Log.Error("processor lost", "processor", hello.Name, "err", err)
 		_ = CloseFD(fd)
-		w.Joined.Add(-1)
+		s.Joined.Add(-1)
 		return
 	}
-	l.Relay = w.Relay.Join(hello, operator)
-	w.Links[l.Relay] = l
+	l.Relay = s.Relay.Join(hello, operator)
+	s.Links[l.Relay] = l
 	if !operator {
-		w.Counters.Joined++
+		s.Counters.Joined++
 	}
-	w.Log.Info(l.kind()+" joined", "processor", hello.Name, "link", l.Relay.ID(), "loop", w.Index,
+	s.Log.Info(l.kind()+" joined", "processor", hello.Name, "link", l.Relay.ID(), "loop", s.Index,
 		"pid", peer.PID, "uid", peer.UID, "chargers", l.Relay.Chargers())
 	if len(rest) > 0 {
-		w.Relay.Receive(l.Relay, rest)
+		s.Relay.Receive(l.Relay, rest)
 	}
 }
 
-// kind is what the log calls it.
+// FD returns the socket, which stays the link's. It must not be closed.
+func (l *Link) FD() int { return l.source.Fd() }
+
+// Closed reports whether the socket is closed.
+func (l *Link) Closed() bool { return l.source == nil }
+
+// kind returns the name that the log has for it.
 func (l *Link) kind() string {
 	if l.Relay.Operator() {
 		return "operator"
@@ -54,20 +62,28 @@ func (l *Link) kind() string {
 	return "processor"
 }
 
-// Ready is called by the loop.
-func (l *Link) Ready(readable, writable, hungUp bool) {
-	w := l.Shard
+// peer returns the process at the other end; -1 in each field if it is not known.
+func (l *Link) peer() unixipc.Peer {
+	if l == nil || l.source == nil {
+		return unixipc.Peer{PID: -1, UID: -1, GID: -1}
+	}
+	return unixipc.PeerOfFD(l.source.Fd())
+}
+
+// ready is called by the loop.
+func (l *Link) ready(readable, writable, hungUp bool) {
+	s := l.shard
 	if writable {
 		l.blocked = false
-		l.Flush()
+		l.flush()
 	}
-	if l.Source == nil || !readable && !hungUp {
+	if l.source == nil || !readable && !hungUp {
 		return
 	}
-	b, errno := w.Loop.Read(l.Source.Fd())
+	b, errno := s.Loop.Read(l.source.Fd())
 	switch {
 	case len(b) > 0:
-		w.Relay.Receive(l.Relay, b)
+		s.Relay.Receive(l.Relay, b)
 		l.watch()
 	case errno == syscall.EAGAIN:
 	case errno != 0:
@@ -77,24 +93,23 @@ func (l *Link) Ready(readable, writable, hungUp bool) {
 	}
 }
 
-// Flush writes what there is, at most once a turn, and closes a link that has
-// ended.
-func (l *Link) Flush() {
-	if l.Source == nil {
+// flush writes what is unwritten, at most once a turn, and closes a link that
+// has ended.
+func (l *Link) flush() {
+	if l.source == nil {
 		return
 	}
-	w := l.Shard
 	n := 0
 	if b := l.Relay.Unwritten(); len(b) > 0 && !l.blocked {
 		var errno syscall.Errno
-		n, errno = conn.Write(l.Source.Fd(), b)
+		n, errno = conn.Write(l.source.Fd(), b)
 		if errno != 0 && errno != syscall.EAGAIN {
 			l.close("processor lost: " + errno.Error())
 			return
 		}
 		l.blocked = n < len(b)
 	}
-	w.Relay.Wrote(l.Relay, n)
+	l.shard.Relay.Wrote(l.Relay, n)
 	if why, ended := l.Relay.Ended(); ended {
 		l.close(why)
 		return
@@ -102,44 +117,35 @@ func (l *Link) Flush() {
 	l.watch()
 }
 
-// watch tells the loop what the link waits for. A processor that does not read
-// is not read from; but long after deliveries to it stop, for one that waits
-// for its ACK to be taken before it reads on would wait for ever.
+// watch sets what the loop waits for. A processor that does not read is not
+// read from either. That begins long after deliveries to it stop: a processor
+// may wait for its ACK to be taken before it reads on, and would wait for ever.
 func (l *Link) watch() {
-	if l.Source == nil {
+	if l.source == nil {
 		return
 	}
-	if err := l.Source.Want(len(l.Relay.Unwritten()) <= l.Shard.maxUnwritten, l.blocked); err != nil {
-		l.Shard.Loop.Post(func() { l.close(err.Error()) })
+	if err := l.source.Want(len(l.Relay.Unwritten()) <= l.shard.maxUnwritten, l.blocked); err != nil {
+		l.shard.Loop.Post(func() { l.close(err.Error()) })
 	}
 }
 
 func (l *Link) close(why string) {
-	if l.Source == nil {
+	if l.source == nil {
 		return
 	}
-	w := l.Shard
-	w.Relay.Lost(l.Relay)
-	l.Source.Close()
-	l.Source = nil
-	delete(w.Links, l.Relay)
-	w.Joined.Add(-1)
+	s := l.shard
+	s.Relay.Lost(l.Relay)
+	l.source.Close()
+	l.source = nil
+	delete(s.Links, l.Relay)
+	s.Joined.Add(-1)
 	switch {
 	case l.Relay.Operator():
 	case l.Relay.Redelivered() == 0:
-		w.Counters.Left++
+		s.Counters.Left++
 	default:
-		w.Counters.LeftUnclean++
+		s.Counters.LeftUnclean++
 	}
-	w.Log.Info(l.kind()+" left", "processor", l.Relay.Name(), "link", l.Relay.ID(), "loop", w.Index,
+	s.Log.Info(l.kind()+" left", "processor", l.Relay.Name(), "link", l.Relay.ID(), "loop", s.Index,
 		"reason", why, "redelivered", l.Relay.Redelivered())
-}
-
-// HelloTimeout is how long a processor may take for its HELLO.
-const HelloTimeout = 10 * time.Second
-
-// CloseFD ends the connection of fd, also for those who hold a duplicate.
-func CloseFD(fd int) error {
-	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
-	return unix.Close(fd)
 }

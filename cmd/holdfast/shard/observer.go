@@ -9,7 +9,7 @@ import (
 	"holdfast/unixipc"
 )
 
-// observer implements relay.Observer.
+// observer implements relay.Observer: it counts and logs.
 type observer struct{ *Shard }
 
 func (o observer) Delivered(again bool) {
@@ -26,8 +26,8 @@ func (o observer) Acknowledged(after time.Duration) {
 
 func (o observer) GivenBack() { o.Counters.GivenBack++ }
 
-// Ordered logs who has a charger do what, or looks at its messages: but not the
-// messages, which may hold passwords.
+// Ordered logs who gives a charger an order, or looks at its messages. It does
+// not log the messages: they may hold passwords.
 func (o observer) Ordered(l *relay.Link, f unixipc.Frame) {
 	var about []any
 	switch f.Type {
@@ -43,14 +43,11 @@ func (o observer) Ordered(l *relay.Link, f unixipc.Frame) {
 	default:
 		return
 	}
-	who := unixipc.Peer{PID: -1, UID: -1, GID: -1}
-	if own := o.Links[l]; own != nil && own.Source != nil {
-		who = unixipc.PeerOfFD(own.Source.Fd())
-	}
+	who := o.Links[l].peer()
 	o.Log.Info("operator", append([]any{"order", f.Type.String(), "pid", who.PID, "uid", who.UID, "gid", who.GID}, about...)...)
 }
 
-// action is that of a CALL; empty if it has none.
+// action returns the action of a CALL; empty if it has none.
 func action(message []byte) (name string) {
 	var parts []json.RawMessage
 	if json.Unmarshal(message, &parts) == nil && len(parts) > 2 {

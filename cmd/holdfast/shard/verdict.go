@@ -9,31 +9,31 @@ import (
 	"holdfast/unixipc"
 )
 
-// Verdict asks a processor whether a charger may come in, and waits until it
-// has answered, or the deadline of ctx. It is for goroutines other than the
-// loop's. Where the links have been handed over, the new process asks, by the
-// admin socket.
-func (w *Shard) Verdict(ctx context.Context, body unixipc.AuthorizeBody, adminSocket string) (v unixipc.VerdictBody, err error) {
-	type word struct {
+// Verdict asks a processor whether a charger may come in, and returns when it
+// has answered, or at the deadline of ctx. It is for goroutines other than the
+// loop's. When the shard has been handed over, the question goes to the new
+// process, through the admin socket.
+func (s *Shard) Verdict(ctx context.Context, body unixipc.AuthorizeBody, adminSocket string) (unixipc.VerdictBody, error) {
+	type answer struct {
 		verdict unixipc.VerdictBody
 		err     error
 	}
-	said := make(chan word, 1)
+	answered := make(chan answer, 1)
 	deadline, _ := ctx.Deadline()
-	w.Loop.Post(func() {
-		if w.Successor != nil {
-			said <- word{err: relay.ErrMoved}
+	s.Loop.Post(func() {
+		if s.late != nil {
+			answered <- answer{err: relay.ErrMoved}
 			return
 		}
-		w.Relay.Authorize(body, body.Subprotocol, deadline, func(v unixipc.VerdictBody, err error) { said <- word{v, err} })
+		s.Relay.Authorize(body, body.Subprotocol, deadline, func(v unixipc.VerdictBody, err error) { answered <- answer{v, err} })
 	})
 	select {
-	case got := <-said:
-		if errors.Is(got.err, relay.ErrMoved) {
+	case a := <-answered:
+		if errors.Is(a.err, relay.ErrMoved) {
 			return admin.AskVerdict(ctx, body, adminSocket)
 		}
-		return got.verdict, got.err
+		return a.verdict, a.err
 	case <-ctx.Done(): // the relay's deadline is the same
-		return v, relay.ErrNoVerdict
+		return unixipc.VerdictBody{}, relay.ErrNoVerdict
 	}
 }

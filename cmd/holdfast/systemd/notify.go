@@ -50,9 +50,9 @@ func (n notifier) datagram(rights []byte, lines ...string) error {
 // sendLimit is how long one datagram may take to be sent.
 const sendLimit = time.Second
 
-// Barrier returns when everything that was sent before is heard. The manager
+// barrier returns when everything that was sent before is heard. The manager
 // closes the pipe that it is given, when its turn comes.
-func (n notifier) Barrier(timeout time.Duration) error {
+func (n notifier) barrier(timeout time.Duration) error {
 	if n.socket == "" {
 		return nil
 	}

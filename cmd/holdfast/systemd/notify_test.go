@@ -68,7 +68,7 @@ func TestNotify(t *testing.T) {
 func TestBarrier(t *testing.T) {
 	manager := serviceManager(t, filepath.Join(t.TempDir(), "notify"))
 	n := newNotifier()
-	if err := n.Barrier(20 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "nobody has listened") {
+	if err := n.barrier(20 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "nobody has listened") {
 		t.Errorf("of a manager that sleeps: %v", err)
 	}
 	if _, fds := heard(t, manager); len(fds) != 1 {
@@ -77,7 +77,7 @@ func TestBarrier(t *testing.T) {
 		t.Fatal(err)
 	}
 	over := make(chan error)
-	go func() { over <- n.Barrier(10 * time.Second) }()
+	go func() { over <- n.barrier(10 * time.Second) }()
 	text, fds := heard(t, manager)
 	if text != "BARRIER=1" || len(fds) != 1 {
 		t.Fatalf("heard %q with %d file descriptors", text, len(fds))
@@ -101,7 +101,7 @@ func TestNotifyNobody(t *testing.T) {
 	if err := newNotifier().send("READY=1"); err != nil {
 		t.Error(err)
 	}
-	if err := newNotifier().Barrier(time.Hour); err != nil {
+	if err := newNotifier().barrier(time.Hour); err != nil {
 		t.Error(err)
 	}
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "none"))

@@ -40,9 +40,6 @@ type Reporter struct {
 // for no watchdog.
 const statusInterval = 5 * time.Second
 
-// BarrierTime is how long the manager may take to listen.
-const BarrierTime = 5 * time.Second
-
 func NewReporter(about Process, log *slog.Logger) *Reporter {
 	return &Reporter{notifier: newNotifier(), about: about, log: log, Announced: make(chan struct{})}
 }
@@ -142,6 +139,12 @@ func (r *Reporter) HandedOver(pid int) error {
 	r.over.Store(true)
 	return r.send(fmt.Sprintf("MAINPID=%d", pid))
 }
+
+// barrierTime is how long the manager may take to listen.
+const barrierTime = 5 * time.Second
+
+// Barrier returns when the manager has received everything that was sent.
+func (r *Reporter) Barrier() error { return r.barrier(barrierTime) }
 
 // Stopping tells that the gateway ends, and how long it may take.
 func (r *Reporter) Stopping(grace time.Duration) {

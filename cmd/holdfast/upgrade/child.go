@@ -2,8 +2,6 @@ package upgrade
 
 import (
 	"bytes"
-	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,51 +9,36 @@ import (
 	"syscall"
 	"time"
 
-	"holdfast/cmd/holdfast/admin"
-	"holdfast/unixipc"
-	"holdfast/unixipc/handoff"
-
 	"github.com/cloudflare/tableflip"
 )
 
-// The new process, as the old one sees it: a child that is started, found ready
-// or dead, and ended if it must be.
-
-// spawn starts the child with the listeners and its end of the channel.
-func (u *upgrade) spawn() error {
-	u.tell(admin.Progress{Phase: "start", Text: "starting " + os.Args[0]})
-	ours, theirs, err := unixipc.SocketPair()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = ours.Close() }() // FileConn duplicates
-	defer func() { _ = theirs.Close() }()
-	c, err := net.FileConn(ours)
-	if err != nil {
-		return fmt.Errorf("hand-over channel: %w", err)
-	}
-	u.old = handoff.NewOld(c.(*net.UnixConn), u.g.Config.UpgradeTimeout)
-	if err := u.g.Flip.AddFile(handoffFile, theirs); err != nil {
-		return fmt.Errorf("hand-over channel: %w", err)
-	}
-	result := make(chan error, 1)
-	go func() {
-		err := startChild(u.g.Flip)
-		result <- err
-		if err != nil {
-			// This process holds a duplicate of the child's end, so its death
-			// does not show on the channel. What it has left there is still read.
-			_ = u.old.CloseRead()
-		}
-	}()
-	u.child = result
-	return nil
+// A child is the new process, as the old one sees it: started, found ready or
+// dead, and ended if it must be. The zero value is one that was not started.
+type child struct {
+	result chan error // receives once: nil when the child is ready, or why it is dead
+	ready  bool
+	dead   error // why the child is dead, once that is known
+	killed bool  // by this process
 }
 
-// startChild starts the child and returns when it is ready or has ended. The
-// goroutine inside tableflip that refuses an upgrade while the parent lives learns
-// of the parent's end a moment after WaitForParent, on which awaitParent relies.
-func startChild(flip *tableflip.Upgrader) error {
+// start starts the child. died is called, on another goroutine, when the child
+// has ended without having been ready.
+func (c *child) start(flip *tableflip.Upgrader, died func()) {
+	result := make(chan error, 1)
+	go func() {
+		err := runChild(flip)
+		result <- err
+		if err != nil {
+			died()
+		}
+	}()
+	c.result = result
+}
+
+// runChild starts the child and returns when it is ready or has ended. tableflip
+// refuses an upgrade while the parent of this process lives. Its goroutine notices
+// the parent's end a moment after WaitForParent does, on which the caller relies.
+func runChild(flip *tableflip.Upgrader) error {
 	for tries := 0; ; tries++ {
 		err := flip.Upgrade()
 		if err == nil || err.Error() != "parent hasn't exited" || tries == 1000 {
@@ -66,35 +49,35 @@ func startChild(flip *tableflip.Upgrader) error {
 }
 
 // kill ends the child and waits until it is dead.
-func (u *upgrade) kill() {
-	if u.child == nil || u.ended() {
+func (c *child) kill() {
+	if c.result == nil || c.ended() {
 		return
 	}
 	for _, pid := range Children() {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	u.killed = true
-	u.await()
+	c.killed = true
+	c.await()
 }
 
 // await waits until the child is ready, or dead.
-func (u *upgrade) await() {
-	if !u.ready && u.dead == nil {
-		u.dead = <-u.child
-		u.ready = u.dead == nil
+func (c *child) await() {
+	if !c.ready && c.dead == nil {
+		c.dead = <-c.result
+		c.ready = c.dead == nil
 	}
 }
 
-// ended tells whether the child is known to be dead.
-func (u *upgrade) ended() bool {
-	if len(u.child) > 0 {
-		u.await()
+// ended reports whether the child is known to be dead. It does not wait.
+func (c *child) ended() bool {
+	if len(c.result) > 0 {
+		c.await()
 	}
-	return u.dead != nil
+	return c.dead != nil
 }
 
-// Children are the processes that this one has started. It starts no others
-// than the next gateway.
+// Children returns the processes that this one has started. A gateway starts no
+// others than the next gateway.
 func Children() (pids []int) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

@@ -1,114 +1,161 @@
 package upgrade
 
+// Theory of operation: the process that is replaced
+//
+// An upgrade is in one of these states. Everything before the COMMIT can be
+// undone; nothing behind it can.
+//
+//	started     the new process runs, and has said HELLO and received BEGIN
+//	pre-copied  it has nearly everything; the loops here still turn
+//	frozen      nobody accepts, and each loop here stands still behind a turn
+//	sealed      it has received everything, and a checksum of everything
+//	prepared    it has verified everything: nothing is left there that could fail
+//	committed   it has read COMMIT and said ACTIVE; everything is its own
+//	in doubt    COMMIT was sent, and ACTIVE did not come in time
+//	rolled back it is dead, and this process goes on as if nothing had been asked
+//	gone        it became active and died: nobody owns the connections
+//
+//	started ──▶ pre-copied ──▶ frozen ──▶ sealed ──▶ prepared ── COMMIT, ACTIVE ──▶ committed ──▶ exit
+//	   │             │            │          │           │                           ▲      │
+//	   │             │            │          │         COMMIT, silence      ACTIVE   │      │ it dies
+//	   │             │            │          │           ▼                    after  │      │ before it
+//	   └─────────────┴────────────┴──────────┤        in doubt ───────────────all ───┘      │ is ready
+//	                                         ▼           │  │                             ▼
+//	                                    rolled back ◀────┘  └── dead, ACTIVE was seen ──▶ gone
+//	                                         dead, no ACTIVE
+//
+// Who may move it. Only the goroutine of Upgrade, one step after the other. The
+// new process moves it by what it says on the channel (HELLO, TOOK, PREPARED,
+// ACTIVE), and back by REFUSED, by its death, or by a silence that reaches the limit
+// of the step: UpgradeTimeout until the freeze, FreezeTimeout from there on. Loops,
+// handshakes and operators move nothing: loops park, the others wait at the gate.
+//
+// What holds in each state:
+//
+//   - Until the freeze the shards belong to their loops. The upgrade reaches them
+//     by posting, and sends duplicates of fds that the loops may close meanwhile.
+//   - From the freeze on the shards belong to the goroutine of Upgrade. A loop
+//     that is let go on (rolled back) finds its state as it was.
+//   - After COMMIT this process must not touch a connection until it is certain
+//     that the new one is dead and never became active. In doubt it therefore kills
+//     the new process first, and then reads what is left on the channel.
+//   - Committed, the loops stay parked until the process exits. Handshakes that
+//     were under way at the freeze end here, and are sent (see late.go).
+//
+// docs/handoff.md lists what follows from each fault at each of these states.
+
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
 	"holdfast/cmd/holdfast/admin"
-	"holdfast/cmd/holdfast/config"
-	"holdfast/cmd/holdfast/credentials"
-	"holdfast/cmd/holdfast/gate"
-	"holdfast/cmd/holdfast/metrics"
 	"holdfast/cmd/holdfast/shard"
-	"holdfast/cmd/holdfast/systemd"
 	"holdfast/conn"
 	"holdfast/unixipc/handoff"
-
-	"github.com/cloudflare/tableflip"
-	"golang.org/x/sys/unix"
 )
-
-// handoffFile is the name under which the new process inherits its end.
-const handoffFile = "handoff"
-
-// beginNote is what Begin carries for us.
-type beginNote struct {
-	Loops       int
-	Connections int64
-	PID         int
-}
-
-// Process is what an upgrade needs of the process around it.
-type Process struct {
-	Config   *config.Config
-	Version  string
-	Log      *slog.Logger
-	Flip     *tableflip.Upgrader
-	Shards   []*shard.Shard
-	Gate     *gate.Gate
-	Reporter *systemd.Reporter
-	Counters *metrics.Counters
-	Tickets  *credentials.Tickets // nil: no TLS
-	Counted  func() []byte        // what was counted, encoded, while the loops stand still
-	Ended    func(last admin.UpgradeReport, pause time.Duration)
-}
-
-func (p *Process) held() int64 { return p.Shards[0].Held.Load() }
 
 // upgrade is one hand-over, seen from the old process.
 type upgrade struct {
-	g     *Process
-	parts []*exporter // one for each shard
-	old   *handoff.Old
-	tell  func(admin.Progress)
-	began time.Time
-	ids   atomic.Uint32
-
-	child  chan error // tableflip's word, once: the child is ready (nil), or dead; nil channel: not started
-	ready  bool       // the word was that it is ready
-	dead   error      // why the child is dead, once that is known
-	killed bool       // by this process
-	frozen bool
-	froze  time.Time
-	thaw   chan bool // true: go on; false: it is all handed over
-	pause  time.Duration
+	process  *Process
+	parts    []*exporter // one for each shard
+	old      *handoff.Old
+	progress func(admin.Progress)
+	began    time.Time
+	ids      atomic.Uint32 // of items
+	started  time.Time     // when the new process had started
+	held     int64         // connections at that moment
+	child    child
+	freeze   freeze
+	pause    time.Duration // until ACTIVE
 }
 
-// ErrGone says that the child has become active and then died: nobody owns the
-// connections any more.
+// ErrGone says that the new process has become active and then died: nobody owns
+// the connections any more.
 var ErrGone = errors.New("the new process took over and then died")
 
 // Upgrade replaces this process by the binary at its path. After nil this
 // process has nothing left to do but to exit. After an error it goes on as if
-// nothing had been asked, unless the error is errGone.
-func (g *Process) Upgrade(tell func(admin.Progress)) error {
-	u := &upgrade{g: g, began: time.Now()}
-	for _, w := range g.Shards {
-		u.parts = append(u.parts, &exporter{Shard: w, ids: &u.ids, links: map[*shard.Link]uint64{}})
+// nothing had been asked, unless the error is ErrGone. progress is called with each
+// step.
+func (p *Process) Upgrade(progress func(admin.Progress)) error {
+	u := &upgrade{process: p, began: time.Now(), freeze: freeze{shards: p.Shards, gate: p.Gate}}
+	for _, s := range p.Shards {
+		u.parts = append(u.parts, newExporter(s, &u.ids))
 	}
-	u.tell = func(p admin.Progress) {
-		p.Seconds = time.Since(u.began).Seconds()
-		tell(p)
+	u.progress = func(at admin.Progress) {
+		at.Seconds = time.Since(u.began).Seconds()
+		progress(at)
 	}
 	err := u.run()
 	if err == nil || errors.Is(err, ErrGone) {
 		return err
 	}
 	why := u.rollBack(err)
-	last := admin.UpgradeReport{
+	report := admin.UpgradeReport{
 		At: u.began, Outcome: admin.OutcomeRolledBack, Reason: why.Error(),
-		TookSeconds: time.Since(u.began).Seconds(), Connections: g.held(),
+		TookSeconds: time.Since(u.began).Seconds(), Connections: p.held(),
 	}
 	pause := time.Duration(0)
-	if u.frozen {
-		pause = time.Since(u.froze)
+	if u.freeze.holds {
+		pause = time.Since(u.freeze.began)
 	}
-	g.Ended(last, pause)
+	p.Record(report, pause)
 	return why
 }
 
+// run goes from one state to the next. An error means that it goes no further.
 func (u *upgrade) run() error {
-	defer debug.SetGCPercent(debug.SetGCPercent(GCPercent))
-	if err := u.spawn(); err != nil {
+	defer RestGC()()
+	p := u.process
+	if err := u.start(); err != nil {
 		return err
 	}
-	u.old.SetLimit(u.g.Config.UpgradeTimeout)
+	done := int64(0)
+	err := precopy(u.parts, u.old, func(connections int) {
+		done += int64(connections)
+		u.progress(admin.Progress{Phase: "precopy", Done: done, Total: u.held})
+	})
+	if err != nil {
+		return err
+	}
+	u.old.SetLimit(p.Config.FreezeTimeout)
+	u.freeze.began = time.Now()
+	p.Counters.Phase("precopy", u.freeze.began.Sub(u.started))
+	u.progress(admin.Progress{Phase: "freeze"})
+	if err := u.freeze.begin(p.Config.FreezeTimeout); err != nil {
+		return err
+	}
+	if err := u.seal(); err != nil {
+		return err
+	}
+	u.progress(admin.Progress{Phase: "prepared"})
+	err = u.old.Commit()
+	u.pause = time.Since(u.freeze.began)
+	if err != nil {
+		return u.inDoubt(err)
+	}
+	return u.committed()
+}
+
+// start starts the new process, which inherits the listeners and its end of the
+// channel, and waits until both know which state is spoken.
+func (u *upgrade) start() error {
+	p := u.process
+	u.progress(admin.Progress{Phase: "start", Text: "starting " + os.Args[0]})
+	channel, err := openChannel(p.Flip)
+	if err != nil {
+		return err
+	}
+	u.old = handoff.NewOld(channel, p.Config.UpgradeTimeout)
+	u.child.start(p.Flip, func() {
+		// This process holds a duplicate of the child's end, so its death does
+		// not show on the channel. What it has left there is still read.
+		_ = u.old.CloseRead()
+	})
 	hello, err := u.old.Hello()
 	if err != nil {
 		return err
@@ -117,166 +164,18 @@ func (u *upgrade) run() error {
 	if err != nil {
 		return err
 	}
-	held := u.g.held()
-	started := time.Now()
-	u.g.Counters.Phase("start", started.Sub(u.began))
-	u.tell(admin.Progress{Phase: "started", Text: fmt.Sprintf("the new process (%s) has started", hello.Program)})
-	note, _ := json.Marshal(beginNote{Loops: len(u.g.Shards), Connections: held, PID: os.Getpid()})
-	if err := u.old.Begin(handoff.Begin{Program: u.g.Version, Version: version, Note: note}); err != nil {
-		return err
-	}
-	if err := u.precopy(held); err != nil {
-		return err
-	}
-	u.old.SetLimit(u.g.Config.FreezeTimeout)
-	u.froze = time.Now()
-	u.g.Counters.Phase("precopy", u.froze.Sub(started))
-	if err := u.freeze(); err != nil {
-		return err
-	}
-	if err := u.final(); err != nil {
-		return err
-	}
-	u.tell(admin.Progress{Phase: "prepared"})
-	err = u.old.Commit()
-	u.pause = time.Since(u.froze)
-	if err != nil {
-		return u.inDoubt(err)
-	}
-	return u.committed()
+	u.held, u.started = p.held(), time.Now()
+	p.Counters.Phase("start", u.started.Sub(u.began))
+	u.progress(admin.Progress{Phase: "started", Text: fmt.Sprintf("the new process (%s) has started", hello.Program)})
+	note, _ := json.Marshal(beginNote{Loops: len(p.Shards), Connections: u.held, PID: os.Getpid()})
+	return u.old.Begin(handoff.Begin{Program: p.Version, Version: version, Note: note})
 }
 
-// precopy sends the links and the connections while the loops go on, and then,
-// a few times, what changed meanwhile: what is left for the freeze depends on
-// how much changes, and not on how many connections there are.
-func (u *upgrade) precopy(held int64) error {
-	done := int64(0)
-	for _, x := range u.parts {
-		for first, more := true, true; more; first = false {
-			var items []handoff.Item
-			err := onLoop(x.Shard, func() (err error) {
-				if first {
-					items, err = x.begin()
-				} else {
-					items, more, err = x.slice()
-				}
-				return err
-			})
-			if err == nil {
-				err = (&changes{puts: items}).send(u.old)
-			}
-			closeDuplicates(items)
-			if err != nil {
-				return err
-			}
-			if err := u.old.Flush(); err != nil {
-				return err
-			}
-			if !first {
-				done += int64(len(items))
-				u.tell(admin.Progress{Phase: "precopy", Done: done, Total: held})
-			}
-			time.Sleep(sliceRest)
-		}
-	}
-	for range maxRounds {
-		left := 0
-		for _, x := range u.parts {
-			var c changes
-			err := onLoop(x.Shard, func() (err error) {
-				c, err = x.changes(false)
-				return err
-			})
-			if err == nil {
-				err = c.send(u.old)
-			}
-			closeDuplicates(c.puts)
-			closeDuplicates(c.more)
-			if err != nil {
-				return err
-			}
-			left += c.len()
-		}
-		if err := u.old.Flush(); err != nil {
-			return err
-		}
-		if left <= fewChanges {
-			break
-		}
-	}
-	return nil
-}
-
-const (
-	// sliceRest follows each slice of the pre-copy: both processes together must
-	// leave the messages of chargers their share of the CPU.
-	sliceRest = 2 * time.Millisecond
-	// maxRounds of changes are sent before the freeze; with fewer than
-	// fewChanges in one, another would find about as many again.
-	maxRounds  = 4
-	fewChanges = 64
-)
-
-func closeDuplicates(items []handoff.Item) {
-	for _, it := range items {
-		if it.FD >= 0 {
-			_ = unix.Close(it.FD)
-		}
-	}
-}
-
-// onLoop runs f on w's loop and waits for it.
-func onLoop(w *shard.Shard, f func() error) error {
-	done := make(chan error, 1)
-	w.Loop.Post(func() { done <- f() })
-	return <-done
-}
-
-// freeze stops accepting and all loops, each behind a turn.
-func (u *upgrade) freeze() error {
-	u.tell(admin.Progress{Phase: "freeze"})
-	g := u.g
-	g.Gate.Close()
-	u.thaw = make(chan bool, len(g.Shards))
-	parked := make(chan struct{}, len(g.Shards))
-	for _, w := range g.Shards {
-		w.Loop.Post(func() {
-			w.Loop.Between(func() {
-				parked <- struct{}{}
-				if !<-u.thaw {
-					select {} // the state is another process's now
-				}
-			})
-		})
-	}
-	timeout := time.NewTimer(g.Config.FreezeTimeout)
-	defer timeout.Stop()
-	for range g.Shards {
-		select {
-		case <-parked:
-		case <-timeout.C:
-			for range g.Shards {
-				u.thaw <- true
-			}
-			g.Gate.Reopen()
-			return fmt.Errorf("the loops did not stop within %v", g.Config.FreezeTimeout)
-		}
-	}
-	u.frozen = true
-	// What loops had posted to each other belongs to the state.
-	for again := true; again; {
-		again = false
-		for _, w := range g.Shards {
-			again = w.Loop.RunPosted() || again
-		}
-	}
-	return nil
-}
-
-// final sends what changed, and has the new process verify everything.
-func (u *upgrade) final() error {
-	for _, x := range u.parts {
-		c, err := x.changes(true)
+// seal sends what has changed since the last round, and waits until the new
+// process has verified everything.
+func (u *upgrade) seal() error {
+	for _, e := range u.parts {
+		c, err := e.changes(true)
 		if err != nil {
 			return err
 		}
@@ -284,16 +183,20 @@ func (u *upgrade) final() error {
 			return err
 		}
 	}
-	if t := u.g.Tickets; t != nil {
-		keys := appendItem(nil, itemTickets, 0, t.Append(nil), nil)
-		if err := u.old.Put(handoff.Item{ID: uint64(u.ids.Add(1)), FD: -1, State: keys}); err != nil {
+	if t := u.process.Tickets; t != nil {
+		if err := u.put(appendItem(nil, itemTickets, 0, t.Append(nil), nil)); err != nil {
 			return err
 		}
 	}
-	if err := u.old.Put(frozenItem(u.froze, u.g.Counted(), &u.ids)); err != nil {
+	if err := u.put(appendFrozen(nil, u.freeze.began, u.process.EncodeCounters())); err != nil {
 		return err
 	}
 	return u.old.Seal()
+}
+
+// put sends an item that is new and has no file descriptor.
+func (u *upgrade) put(state []byte) error {
+	return u.old.Put(handoff.Item{ID: uint64(u.ids.Add(1)), FD: -1, State: state})
 }
 
 // inDoubt resolves a COMMIT that was not answered in time: only if the child is
@@ -303,8 +206,8 @@ func (u *upgrade) inDoubt(why error) error {
 	if active, err := u.old.SawActive(); active && err == nil {
 		return u.committed()
 	}
-	u.g.Log.Error("upgrade in doubt: ending the new process", "err", why)
-	u.kill()
+	u.process.Log.Error("upgrade in doubt: ending the new process", "err", why)
+	u.child.kill()
 	active, err := u.old.SawActive()
 	if active || err != nil {
 		return fmt.Errorf("%w: %w", ErrGone, why)
@@ -312,76 +215,78 @@ func (u *upgrade) inDoubt(why error) error {
 	return why
 }
 
-// rollBack ends the child, and goes on as before.
+// rollBack ends the child, and lets everything go on as before. It returns the
+// reason for operators.
 func (u *upgrade) rollBack(why error) error {
 	var refused *handoff.RefusedError
-	if !errors.As(why, &refused) && !u.killed && u.ended() {
-		why = u.dead // the channel only shows that it is dead; here is of what
+	if !errors.As(why, &refused) && !u.child.killed && u.child.ended() {
+		why = u.child.dead // the channel only shows that it is dead; here is of what
 	}
-	u.kill()
+	u.child.kill()
 	if u.old != nil {
 		u.old.Close()
 	}
-	for _, x := range u.parts {
-		if u.frozen {
-			x.end()
+	for _, e := range u.parts {
+		if u.freeze.holds {
+			e.end()
 			continue
 		}
-		done := make(chan struct{})
-		x.Loop.Post(func() {
-			x.end()
-			close(done)
+		_ = onLoop(e.shard, func() error {
+			e.end()
+			return nil
 		})
-		<-done
 	}
-	if u.frozen {
-		for range u.g.Shards {
-			u.thaw <- true
-		}
-		u.g.Gate.Reopen()
+	if u.freeze.holds {
+		u.freeze.end()
 	}
 	return why
 }
 
-// committed lets what was under way at the freeze follow.
+// committed lets what was under way at the freeze follow, and returns when the
+// new process is ready.
 func (u *upgrade) committed() error {
-	g := u.g
-	u.tell(admin.Progress{Phase: "active", Text: fmt.Sprintf("the new process has taken over; pause %.1f ms", float64(u.pause.Microseconds())/1000)})
+	p := u.process
+	u.progress(admin.Progress{Phase: "active", Text: fmt.Sprintf("the new process has taken over; pause %.1f ms", float64(u.pause.Microseconds())/1000)})
 	for _, pid := range Children() {
-		if err := g.Reporter.HandedOver(pid); err != nil {
-			g.Log.Warn("the service manager did not hear which process serves now", "err", err)
+		if err := p.Reporter.HandedOver(pid); err != nil {
+			p.Log.Warn("the service manager did not hear which process serves now", "err", err)
 		}
 	}
-	u.old.SetLimit(g.Config.UpgradeTimeout)
-	for _, w := range g.Shards {
-		w.Successor = &handOverLate{old: u.old, ids: &u.ids}
-		w.Relay.MoveQuestions()
-	}
-	deadline := time.Now().Add(g.Config.HandshakeTimeout + shard.HelloTimeout)
-	for quiet := false; !quiet && time.Now().Before(deadline); {
-		if quiet = g.Gate.Quiet(); !quiet {
-			time.Sleep(lateInterval)
-		}
-		for _, w := range g.Shards {
-			w.Loop.RunPosted()
-		}
-	}
+	u.old.SetLimit(p.Config.UpgradeTimeout)
+	u.sendLate()
 	if err := u.old.End(); err != nil {
-		g.Log.Warn("end of the hand-over", "err", err)
+		p.Log.Warn("end of the hand-over", "err", err)
 	}
 	defer u.old.Close()
 	// The end of a main process would be the end of the service.
-	if err := g.Reporter.Barrier(systemd.BarrierTime); err != nil {
-		g.Log.Warn("the service manager did not hear which process serves now", "err", err)
+	if err := p.Reporter.Barrier(); err != nil {
+		p.Log.Warn("the service manager did not hear which process serves now", "err", err)
 	}
-	alarm := time.AfterFunc(g.Config.UpgradeTimeout, func() {
-		g.Log.Error("the new process has taken over, but does not serve: only it can; look at it, or restart the service", "pids", Children())
+	alarm := time.AfterFunc(p.Config.UpgradeTimeout, func() {
+		p.Log.Error("the new process has taken over, but does not serve: only it can; look at it, or restart the service", "pids", Children())
 	})
 	defer alarm.Stop()
-	if u.await(); u.dead != nil {
-		return fmt.Errorf("%w: %w", ErrGone, u.dead)
+	if u.child.await(); u.child.dead != nil {
+		return fmt.Errorf("%w: %w", ErrGone, u.child.dead)
 	}
 	return nil
+}
+
+// sendLate runs what handshakes post to the frozen loops until none is under way.
+func (u *upgrade) sendLate() {
+	p := u.process
+	for _, s := range p.Shards {
+		s.HandOver(&lateSender{old: u.old, ids: &u.ids})
+	}
+	deadline := time.Now().Add(p.Config.HandshakeTimeout + shard.HelloTimeout)
+	for quiet := false; !quiet && time.Now().Before(deadline); {
+		if quiet = p.Gate.Quiet(); !quiet {
+			time.Sleep(lateInterval)
+		}
+		for _, s := range p.Shards {
+			s.Loop.RunPosted()
+		}
+	}
 }
 
 // lateInterval is how often handshakes that were in progress at the freeze are

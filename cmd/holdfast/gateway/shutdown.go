@@ -1,0 +1,58 @@
+package gateway
+
+import (
+	"os"
+	"time"
+
+	"holdfast/cmd/holdfast/shard"
+)
+
+// end closes everything.
+func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
+	held := g.shards[0].Held
+	g.log.Info("shutting down", "signal", s.String(), "connections", held.Load(), "grace", g.cfg.ShutdownGrace.String())
+	g.reporter.Stopping(g.cfg.ShutdownGrace)
+	g.gate.End()
+	closeChargers(g.shards, g.cfg.ShutdownGrace, signals)
+	for _, s := range g.shards {
+		s.Loop.Post(s.Loop.Stop)
+	}
+	g.running.Wait()
+	g.admin.ShutDown()
+	g.metrics.shutDown()
+	g.flip.Stop()
+	<-g.flip.Exit()
+	lost := 0
+	for _, s := range g.shards { // their loops turn no more
+		lost += s.Unacknowledged()
+	}
+	if lost > 0 {
+		g.log.Warn("deliveries are lost: no processor has acknowledged them", "deliveries", lost)
+	}
+	g.log.Info("ended", "closed_by_force", held.Load())
+	return nil
+}
+
+// closeChargers closes the chargers with 1012, spread over half of the grace period
+// so that they do not all come back at once, and waits for them. A second
+// signal cuts it short.
+func closeChargers(shards []*shard.Shard, grace time.Duration, signals <-chan os.Signal) {
+	const steps = 50
+	interval := max(time.Millisecond, grace/(2*steps))
+	began := time.Now()
+	spread, ends := began.Add(grace/2), began.Add(grace)
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for shards[0].Held.Load() > 0 && time.Now().Before(ends) {
+		// By the clock, not by counting: a busy machine skips ticks.
+		left := int(time.Until(spread) / interval)
+		for _, s := range shards {
+			s.Loop.Post(func() { s.CloseShare(max(1, left)) })
+		}
+		select {
+		case <-tick.C:
+		case <-signals:
+			return
+		}
+	}
+}

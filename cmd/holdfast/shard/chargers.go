@@ -1,0 +1,84 @@
+package shard
+
+import (
+	"crypto/tls"
+	"time"
+
+	"holdfast/conn"
+	"holdfast/relay"
+	"holdfast/unixipc"
+)
+
+// toChargers implements relay.Gateway: what the relay asks of connections. A
+// handle that the relay passes is always that of a live connection.
+type toChargers struct{ *Shard }
+
+func (t toChargers) Send(handle uint64, payload []byte, binary bool) (uint64, unixipc.Status) {
+	position, err := t.Loop.Lookup(handle).Send(payload, binary)
+	switch err {
+	case nil:
+		t.Counters.MessagesOut++
+		t.Counters.BytesOut += uint64(len(payload))
+		return position, unixipc.StatusOK
+	case conn.ErrFull:
+		return 0, unixipc.StatusFull
+	}
+	return 0, unixipc.StatusClosed
+}
+
+func (t toChargers) Close(handle uint64, code int, reason, by string) {
+	t.Loop.Lookup(handle).Close(conn.Close{Code: code, Reason: reason, By: conn.By(by)})
+}
+
+func (t toChargers) Pause(handle uint64) {
+	t.Counters.Pauses++
+	t.Loop.Lookup(handle).Pause()
+}
+
+func (t toChargers) Resume(handle uint64) { t.Loop.Lookup(handle).Resume() }
+
+func (t toChargers) Describe(handle uint64) unixipc.OpenedBody {
+	c := t.Loop.Lookup(handle)
+	body := unixipc.OpenedBody{
+		Subprotocol: c.Subprotocol.String(),
+		Path:        c.Path.String(),
+		Remote:      c.Remote.String(),
+		Opened:      time.UnixMilli(c.Opened).UTC(),
+		Certificate: CertificateBody(c.Certificate),
+	}
+	if c.TLS != nil {
+		body.TLS = &unixipc.TLSBody{Version: tls.VersionName(c.TLS.Version()), Suite: tls.CipherSuiteName(c.TLS.CipherSuite())}
+	}
+	return body
+}
+
+func (t toChargers) LinkReady(l *relay.Link) { t.writable = append(t.writable, l) }
+
+func (t toChargers) Forward(loop int, f func(*relay.Relay)) {
+	there := t.shards[loop]
+	there.Loop.Post(func() { f(there.Relay) })
+}
+
+func (t toChargers) Called(identity string, status unixipc.Status, took time.Duration) {
+	t.Counters.Called(status, took)
+	t.Log.Debug("call ended", "charger", identity, "status", string(status), "took", took.String())
+}
+
+func (t toChargers) NotTaken(identity string, messages int) {
+	t.Counters.NotTaken += uint64(messages)
+	t.Log.Warn("messages not taken: the queue was full when the connection ended", "charger", identity, "messages", messages)
+}
+
+func (t toChargers) Poison(identity string, payload []byte, attempts int) {
+	t.Counters.Poison++
+	t.Log.Error("message given up: processors died of it", "charger", identity, "attempts", attempts,
+		"bytes", len(payload), "message", string(payload[:min(len(payload), 200)]))
+}
+
+// CertificateBody returns c in the form that processors receive; nil for nil.
+func CertificateBody(c *conn.Certificate) *unixipc.CertificateBody {
+	if c == nil {
+		return nil
+	}
+	return &unixipc.CertificateBody{Subject: c.Subject, SANs: c.Names}
+}
