@@ -33,13 +33,14 @@ type Server struct {
 
 // UpgradeRequest is one `holdfast upgrade` that waits for the outcome.
 type UpgradeRequest struct {
-	lines chan Progress
+	lines chan Progress // closed when it is over
+	last  Progress      // the outcome, once lines is closed
 }
 
 func (r *UpgradeRequest) Tell(p Progress) {
 	select {
 	case r.lines <- p:
-	default: // whoever watches does not read; the outcome is what matters
+	default: // whoever watches does not read
 	}
 }
 
@@ -53,7 +54,7 @@ func (r *UpgradeRequest) Finish(err error, gone bool) {
 	case err != nil:
 		last = Progress{Phase: PhaseRolledBack, Error: err.Error()}
 	}
-	r.lines <- last
+	r.last = last
 	close(r.lines)
 }
 
@@ -100,7 +101,7 @@ func (a *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	c := gate.ConnOf(r)
 	c.Passed() // an upgrade does not wait for itself
 	a.note(c, "upgrade")
-	request := &UpgradeRequest{lines: make(chan Progress, 4096)}
+	request := &UpgradeRequest{lines: make(chan Progress, maxProgress)}
 	select {
 	case a.Upgrades <- request:
 	case <-a.over:
@@ -109,12 +110,21 @@ func (a *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
-	out := json.NewEncoder(w)
-	for p := range request.lines {
+	out, control := json.NewEncoder(w), http.NewResponseController(w)
+	write := func(p Progress) {
+		_ = control.SetWriteDeadline(time.Now().Add(gate.WriteTimeout))
 		_ = out.Encode(p) // a watcher who leaves does not stop the upgrade
-		_ = http.NewResponseController(w).Flush()
+		_ = control.Flush()
 	}
+	for p := range request.lines {
+		write(p)
+	}
+	write(request.last)
 }
+
+// maxProgress is how many lines may wait for a watcher. What is beyond is left out:
+// the outcome is what matters.
+const maxProgress = 256
 
 // ErrNoTurn says that a loop did not answer in time.
 var ErrNoTurn = errors.New("the loop does not turn")

@@ -27,8 +27,9 @@ package upgrade
 // Who may move it. Only the goroutine of Upgrade, one step after the other. The
 // new process moves it by what it says on the channel (HELLO, TOOK, PREPARED,
 // ACTIVE), and back by REFUSED, by its death, or by a silence that reaches the limit
-// of the step: UpgradeTimeout until the freeze, FreezeTimeout from there on. Loops,
-// handshakes and operators move nothing: loops park, the others wait at the gate.
+// of the step: UpgradeTimeout until the freeze, FreezeTimeout from there on. A loop
+// that does not turn is waited for no longer than that either. Loops, handshakes
+// and operators move nothing: loops park, the others wait at the gate.
 //
 // What holds in each state:
 //
@@ -115,7 +116,7 @@ func (u *upgrade) run() error {
 		return err
 	}
 	done := int64(0)
-	err := precopy(u.parts, u.old, func(connections int) {
+	err := precopy(u.parts, u.old, u.began.Add(p.Config.UpgradeTimeout), func(connections int) {
 		done += int64(connections)
 		u.progress(admin.Progress{Phase: "precopy", Done: done, Total: u.held})
 	})
@@ -231,10 +232,9 @@ func (u *upgrade) rollBack(why error) error {
 			e.end()
 			continue
 		}
-		_ = onLoop(e.shard, func() error {
-			e.end()
-			return nil
-		})
+		// Nobody waits for it: the loop may hang, and what another upgrade
+		// posts comes behind it.
+		e.shard.Loop.Post(e.end)
 	}
 	if u.freeze.holds {
 		u.freeze.end()

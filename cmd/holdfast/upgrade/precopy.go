@@ -1,6 +1,8 @@
 package upgrade
 
 import (
+	"fmt"
+	"sync/atomic"
 	"time"
 
 	"holdfast/cmd/holdfast/shard"
@@ -22,15 +24,16 @@ const (
 // precopy sends the links and the connections while the loops go on, and then,
 // a few times, what has changed meanwhile. What is left for the freeze then depends
 // on how much changes, and not on how many connections there are. sent is called
-// with the number of connections after each slice.
-func precopy(parts []*exporter, old *handoff.Old, sent func(connections int)) error {
+// with the number of connections after each slice. No loop is waited for after the
+// deadline.
+func precopy(parts []*exporter, old *handoff.Old, deadline time.Time, sent func(connections int)) error {
 	for _, e := range parts {
-		if err := copyShard(e, old, sent); err != nil {
+		if err := copyShard(e, old, deadline, sent); err != nil {
 			return err
 		}
 	}
 	for range maxRounds {
-		left, err := copyChanges(parts, old)
+		left, err := copyChanges(parts, old, deadline)
 		if err != nil {
 			return err
 		}
@@ -42,10 +45,10 @@ func precopy(parts []*exporter, old *handoff.Old, sent func(connections int)) er
 }
 
 // copyShard sends the links of a shard, and then its connections in slices.
-func copyShard(e *exporter, old *handoff.Old, sent func(connections int)) error {
+func copyShard(e *exporter, old *handoff.Old, deadline time.Time, sent func(connections int)) error {
 	for first, more := true, true; more; first = false {
 		var items []handoff.Item
-		err := onLoop(e.shard, func() (err error) {
+		err := onLoop(e.shard, deadline, func() (err error) {
 			if first {
 				items, err = e.begin()
 			} else {
@@ -72,10 +75,10 @@ func copyShard(e *exporter, old *handoff.Old, sent func(connections int)) error 
 }
 
 // copyChanges sends what has changed in all shards, and returns how much that was.
-func copyChanges(parts []*exporter, old *handoff.Old) (n int, err error) {
+func copyChanges(parts []*exporter, old *handoff.Old, deadline time.Time) (n int, err error) {
 	for _, e := range parts {
 		var c changes
-		err := onLoop(e.shard, func() (err error) {
+		err := onLoop(e.shard, deadline, func() (err error) {
 			c, err = e.changes(false)
 			return err
 		})
@@ -100,9 +103,25 @@ func closeDuplicates(items []handoff.Item) {
 	}
 }
 
-// onLoop runs f on the loop of s and waits for it.
-func onLoop(s *shard.Shard, f func() error) error {
+// onLoop runs f on the loop of s and waits for it. A loop that does not come to f by
+// the deadline hangs; f does not run then, ever.
+func onLoop(s *shard.Shard, deadline time.Time, f func() error) error {
+	var taken atomic.Bool // by the loop, which runs f, or by this goroutine, which gives up
 	done := make(chan error, 1)
-	s.Loop.Post(func() { done <- f() })
-	return <-done
+	s.Loop.Post(func() {
+		if taken.CompareAndSwap(false, true) {
+			done <- f()
+		}
+	})
+	limit := time.NewTimer(time.Until(deadline))
+	defer limit.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-limit.C:
+	}
+	if taken.CompareAndSwap(false, true) {
+		return fmt.Errorf("loop %d does not turn", s.Index)
+	}
+	return <-done // f has begun, and it waits for nothing
 }
