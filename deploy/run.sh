@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the gateway with the reference processor until Ctrl-C. For trying things
-# out; deploy/ has what a real machine needs.
+# Runs the gateway with the reference processor until Ctrl-C, to try things out. A real
+# machine installs a package instead (make package).
 set -eu
 port=$1
 dir=$(mktemp -d)
@@ -11,11 +11,12 @@ gateway=$!
 bin/processor -socket "$dir/processors.sock" &
 processor=$!
 echo
-echo "  Point a charger at  ws://127.0.0.1:$port/ocpp/CP000001  (ocpp1.6, ocpp2.0.1 or ocpp2.1)"
-echo "  Ctrl-C ends it."
+echo "  Give a charger  ws://127.0.0.1:$port/ocpp           if it appends its identity, as most do"
+echo "              or  ws://127.0.0.1:$port/ocpp/CP000001  (ocpp1.6, ocpp2.0.1 or ocpp2.1)"
+echo "  Ctrl-C ends both programs."
 echo
 wait $gateway || true
 kill -TERM $gateway $processor 2>/dev/null || true
 wait $gateway || true
 wait $processor || true
-echo "both have ended"
+echo "both programs have ended"

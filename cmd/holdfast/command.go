@@ -58,39 +58,39 @@ type invocation struct {
 // commands are all there are.
 func commands() []command {
 	return []command{
-		{name: "serve", help: "hold connections and relay", options: serveOptions, run: runServe},
+		{name: "serve", help: "hold the connections of chargers and relay their messages", options: serveOptions, run: runServe},
 		{name: "check", help: "report every fault of the configuration", options: serveOptions, run: runCheck},
 		{
-			name: "upgrade", help: "replace the running gateway by the binary at its path, closing no connection",
-			more:    "Shows what it does. If the upgrade is rolled back, nothing has changed; the reason is\nprinted, and the exit code is 1.\n",
+			name: "upgrade", help: "replace the running gateway by the binary at its path; no connection closes",
+			more:    "Prints its progress. If the upgrade is rolled back, nothing has changed: the command prints\nthe reason, and its exit code is 1.\n",
 			options: adminOptions, run: runUpgrade,
 		},
 		{
-			name: "status", help: "how the gateway is: connections, processors, queues, the last upgrade",
+			name: "status", help: "show connections, processors, queues and the last upgrade",
 			options: func(i *invocation) []config.Option {
-				return append([]config.Option{config.Define("names", "false", "nothing but the names of the processors", config.Boolean(&i.names))}, jsonOptions(i)...)
+				return append([]config.Option{config.Define("names", "false", "print only the names of the processors", config.Boolean(&i.names))}, jsonOptions(i)...)
 			},
 			run: runStatus,
 		},
 		{
-			name: "list", args: []argument{{"GLOB", aCharger, true}}, help: "the chargers that are connected",
-			more: "GLOB chooses among their identities: * stands for anything, ? for one character,\n[a-z] for one of these.\n",
+			name: "list", args: []argument{{"GLOB", aCharger, true}}, help: "list the chargers that are connected",
+			more: "GLOB selects identities: * matches anything, ? one character, [a-z] one character of a range.\n",
 			options: func(i *invocation) []config.Option {
-				return append([]config.Option{config.Define("names", "false", "nothing but the identities", config.Boolean(&i.names))}, jsonOptions(i)...)
+				return append([]config.Option{config.Define("names", "false", "print only the identities", config.Boolean(&i.names))}, jsonOptions(i)...)
 			},
 			run: runList,
 		},
 		{
-			name: "call", args: []argument{{"ID", aCharger, false}, {"ACTION", anything, false}, {"PAYLOAD", anything, true}}, help: "have a charger do something, and print its answer",
-			more: "PAYLOAD is a JSON object, {} if it is left out; - reads it from standard input. The\nanswer is printed as JSON, a CALLERROR goes to standard error. One CALL at a time is with a\ncharger: others wait for their turn within their time.\n",
+			name: "call", args: []argument{{"ID", aCharger, false}, {"ACTION", anything, false}, {"PAYLOAD", anything, true}}, help: "send a charger a CALL, and print its answer",
+			more: "PAYLOAD is a JSON object, by default {}; - reads it from standard input. The answer is\nprinted as JSON; a CALLERROR goes to standard error. A charger gets one CALL at a time. The\nothers wait for their turn, and their time limits run meanwhile.\n",
 			options: func(i *invocation) []config.Option {
-				return append([]config.Option{config.Define("timeout", "30s", "for the answer; the gateway may lower it (-max-call-timeout)", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, jsonOptions(i)...)
+				return append([]config.Option{config.Define("timeout", "30s", "time limit for the answer; the gateway may lower it (-max-call-timeout)", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, jsonOptions(i)...)
 			},
 			run: runCall,
 		},
 		{
 			name: "send", args: []argument{{"ID", aCharger, false}, {"MESSAGE", anything, false}}, help: "write an OCPP message to a charger, and wait until it is written",
-			more:    "MESSAGE is a JSON array; - reads it from standard input. Nobody waits for an answer: if one\ncomes, it goes to the charger's processor.\n",
+			more:    "MESSAGE is a JSON array; - reads it from standard input. The command waits for no answer: if\none comes, it goes to the charger's processor.\n",
 			options: orderOptions, run: runSend,
 		},
 		{
@@ -98,56 +98,56 @@ func commands() []command {
 			options: func(i *invocation) []config.Option {
 				return append([]config.Option{
 					config.Define("code", "1000", "close code: 1000, 1001, 1003, 1008, 1011 to 1014, or 3000 to 4999", config.Number(&i.code, 1000, 4999)),
-					config.Define("reason", "", "for the charger, at most 123 bytes", config.Text(&i.reason)),
+					config.Define("reason", "", "reason that the charger gets, at most 123 bytes", config.Text(&i.reason)),
 				}, orderOptions(i)...)
 			},
 			run: runClose,
 		},
 		{
-			name: "tap", args: []argument{{"ID|GLOB", aCharger, false}}, help: "show the messages of chargers, both ways, as they come",
-			more:    "Goes on until it is interrupted, across upgrades too. Each line has the time, the charger,\n-> for a message of the charger or <- for one to it, its size, and the message. If it cannot\nbe shown as fast as it comes, chargers do not wait: what was missed is counted.\n",
+			name: "tap", args: []argument{{"ID|GLOB", aCharger, false}}, help: "show the messages of chargers, both ways, as they pass",
+			more:    "Runs until it is interrupted, across upgrades too. A line has the time, the charger, -> for a\nmessage from the charger or <- for one to it, the size, and the message. Chargers never wait\nfor it: messages that it is too slow to show are counted instead.\n",
 			options: jsonOptions, run: runTap,
 		},
 		{
-			name: "drain", args: []argument{{"PROCESSOR", aProcessor, false}}, help: "move the chargers of a processor to the others, and wait until it has nothing left",
-			more: "Nothing new is delivered to PROCESSOR; what it has it may finish. It is not told and not\nstopped: do that when the command has returned. One that joins again takes part again.\n",
+			name: "drain", args: []argument{{"PROCESSOR", aProcessor, false}}, help: "move the chargers of a processor to the others, and wait until nothing is left with it",
+			more: "PROCESSOR gets no new deliveries, and may finish those that it has. The command neither\nnotifies nor stops it: stop it when the command has returned. A processor that joins again\ngets its share again.\n",
 			options: func(i *invocation) []config.Option {
-				return append([]config.Option{config.Define("timeout", "60s", "for the processor to finish what it has", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, adminOptions(i)...)
+				return append([]config.Option{config.Define("timeout", "60s", "time limit for the processor to finish its deliveries", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, adminOptions(i)...)
 			},
 			run: runDrain,
 		},
 		{
-			name: "completion", args: []argument{{"bash|zsh", aShell, false}}, help: "print the completion for a shell",
+			name: "completion", args: []argument{{"bash|zsh", aShell, false}}, help: "print the completion script for a shell",
 			more: "For bash: holdfast completion bash > /usr/share/bash-completion/completions/holdfast\nFor zsh:  holdfast completion zsh > /usr/share/zsh/vendor-completions/_holdfast\n",
 			run:  runCompletion,
 		},
 		{
-			name: "passwd", args: []argument{{"IDENTITY", anything, false}}, help: "make a charger's entry of the -auth-file",
-			more:    "Reads the charger's password from standard input, one line, and prints the entry. With\n-file it puts the entry there; a running gateway notices that by itself.\n",
+			name: "passwd", args: []argument{{"IDENTITY", anything, false}}, help: "make a charger's entry for the -auth-file",
+			more:    "Reads the charger's password from standard input, one line, and prints the entry. With -file\nit writes the entry to that file; a running gateway reads a changed file by itself.\n",
 			options: passwdOptions, run: runPasswd,
 		},
 		{name: "version", help: "print the version", run: runVersion},
-		{name: "help", help: "print this and the options of serve", run: runHelp},
+		{name: "help", help: "print this text and the options of serve", run: runHelp},
 	}
 }
 
 func adminOptions(i *invocation) []config.Option {
 	return []config.Option{
-		config.Define("admin-socket", "", "path of the gateway's socket for operators; without it the one of -config, or "+defaultAdminSocket, config.Text(&i.socket)),
-		config.Define("config", "", "configuration of the gateway", config.Text(&i.config)),
+		config.Define("admin-socket", "", "path of the gateway's socket for operators; unset, the one in -config, else "+defaultAdminSocket, config.Text(&i.socket)),
+		config.Define("config", "", "configuration file of the gateway", config.Text(&i.config)),
 	}
 }
 
 func jsonOptions(i *invocation) []config.Option {
-	return append([]config.Option{config.Define("json", "false", "JSON for scripts", config.Boolean(&i.json))}, adminOptions(i)...)
+	return append([]config.Option{config.Define("json", "false", "print JSON, for scripts", config.Boolean(&i.json))}, adminOptions(i)...)
 }
 
 func orderOptions(i *invocation) []config.Option {
-	return append([]config.Option{config.Define("timeout", "30s", "for the gateway to do it", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, adminOptions(i)...)
+	return append([]config.Option{config.Define("timeout", "30s", "time limit for the gateway to carry out the order", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, adminOptions(i)...)
 }
 
 func serveOptions(*invocation) []config.Option {
-	return append([]config.Option{config.Define("config", "", "file of these options, without the dash, one `name value` a line; a flag wins over it", config.Text(new(string)))}, config.Options(new(config.Config))...)
+	return append([]config.Option{config.Define("config", "", "file of these options, one `name value` per line, without the dash; a flag takes precedence", config.Text(new(string)))}, config.Options(new(config.Config))...)
 }
 
 // parse reads what was given to the command: options and arguments, in any

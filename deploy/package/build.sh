@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the packages into dist/: deb and rpm, amd64 and arm64; holdfast-dev, for
 # authors of processors, into dist/dev/. The same commit makes the same bytes.
-# VERSION=1.2.3 names another version than git describe does, MAINTAINER="Name
-# <address>" whom to ask; ARCHS and FORMATS make fewer.
+# VERSION=1.2.3 overrides the version of git describe, MAINTAINER="Name <address>" names
+# whom to ask; ARCHS and FORMATS restrict what is built.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export LC_ALL=C TZ=UTC
@@ -25,7 +25,7 @@ out=${OUT:-dist}
 MAINTAINER=${MAINTAINER:-Holdfast <holdfast@localhost.localdomain>}
 export SOURCE_DATE_EPOCH
 
-# In the order of dpkg: ~ comes before everything.
+# Versions sort as dpkg sorts them: ~ comes before everything.
 [[ $VERSION =~ ^[0-9][0-9A-Za-z.+~]*$ ]] || { echo "VERSION $VERSION: want digits first, then letters, digits, . + ~" >&2; exit 1; }
 mkdir -p "$out/dev"
 work=$(mktemp -d)

@@ -19,12 +19,13 @@ import (
 	"holdfast/unixipc"
 )
 
-// A Client talks to the running gateway over its admin socket.
+// A Client asks the running gateway over its admin socket.
 type Client struct {
 	Socket string
 	http   http.Client
 }
 
+// NewClient returns a client of the gateway that listens at socket.
 func NewClient(socket string) *Client {
 	return &Client{Socket: socket, http: http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -34,17 +35,17 @@ func NewClient(socket string) *Client {
 	}}}
 }
 
-// askAgain is how long a process that has been replaced may take to end; it is
-// asked again at every askInterval. One that takes longer than inLine to say that
-// it was replaced had been upgraded by somebody else who was first.
+// askAgain is how long a process that has been replaced may take to end. It is
+// asked again at every askInterval. One that answers only after inLine that it was
+// replaced served the upgrade of somebody else, who was first: the time begins anew.
 const (
 	askAgain    = 2 * time.Second
 	askInterval = 10 * time.Millisecond
 	inLine      = 100 * time.Millisecond
 )
 
-// Do asks the gateway. If the process that was asked is just being replaced by
-// an upgrade, so that it has not done it, the new one is asked.
+// Do asks the gateway. A process that is being replaced by an upgrade does nothing
+// of what it is asked for; then the new one is asked.
 func (c *Client) Do(method, path string, query url.Values) (*http.Response, error) {
 	u := url.URL{Scheme: "http", Host: "gateway", Path: path, RawQuery: query.Encode()}
 	var until time.Time
@@ -84,6 +85,7 @@ type StatusError struct {
 	text   string
 }
 
+// Error returns the text of the answer, or its status.
 func (e *StatusError) Error() string {
 	if e.text == "" {
 		return fmt.Sprintf("the gateway answered %d %s", e.Status, http.StatusText(e.Status))
@@ -91,12 +93,13 @@ func (e *StatusError) Error() string {
 	return e.text
 }
 
-// An UnreachableError says why the gateway cannot be asked, and what to do.
+// An UnreachableError is why the gateway cannot be asked. Its text names the remedy.
 type UnreachableError struct {
 	Socket string
 	Err    error
 }
 
+// Error implements error.
 func (e *UnreachableError) Error() string {
 	switch {
 	case errors.Is(e.Err, os.ErrPermission):
@@ -109,10 +112,11 @@ func (e *UnreachableError) Error() string {
 	return fmt.Sprintf("no gateway answers at %s: %v", e.Socket, e.Err)
 }
 
+// Unwrap returns the error of the connection.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// replaced tells that another upgrade has just replaced the process that was
-// asked: it says so, or has ended without a word.
+// replaced reports whether another upgrade has just replaced the process that was
+// asked: it answers 503, or has ended without an answer.
 func replaced(resp *http.Response, err error) bool {
 	if err != nil {
 		return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
@@ -120,7 +124,7 @@ func replaced(resp *http.Response, err error) bool {
 	return resp.StatusCode == http.StatusServiceUnavailable
 }
 
-// Get reads an answer in JSON into to.
+// Get decodes an answer in JSON into to.
 func (c *Client) Get(path string, query url.Values, to any) error {
 	resp, err := c.Do(http.MethodGet, path, query)
 	if err != nil {
@@ -133,7 +137,8 @@ func (c *Client) Get(path string, query url.Values, to any) error {
 	return nil
 }
 
-// Link asks for a link on the admin socket.
+// Link returns a connection on the admin socket that has become a link, for its
+// HELLO. The caller owns it.
 func (c *Client) Link(ctx context.Context) (net.Conn, error) {
 	for until := time.Now().Add(askAgain); ; time.Sleep(askInterval) {
 		conn, resp, err := c.askLink(ctx)
@@ -149,7 +154,7 @@ func (c *Client) Link(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// askLink leaves the connection open if the answer is 101.
+// askLink asks once. It leaves the connection open if the answer is 101.
 func (c *Client) askLink(ctx context.Context) (net.Conn, *http.Response, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.Socket)
 	if err != nil {
@@ -167,12 +172,13 @@ func (c *Client) askLink(ctx context.Context) (net.Conn, *http.Response, error) 
 		_ = conn.Close()
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = io.EOF // the process has ended without a word
+		err = io.EOF // the process has ended without an answer
 	}
 	return conn, resp, err
 }
 
-// AskVerdict asks the process that has taken over.
+// AskVerdict asks the process that has taken over whether a charger may connect,
+// until the deadline of ctx.
 func AskVerdict(ctx context.Context, body unixipc.AuthorizeBody, adminSocket string) (v unixipc.VerdictBody, err error) {
 	c := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,

@@ -10,20 +10,18 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
-	"holdfast/cmd/holdfast/config"
 	"holdfast/cmd/holdfast/gate"
 	"holdfast/unixipc"
 )
 
 // A Server serves operators' commands: HTTP over a Unix socket.
 type Server struct {
-	g        Gateway
+	gateway  Gateway
 	listener net.Listener
 	server   *http.Server
 	log      *slog.Logger
@@ -31,81 +29,43 @@ type Server struct {
 	over     chan struct{} // closed when this process serves no commands any more
 }
 
-// UpgradeRequest is one `holdfast upgrade` that waits for the outcome.
-type UpgradeRequest struct {
-	lines chan Progress // closed when it is over
-	last  Progress      // the outcome, once lines is closed
-}
-
-func (r *UpgradeRequest) Tell(p Progress) {
-	select {
-	case r.lines <- p:
-	default: // whoever watches does not read
-	}
-}
-
-// Finish reports the outcome of the upgrade, and ends the request. gone says that
-// nobody owns the connections any more.
-func (r *UpgradeRequest) Finish(err error, gone bool) {
-	last := Progress{Phase: "done"}
-	switch {
-	case gone:
-		last = Progress{Phase: "failed", Error: err.Error()}
-	case err != nil:
-		last = Progress{Phase: PhaseRolledBack, Error: err.Error()}
-	}
-	r.last = last
-	close(r.lines)
-}
-
-// Gateway is what the commands act on. Its methods may be called from any
-// goroutine. Their errors are answered with 404, but errReplaced and errNoTurn,
-// which have whoever asked ask again.
-type Gateway interface {
-	Status(ctx context.Context) (*Status, error)
-	// Chargers describes the connected chargers whose identity matches glob.
-	Chargers(ctx context.Context, glob string) ([]ChargerStatus, error)
-	// Drain moves the chargers of a processor elsewhere, and returns how many
-	// links it has.
-	Drain(ctx context.Context, processor string) (links int, err error)
-	// Join takes over an operator's connection that becomes a link; early was
-	// read from it.
-	Join(c *net.UnixConn, early []byte)
-	// Authorize asks a processor, until the deadline of ctx.
-	Authorize(ctx context.Context, body unixipc.AuthorizeBody) (unixipc.VerdictBody, error)
-}
-
+// NewServer returns a server that accepts from l behind a gate.
 func NewServer(g Gateway, at *gate.Gate, l net.Listener, log *slog.Logger) *Server {
-	a := &Server{g: g, listener: at.Listener(l), log: log, Upgrades: make(chan *UpgradeRequest), over: make(chan struct{})}
+	s := &Server{
+		gateway: g, listener: at.Listener(l), log: log,
+		Upgrades: make(chan *UpgradeRequest), over: make(chan struct{}),
+	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /upgrade", a.upgrade)
-	mux.HandleFunc("GET /status", a.status)
-	mux.HandleFunc("GET /chargers", a.chargers)
-	mux.HandleFunc("POST /drain", a.drain)
-	mux.HandleFunc("GET /link", a.link)
-	mux.HandleFunc("POST /authorize", a.authorize)
-	a.server = gate.NewHTTPServer(mux, log)
-	return a
+	mux.HandleFunc("POST /upgrade", s.upgrade)
+	mux.HandleFunc("GET /status", s.status)
+	mux.HandleFunc("GET /chargers", s.chargers)
+	mux.HandleFunc("POST /drain", s.drain)
+	mux.HandleFunc("GET /link", s.link)
+	mux.HandleFunc("POST /authorize", s.authorize)
+	s.server = gate.NewHTTPServer(mux, log)
+	return s
 }
 
-func (a *Server) Run() { gate.ServeHTTP(a.server, a.listener, a.log) }
+// Run serves until ShutDown.
+func (s *Server) Run() { gate.ServeHTTP(s.server, s.listener, s.log) }
 
 // ShutDown takes no more commands, and waits for those in progress.
-func (a *Server) ShutDown() {
-	close(a.over)
-	gate.ShutDownHTTP(a.server)
+func (s *Server) ShutDown() {
+	close(s.over)
+	gate.ShutDownHTTP(s.server)
 }
 
-// upgrade answers with one progress in JSON a line; the last tells the outcome.
-func (a *Server) upgrade(w http.ResponseWriter, r *http.Request) {
+// upgrade answers POST /upgrade with one Progress in JSON a line. The last has the
+// outcome.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	c := gate.ConnOf(r)
 	c.Passed() // an upgrade does not wait for itself
-	a.note(c, "upgrade")
+	s.note(c, "upgrade")
 	request := &UpgradeRequest{lines: make(chan Progress, maxProgress)}
 	select {
-	case a.Upgrades <- request:
-	case <-a.over:
-		replacedHere(w)
+	case s.Upgrades <- request:
+	case <-s.over:
+		writeReplaced(w)
 		return
 	case <-r.Context().Done():
 		return
@@ -126,15 +86,9 @@ func (a *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 // the outcome is what matters.
 const maxProgress = 256
 
-// ErrNoTurn says that a loop did not answer in time.
-var ErrNoTurn = errors.New("the loop does not turn")
-
-// ErrReplaced says that another process has taken over, or is about to.
-var ErrReplaced = errors.New("this process has been replaced, or ends")
-
-// replacedHere has whoever asked ask again: by now the socket leads to another
-// process, if there is one.
-func replacedHere(w http.ResponseWriter) {
+// writeReplaced has a Client ask again: by now the socket leads to another process,
+// if there is one.
+func writeReplaced(w http.ResponseWriter) {
 	http.Error(w, ErrReplaced.Error(), http.StatusServiceUnavailable)
 }
 
@@ -151,15 +105,15 @@ func writeResult(w http.ResponseWriter, result any, err error) {
 	}
 }
 
-// note logs who asked for something that changes something.
-func (a *Server) note(c *gate.Conn, order string, about ...any) {
+// note logs who gave an order that changes something.
+func (s *Server) note(c *gate.Conn, order string, about ...any) {
 	who := unixipc.PeerOf(c.Conn.(*net.UnixConn))
-	a.log.Info("operator", append([]any{"order", order, "pid", who.PID, "uid", who.UID, "gid", who.GID}, about...)...)
+	s.log.Info("operator", append([]any{"order", order, "pid", who.PID, "uid", who.UID, "gid", who.GID}, about...)...)
 }
 
-// link hands the connection on to a loop. From there on it is like any other
-// link: an upgrade hands it over.
-func (a *Server) link(w http.ResponseWriter, r *http.Request) {
+// link answers GET /link: the connection is passed on to a loop. From there on it is
+// a link like any other, which an upgrade hands over.
+func (s *Server) link(w http.ResponseWriter, r *http.Request) {
 	if !strings.EqualFold(r.Header.Get("Upgrade"), linkProtocol) {
 		w.Header().Set("Upgrade", linkProtocol)
 		http.Error(w, "ask for Upgrade: "+linkProtocol, http.StatusUpgradeRequired)
@@ -171,62 +125,41 @@ func (a *Server) link(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := hijacked.(*gate.Conn)
-	defer c.Passed() // it counts as the gateway's by then
+	defer c.Passed() // the gateway counts it by then
 	if _, err := io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+linkProtocol+"\r\n\r\n"); err != nil {
 		_ = c.Close()
 		return
 	}
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	a.g.Join(c.Conn.(*net.UnixConn), early)
+	s.gateway.Join(c.Conn.(*net.UnixConn), early)
 }
 
-// drain has a processor's links get no more deliveries.
-func (a *Server) drain(w http.ResponseWriter, r *http.Request) {
+// drain answers POST /drain: the links of a processor get no more deliveries.
+func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 	name := r.FormValue("processor")
-	a.note(gate.ConnOf(r), "drain", "processor", name)
-	found, err := a.g.Drain(r.Context(), name)
+	s.note(gate.ConnOf(r), "drain", "processor", name)
+	found, err := s.gateway.Drain(r.Context(), name)
 	if found == 0 && err == nil {
 		err = fmt.Errorf("no processor of the name %q has joined", name)
 	}
 	writeResult(w, map[string]int{"links": found}, err)
 }
 
-// SetRights gives the admin socket to a group, or to nobody but the gateway's
-// own user.
-func SetRights(path, group string) error {
-	mode, gid := os.FileMode(0o600), -1
-	if group != "" {
-		var err error
-		if gid, err = config.LookupGroup(group); err != nil {
-			return err
-		}
-		mode = 0o660
-	}
-	if gid >= 0 {
-		if err := os.Chown(path, -1, gid); err != nil {
-			return fmt.Errorf("admin socket for group %s, of which this process must be a member: %w", group, err)
-		}
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		return fmt.Errorf("admin socket: %w", err)
-	}
-	return nil
-}
-
 // status answers GET /status.
-func (a *Server) status(w http.ResponseWriter, r *http.Request) {
-	s, err := a.g.Status(r.Context())
-	writeResult(w, s, err)
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	status, err := s.gateway.Status(r.Context())
+	writeResult(w, status, err)
 }
 
-// chargers answers GET /chargers with one chargerStatus in JSON a line, sorted.
-func (a *Server) chargers(w http.ResponseWriter, r *http.Request) {
+// chargers answers GET /chargers with one ChargerStatus in JSON a line, sorted by
+// identity.
+func (s *Server) chargers(w http.ResponseWriter, r *http.Request) {
 	pattern := cmp.Or(r.FormValue("glob"), "*")
 	if _, err := path.Match(pattern, ""); err != nil || len(pattern) > maxGlob {
 		http.Error(w, fmt.Sprintf("%q is no pattern of at most %d bytes: %v", pattern, maxGlob, err), http.StatusBadRequest)
 		return
 	}
-	all, err := a.g.Chargers(r.Context(), pattern)
+	all, err := s.gateway.Chargers(r.Context(), pattern)
 	if err != nil {
 		writeResult(w, nil, err)
 		return
@@ -244,23 +177,24 @@ func (a *Server) chargers(w http.ResponseWriter, r *http.Request) {
 // maxGlob is the longest pattern, in bytes.
 const maxGlob = 512
 
-// authorize serves handshakes that are under way in the process before.
-func (a *Server) authorize(rw http.ResponseWriter, r *http.Request) {
+// authorize answers POST /authorize, for handshakes that are under way in the
+// process before.
+func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	var body unixipc.AuthorizeBody
 	deadline, err := time.Parse(time.RFC3339Nano, r.Header.Get(deadlineHeader))
 	if err == nil {
-		err = json.NewDecoder(http.MaxBytesReader(rw, r.Body, unixipc.MaxControl)).Decode(&body)
+		err = json.NewDecoder(http.MaxBytesReader(w, r.Body, unixipc.MaxControl)).Decode(&body)
 	}
 	if err != nil {
-		http.Error(rw, err.Error(), http.StatusBadRequest)
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	ctx, cancel := context.WithDeadline(r.Context(), deadline)
 	defer cancel()
-	v, err := a.g.Authorize(ctx, body)
+	v, err := s.gateway.Authorize(ctx, body)
 	if err != nil {
-		http.Error(rw, err.Error(), http.StatusGatewayTimeout)
+		http.Error(w, err.Error(), http.StatusGatewayTimeout)
 		return
 	}
-	_ = json.NewEncoder(rw).Encode(v)
+	_ = json.NewEncoder(w).Encode(v)
 }

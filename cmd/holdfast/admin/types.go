@@ -2,7 +2,7 @@ package admin
 
 import "time"
 
-// Status is what `holdfast status` shows.
+// Status is the answer to GET /status, which `holdfast status` shows.
 type Status struct {
 	Version      string         `json:"version"`
 	PID          int            `json:"pid"`
@@ -18,6 +18,7 @@ type Status struct {
 	LastUpgrade  *UpgradeReport `json:"last_upgrade"`
 }
 
+// KindStatus counts the connections of one kind.
 type KindStatus struct {
 	Subprotocol string `json:"subprotocol"`
 	TLS         string `json:"tls"`
@@ -30,11 +31,12 @@ type QueueStatus struct {
 	Bytes         int     `json:"bytes"`
 	InFlight      int     `json:"in_flight"` // those that a processor has
 	OldestSeconds float64 `json:"oldest_seconds"`
-	Chargers      int     `json:"chargers"` // who have any
-	Paused        int     `json:"paused"`   // chargers that are not read from because of it
-	Offline       int     `json:"offline"`  // chargers of whom there are some, but no connection
+	Chargers      int     `json:"chargers"` // that have any
+	Paused        int     `json:"paused"`   // of these, not read from because of it
+	Offline       int     `json:"offline"`  // of these, not connected
 }
 
+// LinkStatus is a link: of a processor, or of an operator's command.
 type LinkStatus struct {
 	Processor string `json:"processor"`
 	PID       int    `json:"pid"`
@@ -63,7 +65,7 @@ type ChargerStatus struct {
 	Paused      bool      `json:"paused,omitempty"`    // not read from
 }
 
-// UpgradeReport is what status says about it.
+// UpgradeReport is the outcome of an upgrade, as Status has it.
 type UpgradeReport struct {
 	At          time.Time `json:"at"`
 	Outcome     string    `json:"outcome"` // done or rolled_back
@@ -79,14 +81,14 @@ const (
 	OutcomeRolledBack = "rolled_back"
 )
 
-// Progress is one line of the show of an upgrade.
+// Progress is one line of the answer to POST /upgrade.
 type Progress struct {
 	Phase   string  `json:"phase"`
 	Text    string  `json:"text,omitempty"`
 	Done    int64   `json:"done,omitempty"`
 	Total   int64   `json:"total,omitempty"`
 	Seconds float64 `json:"seconds,omitempty"` // since the upgrade began
-	Error   string  `json:"error,omitempty"`   // it was rolled back, and why
+	Error   string  `json:"error,omitempty"`   // why it was rolled back, or why nobody owns the connections
 }
 
 // PhaseRolledBack is the last phase of an upgrade that changed nothing.

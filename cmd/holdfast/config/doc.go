@@ -1,8 +1,15 @@
-// Package config reads what an operator can set: the options that flags and the
-// configuration file share, their defaults, and every fault in them with its file
-// and line. It has no side effects: it reads the configuration file and the
-// system's groups, and changes nothing.
+// Package config reads what an operator can set, and reports every fault in it with
+// its file and line.
 //
-// It imports nothing of Holdfast. Anybody may call it from any goroutine; a Config
-// is not changed once Parse has returned it.
+//	config.go          what can be set
+//	options.go         the table: name, default, help and value of each option
+//	option.go          one row of it; also of the tables of commands
+//	value.go           what a value may be; listener.go, address.go and group.go, too
+//	setting.go         names and values as flags and the file spell them
+//	parse.go           from the command line to a Config
+//	contradictions.go  faults of values that are each valid
+//
+// It has no side effects: it reads the configuration file and the system's groups,
+// and changes nothing. It imports nothing of Holdfast. Any goroutine may call it; a
+// Config is not changed once Parse has returned it.
 package config

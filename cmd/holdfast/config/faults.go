@@ -2,12 +2,13 @@ package config
 
 import "strings"
 
-// Faults joins the faults of a configuration into one sentence.
+// Faults are the faults of a configuration, as one error.
 type Faults []error
 
-func (e Faults) Error() string {
-	lines := make([]string, len(e))
-	for i, err := range e {
+// Error implements error.
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, err := range f {
 		lines[i] = err.Error()
 	}
 	return strings.Join(lines, "; ")

@@ -14,11 +14,12 @@ type Listener struct {
 	ClientAuth string // none, optional, required: certificates of chargers
 }
 
-var (
-	auths       = []string{"none", "file", "processor"}
-	ClientAuths = []string{"none", "optional", "required"}
-)
+var auths = []string{"none", "file", "processor"}
 
+// ClientAuths are the values of ClientAuth.
+var ClientAuths = []string{"none", "optional", "required"}
+
+// Option returns the name of the option that the listener was set with.
 func (l Listener) Option() string {
 	if l.TLS {
 		return "listen-tls"
@@ -58,39 +59,4 @@ func (v listeners) Set(s string) error {
 	}
 	*v.to = append(*v.to, l)
 	return checkAddress(address)
-}
-
-// admission fills in what listeners did not set, and finds contradictions in
-// how chargers are let in.
-func (c *Config) admission(fault func(a, b, format string, args ...any)) {
-	if len(c.Listen)+len(c.ListenTLS) == 0 {
-		fault("listen", "listen", "listen is none, and there is no listen-tls: no charger could connect")
-	}
-	if len(c.ListenTLS) > 0 && len(c.TLSCerts) == 0 {
-		fault("listen-tls", "listen-tls", "listen-tls needs a certificate: tls-cert and tls-key")
-	}
-	if len(c.TLSCerts) != len(c.TLSKeys) {
-		a, b := "tls-cert", "tls-key"
-		if len(c.TLSKeys) > len(c.TLSCerts) {
-			a, b = b, a
-		}
-		fault(a, a, "each tls-cert has its tls-key, in the same order: there are %d of %s and %d of %s", max(len(c.TLSCerts), len(c.TLSKeys)), a, min(len(c.TLSCerts), len(c.TLSKeys)), b)
-	}
-	for _, all := range [][]Listener{c.Listen, c.ListenTLS} {
-		for i := range all {
-			l := &all[i]
-			if l.Auth == "" {
-				l.Auth = c.Auth
-			}
-			if l.ClientAuth == "" {
-				l.ClientAuth = c.TLSClientAuth
-			}
-			if l.Auth == "file" && c.AuthFile == "" {
-				fault(l.Option(), l.Option(), "%s %s: auth is file, but there is no auth-file", l.Option(), l.Address)
-			}
-			if l.TLS && l.ClientAuth != "none" && c.TLSClientCA == "" {
-				fault(l.Option(), l.Option(), "%s %s: client-auth is %s, but there is no tls-client-ca", l.Option(), l.Address, l.ClientAuth)
-			}
-		}
-	}
 }

@@ -1,55 +1,81 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
-	"os"
-	"slices"
+	"path/filepath"
 	"strings"
 )
 
-// setting is one name with its value, and the place where it was written.
-type setting struct{ name, value, where string }
-
-// parseArgs reads -name value, -name=value, and -name alone for a boolean. It
-// reports all faults, not just the first.
-func parseArgs(args []string, opts []Option) (given []setting, errs []error) {
-	for i := 0; i < len(args); i++ {
-		arg := args[i]
-		name, value, hasValue := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"), "=")
-		if !strings.HasPrefix(arg, "-") || name == "" {
-			errs = append(errs, fmt.Errorf("unexpected argument %q", arg))
-			continue
+// Parse reads the command line, and the file that it names. It returns every fault
+// there is, each with its place. A flag wins over the file.
+func Parse(args []string) (*Config, []error) {
+	c := new(Config)
+	opts := Options(c)
+	var errs []error
+	given, faults := parseArgs(args, opts)
+	errs = append(errs, faults...)
+	for i, s := range ofName(given, "config") {
+		if c.File = s.value; i > 0 {
+			errs = append(errs, fmt.Errorf("%s: config is given more than once", s.where))
 		}
-		o := Find(opts, name)
-		if o == nil && name != "config" {
-			errs = append(errs, fmt.Errorf("unknown flag -%s%s", name, suggest(opts, name)))
-			if !hasValue && i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
-				i++ // its value, no doubt
-			}
-			continue
-		}
-		if !hasValue {
-			_, isBool := valueOf(o).(BooleanValue)
-			switch {
-			case isBool && (i+1 == len(args) || strings.HasPrefix(args[i+1], "-")):
-				value = "true"
-			case i+1 == len(args):
-				errs = append(errs, fmt.Errorf("flag -%s needs a value", name))
-				continue
-			default:
-				i++
-				value = args[i]
-			}
-		}
-		given = append(given, setting{name, value, "-" + name})
 	}
-	return given, errs
+	var fromFile []setting
+	if c.File != "" {
+		fromFile, faults = parseFile(c.File, opts)
+		errs = append(errs, faults...)
+	}
+	places := make(map[string]string, len(opts))
+	for _, o := range opts {
+		source := ofName(given, o.Name)
+		if source == nil {
+			source = ofName(fromFile, o.Name)
+		}
+		if source == nil && o.Default != "" {
+			source = []setting{{name: o.Name, value: o.Default, where: defaultOf + o.Name}}
+		}
+		if list, ok := o.Value.(single); ok && list.single() && len(source) > 1 {
+			errs = append(errs, fmt.Errorf("%s: %s is given more than once", source[1].where, o.Name))
+			continue
+		}
+		faults := len(errs)
+		for _, s := range source {
+			if err := o.Value.Set(s.value); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %s %q: %w", s.where, o.Name, s.value, err))
+			}
+			if len(errs) == faults {
+				places[o.Name] = s.where
+			} else {
+				delete(places, o.Name)
+			}
+		}
+	}
+	c.complete()
+	return c, append(errs, c.contradictions(places)...)
 }
 
+// complete fills in what follows from other options.
+func (c *Config) complete() {
+	if c.IdleTimeout == automatic {
+		c.IdleTimeout = 3 * c.PingInterval // off when pings are
+	}
+	if c.Admin == besideProcessors {
+		c.Admin = filepath.Join(filepath.Dir(c.Processors), "admin.sock")
+	}
+	for _, all := range [][]Listener{c.Listen, c.ListenTLS} {
+		for i := range all {
+			all[i].Auth = cmp.Or(all[i].Auth, c.Auth)
+			all[i].ClientAuth = cmp.Or(all[i].ClientAuth, c.TLSClientAuth)
+		}
+	}
+}
+
+// defaultOf begins the place of a value that was not set.
+const defaultOf = "default of -"
+
 // ParseCommand reads what was given to a command: options and arguments, in any
-// order; behind -- there are only arguments. It sets the values of opts, those of
-// options that were not given to their defaults, and returns the arguments and
-// every fault.
+// order; behind -- there are only arguments. It sets the value of each option, to its
+// default if the option was not given, and returns the arguments and every fault.
 func ParseCommand(raw []string, opts []Option) (args []string, errs []error) {
 	var flags []string
 	for n := 0; n < len(raw); n++ {
@@ -86,64 +112,4 @@ func ParseCommand(raw []string, opts []Option) (args []string, errs []error) {
 		}
 	}
 	return args, errs
-}
-
-func valueOf(o *Option) Value {
-	if o == nil {
-		return nil
-	}
-	return o.Value
-}
-
-// parseFile reads a config file: one `name value` a line; # begins a comment
-// at the start of a line or behind white space.
-func parseFile(path string, opts []Option) (found []setting, errs []error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, []error{fmt.Errorf("config file: %w", err)}
-	}
-	n := 0
-	for line := range strings.SplitSeq(string(b), "\n") {
-		n++
-		where := fmt.Sprintf("%s:%d", path, n)
-		name, value, _ := strings.Cut(strings.TrimSpace(uncomment(line)), " ")
-		value = strings.TrimSpace(value)
-		switch {
-		case name == "":
-		case Find(opts, name) == nil:
-			errs = append(errs, fmt.Errorf("%s: unknown name %q%s", where, name, suggest(opts, name)))
-		case value == "":
-			errs = append(errs, fmt.Errorf("%s: %s has no value", where, name))
-		default:
-			found = append(found, setting{name, value, where})
-		}
-	}
-	return found, errs
-}
-
-func uncomment(line string) string {
-	line = strings.ReplaceAll(line, "\t", " ")
-	if strings.HasPrefix(line, "#") {
-		return ""
-	}
-	line, _, _ = strings.Cut(line, " #")
-	return line
-}
-
-func Find(opts []Option, name string) *Option {
-	if i := slices.IndexFunc(opts, func(o Option) bool { return o.Name == name }); i >= 0 {
-		return &opts[i]
-	}
-	return nil
-}
-
-// suggest names the option that is most likely meant.
-func suggest(opts []Option, name string) string {
-	for _, o := range opts {
-		if len(name) >= 3 && (strings.HasPrefix(o.Name, name) || strings.HasPrefix(name, o.Name) ||
-			strings.ReplaceAll(o.Name, "-", "") == strings.ReplaceAll(strings.ReplaceAll(name, "_", ""), "-", "")) {
-			return fmt.Sprintf("; did you mean %s?", o.Name)
-		}
-	}
-	return ""
 }

@@ -4,27 +4,34 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os/user"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// Value is where an option's text goes. set is called once for each setting.
+// Value is where an option's text goes. Set is called once for each setting; its error
+// names what is wanted instead.
 type Value interface{ Set(s string) error }
 
-// single values take one setting only.
+// single is implemented by values that take one setting only.
 type single interface{ single() bool }
 
+// The completion of shells knows these three from others by their types.
 type (
-	TextValue    struct{ to *string }
+	// TextValue takes any text.
+	TextValue struct{ to *string }
+	// BooleanValue takes true or false.
 	BooleanValue struct{ to *bool }
-	list         struct{ to *[]string } // comma-separated
-	ChoiceValue  struct {
+	// ChoiceValue takes one of From.
+	ChoiceValue struct {
 		to   *string
 		From []string
 	}
+)
+
+type (
+	list   struct{ to *[]string } // comma-separated
 	number struct {
 		to       *int
 		min, max int
@@ -38,25 +45,20 @@ type (
 		min, max time.Duration
 	}
 	autoDuration struct{ to *time.Duration } // a default that depends on others
-	address      struct{ to *string }
 	files        struct{ to *[]string }
-	group        struct{ to *string }
 	paths        struct{ to *[]string }
 )
 
-// Define makes an option of a command.
-func Define(name, def, help string, v Value) Option { return Option{name, def, help, v} }
-
-// Text takes any text.
+// Text returns a value that takes any text.
 func Text(to *string) Value { return TextValue{to} }
 
-// Boolean takes true or false, and true when it stands alone.
+// Boolean returns one that takes true or false, and true when it stands alone.
 func Boolean(to *bool) Value { return BooleanValue{to} }
 
-// Number takes a decimal number from min to max.
+// Number returns one that takes a decimal number from min to max.
 func Number(to *int, min, max int) Value { return number{to, min, max} }
 
-// Duration takes a duration from min to max, such as 90s.
+// Duration returns one that takes a duration from min to max, such as 90s.
 func Duration(to *time.Duration, min, max time.Duration) Value { return duration{to, min, max} }
 
 // automatic stands for a default that is computed.
@@ -70,15 +72,15 @@ func (number) single() bool       { return true }
 func (size) single() bool         { return true }
 func (duration) single() bool     { return true }
 func (autoDuration) single() bool { return true }
-func (address) single() bool      { return true }
-func (group) single() bool        { return true }
 
+// Set implements Value.
 func (v TextValue) Set(s string) error {
 	*v.to = s
 	return nil
 }
 
-func (v BooleanValue) Set(s string) (err error) {
+// Set implements Value.
+func (v BooleanValue) Set(s string) error {
 	switch s {
 	case "true", "on", "yes":
 		*v.to = true
@@ -104,6 +106,7 @@ func (v list) Set(s string) error {
 	return nil
 }
 
+// Set implements Value.
 func (v ChoiceValue) Set(s string) error {
 	if !slices.Contains(v.From, s) {
 		return fmt.Errorf("want one of %s", strings.Join(v.From, ", "))
@@ -151,29 +154,6 @@ func (v autoDuration) Set(s string) error {
 		return nil
 	}
 	return duration{v.to, 0, 24 * time.Hour}.Set(s)
-}
-
-func (v address) Set(s string) error {
-	*v.to = s
-	return checkAddress(s)
-}
-
-func (v group) Set(s string) error {
-	*v.to = s
-	_, err := LookupGroup(s)
-	return err
-}
-
-// LookupGroup is the id of a group, which is named or a number.
-func LookupGroup(s string) (int, error) {
-	if g, err := user.LookupGroup(s); err == nil {
-		s = g.Gid
-	}
-	gid, err := strconv.Atoi(s)
-	if err != nil || gid < 0 {
-		return -1, errors.New("there is no such group")
-	}
-	return gid, nil
 }
 
 func (v files) Set(s string) error {

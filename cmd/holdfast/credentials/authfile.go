@@ -32,6 +32,7 @@ type Credential struct {
 
 func (c Credential) String() string { return fmt.Sprintf("sha256:%x:%x", c.salt, c.hash) }
 
+// New returns the credential of a password.
 func New(salt [16]byte, password []byte) Credential {
 	return Credential{salt, sha256.Sum256(append(salt[:], password...))}
 }
@@ -110,6 +111,8 @@ type Passwords struct {
 	current atomic.Pointer[map[string]Credential]
 }
 
+// NewPasswords reads an auth-file. With anyHex a password and its spelling in
+// hexadecimal are the same.
 func NewPasswords(path string, anyHex bool) (*Passwords, error) {
 	p := &Passwords{path: path, anyHex: anyHex}
 	return p, p.load()
@@ -123,6 +126,7 @@ func (p *Passwords) load() error {
 	return err
 }
 
+// Watch reads the file again when it changes; one that is wrong changes nothing.
 func (p *Passwords) Watch(log *slog.Logger) {
 	watchFiles([]string{p.path}, func() {
 		if err := p.load(); err != nil {

@@ -25,34 +25,34 @@ type Certificates struct {
 }
 
 // newCertificates reads the files; the error names the one at fault.
-func newCertificates(c *config.Config) (*Certificates, error) {
-	s := &Certificates{cfg: c, Tickets: newTickets()}
-	s.Tickets.changed = s.setTickets
-	return s, s.load()
+func newCertificates(cfg *config.Config) (*Certificates, error) {
+	c := &Certificates{cfg: cfg, Tickets: newTickets()}
+	c.Tickets.changed = c.setTickets
+	return c, c.load()
 }
 
 // load reads all files, and serves with them from then on if each is right.
-func (s *Certificates) load() error {
-	c := s.cfg
+func (c *Certificates) load() error {
+	cfg := c.cfg
 	base := &tls.Config{
 		MinVersion:   tls.VersionTLS12,
-		CipherSuites: record.Suites12(c.TLSLegacy),
+		CipherSuites: record.Suites12(cfg.TLSLegacy),
 	}
-	for i := range c.TLSCerts {
-		pair, err := tls.LoadX509KeyPair(c.TLSCerts[i], c.TLSKeys[i])
+	for i := range cfg.TLSCerts {
+		pair, err := tls.LoadX509KeyPair(cfg.TLSCerts[i], cfg.TLSKeys[i])
 		if err != nil {
-			return fmt.Errorf("tls-cert %s with tls-key %s: %w", c.TLSCerts[i], c.TLSKeys[i], err)
+			return fmt.Errorf("tls-cert %s with tls-key %s: %w", cfg.TLSCerts[i], cfg.TLSKeys[i], err)
 		}
 		base.Certificates = append(base.Certificates, pair)
 	}
-	if c.TLSClientCA != "" {
-		pem, err := os.ReadFile(c.TLSClientCA)
+	if cfg.TLSClientCA != "" {
+		pem, err := os.ReadFile(cfg.TLSClientCA)
 		if err != nil {
 			return fmt.Errorf("tls-client-ca: %w", err)
 		}
 		base.ClientCAs = x509.NewCertPool()
 		if !base.ClientCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("tls-client-ca %s: no certificate in it", c.TLSClientCA)
+			return fmt.Errorf("tls-client-ca %s: no certificate in it", cfg.TLSClientCA)
 		}
 	}
 	base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -64,8 +64,8 @@ func (s *Certificates) load() error {
 		with.ClientAuth = how
 		configs[config.ClientAuths[i]] = with
 	}
-	s.current.Store(&configs)
-	s.setTickets(s.Tickets.all())
+	c.current.Store(&configs)
+	c.setTickets(c.Tickets.all())
 	return nil
 }
 
@@ -86,23 +86,23 @@ func chooseCertificate(hello *tls.ClientHelloInfo, all []tls.Certificate) *tls.C
 	return &all[0]
 }
 
-func (s *Certificates) setTickets(keys [][32]byte) {
-	for _, config := range *s.current.Load() {
+func (c *Certificates) setTickets(keys [][32]byte) {
+	for _, config := range *c.current.Load() {
 		config.SetSessionTicketKeys(keys)
 	}
 }
 
 // Config is what a handshake is done with now.
-func (s *Certificates) Config(clientAuth string) *tls.Config { return (*s.current.Load())[clientAuth] }
+func (c *Certificates) Config(clientAuth string) *tls.Config { return (*c.current.Load())[clientAuth] }
 
-// Expired lists the certificates that chargers will refuse for their dates.
-func (s *Certificates) Expired(now time.Time) (errs []error) {
-	for i, pair := range s.Config(config.ClientAuths[0]).Certificates {
+// expired lists the certificates that chargers will refuse for their dates.
+func (c *Certificates) expired(now time.Time) (errs []error) {
+	for i, pair := range c.Config(config.ClientAuths[0]).Certificates {
 		switch leaf := pair.Leaf; {
 		case now.After(leaf.NotAfter):
-			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate has expired at %s", s.cfg.TLSCerts[i], leaf.NotAfter.Format(time.RFC3339)))
+			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate has expired at %s", c.cfg.TLSCerts[i], leaf.NotAfter.Format(time.RFC3339)))
 		case now.Before(leaf.NotBefore):
-			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate is not valid before %s", s.cfg.TLSCerts[i], leaf.NotBefore.Format(time.RFC3339)))
+			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate is not valid before %s", c.cfg.TLSCerts[i], leaf.NotBefore.Format(time.RFC3339)))
 		}
 	}
 	return errs
@@ -110,23 +110,23 @@ func (s *Certificates) Expired(now time.Time) (errs []error) {
 
 // Watch reads the files again when they change; those that are wrong change
 // nothing.
-func (s *Certificates) Watch(log *slog.Logger) {
-	files := slices.Concat(s.cfg.TLSCerts, s.cfg.TLSKeys)
-	if s.cfg.TLSClientCA != "" {
-		files = append(files, s.cfg.TLSClientCA)
+func (c *Certificates) Watch(log *slog.Logger) {
+	files := slices.Concat(c.cfg.TLSCerts, c.cfg.TLSKeys)
+	if c.cfg.TLSClientCA != "" {
+		files = append(files, c.cfg.TLSClientCA)
 	}
 	watchFiles(files, func() {
-		if err := s.load(); err != nil {
+		if err := c.load(); err != nil {
 			log.Error("certificates stay as they were", "err", err)
 			return
 		}
 		log.Info("certificates read again", "files", len(files))
-		s.WarnExpired(log)
+		c.WarnExpired(log)
 	})
 }
 
-func (s *Certificates) WarnExpired(log *slog.Logger) {
-	for _, err := range s.Expired(time.Now()) {
+func (c *Certificates) WarnExpired(log *slog.Logger) {
+	for _, err := range c.expired(time.Now()) {
 		log.Error("chargers may refuse the certificate", "err", err)
 	}
 }

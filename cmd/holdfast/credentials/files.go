@@ -7,28 +7,28 @@ import (
 )
 
 // Read reads what the listeners need of files; nil for what they do not.
-func Read(c *config.Config) (certs *Certificates, words *Passwords, err error) {
+func Read(c *config.Config) (certificates *Certificates, passwords *Passwords, err error) {
 	if len(c.ListenTLS) > 0 {
-		if certs, err = newCertificates(c); err != nil {
+		if certificates, err = newCertificates(c); err != nil {
 			return nil, nil, err
 		}
 	}
 	if c.AuthFile != "" {
-		if words, err = NewPasswords(c.AuthFile, c.AuthHex); err != nil {
+		if passwords, err = NewPasswords(c.AuthFile, c.AuthHex); err != nil {
 			return nil, nil, err
 		}
 	}
-	return certs, words, nil
+	return certificates, passwords, nil
 }
 
 // Check reports what is wrong with the files that the configuration names.
 func Check(c *config.Config) []error {
-	certs, _, err := Read(c)
+	certificates, _, err := Read(c)
 	if err != nil {
 		return []error{err}
 	}
-	if certs == nil {
+	if certificates == nil {
 		return nil
 	}
-	return certs.Expired(time.Now())
+	return certificates.expired(time.Now())
 }

@@ -17,6 +17,16 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
+// ended waits until over is closed, or fails.
+func ended(t *testing.T, what string, over <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-over:
+	case <-time.After(10 * time.Second):
+		t.Fatal("has not ended: ", what)
+	}
+}
+
 // An acceptor accepts as everybody does who stands behind a gate.
 type acceptor struct {
 	net.Listener
@@ -146,7 +156,7 @@ func TestEnd(t *testing.T) {
 			eventually(t, "parked", isQuiet(g))
 		}
 		g.End()
-		<-a.over
+		ended(t, "accepting", a.over)
 		if !g.Over() {
 			t.Error("ended, but not over")
 		}

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// serve answers requests behind g. ended is closed when it has returned.
-func serve(t *testing.T, g *Gate, handler http.HandlerFunc) (_ net.Listener, _ *http.Server, ended <-chan struct{}) {
+// serve answers requests behind g. over is closed when it has returned.
+func serve(t *testing.T, g *Gate, handler http.HandlerFunc) (_ net.Listener, _ *http.Server, over <-chan struct{}) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -18,13 +18,13 @@ func serve(t *testing.T, g *Gate, handler http.HandlerFunc) (_ net.Listener, _ *
 	}
 	log := slog.New(slog.DiscardHandler)
 	s := NewHTTPServer(handler, log)
-	behind, over := g.Listener(l), make(chan struct{})
+	behind, returned := g.Listener(l), make(chan struct{})
 	go func() {
-		defer close(over)
+		defer close(returned)
 		ServeHTTP(s, behind, log)
 	}()
 	t.Cleanup(func() { _ = s.Close() })
-	return l, s, over
+	return l, s, returned
 }
 
 func get(l net.Listener) (string, error) {
@@ -113,7 +113,7 @@ func TestHTTPAfterTheEnd(t *testing.T) {
 		t.Fatal(text, err)
 	}
 	ShutDownHTTP(s)
-	<-over
+	ended(t, "serving", over)
 }
 
 // A server behind a gate that stays shut can end.
@@ -123,7 +123,7 @@ func TestHTTPCloseBehindAShutGate(t *testing.T) {
 	g.Close()
 	eventually(t, "quiet", isQuiet(g))
 	ShutDownHTTP(s)
-	<-over
+	ended(t, "serving", over)
 }
 
 func TestConnOfNoGate(t *testing.T) {

@@ -27,7 +27,7 @@ func (g *gateway) serve(signals <-chan os.Signal) error {
 		case err := <-g.failed:
 			return fmt.Errorf("loop failed: %w", err)
 		case request := <-g.admin.Upgrades:
-			done, err := g.replace(request.Tell)
+			done, err := g.replace(request.Report)
 			request.Finish(err, done && errors.Is(err, upgrade.ErrGone))
 			if done {
 				return g.leave(signals, err)

@@ -16,46 +16,46 @@ import (
 
 // Status implements admin.Gateway.
 func (g *gateway) Status(ctx context.Context) (*admin.Status, error) {
-	s := &admin.Status{
+	all := &admin.Status{
 		Version: g.version, PID: os.Getpid(), Started: g.began, Since: g.since, ShuttingDown: g.gate.Over(),
 		Limit: g.cfg.MaxConnections, LastUpgrade: g.last.Load(), Links: []admin.LinkStatus{}, Kinds: []admin.KindStatus{},
 	}
 	for _, l := range g.chargers {
-		s.Listen = append(s.Listen, l.Addr().String())
+		all.Listen = append(all.Listen, l.Addr().String())
 	}
-	for _, w := range g.shards {
-		waits, err := w.Survey(ctx)
+	for _, s := range g.shards {
+		waits, err := s.Survey(ctx)
 		if err != nil {
 			return nil, err
 		}
-		part, err := shard.Ask(ctx, w, func() admin.Status { return w.Status(waits) })
+		part, err := shard.Ask(ctx, s, func() admin.Status { return s.Status(waits) })
 		if err != nil {
 			return nil, err
 		}
-		addShard(s, part)
+		addPart(all, part)
 	}
-	slices.SortFunc(s.Links, func(a, b admin.LinkStatus) int {
+	slices.SortFunc(all.Links, func(a, b admin.LinkStatus) int {
 		return cmp.Or(strings.Compare(a.Processor, b.Processor), a.Loop-b.Loop, cmp.Compare(a.Link, b.Link))
 	})
-	slices.SortFunc(s.Kinds, func(a, b admin.KindStatus) int {
+	slices.SortFunc(all.Kinds, func(a, b admin.KindStatus) int {
 		return cmp.Or(strings.Compare(a.Subprotocol, b.Subprotocol), strings.Compare(a.TLS, b.TLS))
 	})
-	return s, nil
+	return all, nil
 }
 
-// addShard adds the part of one shard.
-func addShard(s *admin.Status, part admin.Status) {
+// addPart adds the part of one shard.
+func addPart(all *admin.Status, part admin.Status) {
 	for _, k := range part.Kinds {
-		s.Connections += k.Connections
-		i := slices.IndexFunc(s.Kinds, func(o admin.KindStatus) bool { return o.Subprotocol == k.Subprotocol && o.TLS == k.TLS })
+		all.Connections += k.Connections
+		i := slices.IndexFunc(all.Kinds, func(o admin.KindStatus) bool { return o.Subprotocol == k.Subprotocol && o.TLS == k.TLS })
 		if i < 0 {
-			s.Kinds = append(s.Kinds, k)
+			all.Kinds = append(all.Kinds, k)
 		} else {
-			s.Kinds[i].Connections += k.Connections
+			all.Kinds[i].Connections += k.Connections
 		}
 	}
-	s.Links = append(s.Links, part.Links...)
-	q, p := &s.Queue, part.Queue
+	all.Links = append(all.Links, part.Links...)
+	q, p := &all.Queue, part.Queue
 	q.Messages += p.Messages
 	q.Bytes += p.Bytes
 	q.InFlight += p.InFlight
@@ -68,13 +68,13 @@ func addShard(s *admin.Status, part admin.Status) {
 // Chargers implements admin.Gateway.
 func (g *gateway) Chargers(ctx context.Context, pattern string) ([]admin.ChargerStatus, error) {
 	var all []admin.ChargerStatus
-	for _, w := range g.shards {
-		found, err := shard.Ask(ctx, w, func() []uint64 { return w.Matching(pattern) })
+	for _, s := range g.shards {
+		found, err := shard.Ask(ctx, s, func() []uint64 { return s.Matching(pattern) })
 		for len(found) > 0 && err == nil {
 			some := found[:min(len(found), shard.ChargersAtOnce)]
 			found = found[len(some):]
 			var rows []admin.ChargerStatus
-			rows, err = shard.Ask(ctx, w, func() []admin.ChargerStatus { return w.Describe(some) })
+			rows, err = shard.Ask(ctx, s, func() []admin.ChargerStatus { return s.Describe(some) })
 			all = append(all, rows...)
 		}
 		if err != nil {
@@ -86,8 +86,8 @@ func (g *gateway) Chargers(ctx context.Context, pattern string) ([]admin.Charger
 
 // Drain implements admin.Gateway.
 func (g *gateway) Drain(ctx context.Context, processor string) (found int, err error) {
-	for _, w := range g.shards {
-		n, err := shard.Ask(ctx, w, func() int { return w.Drain(processor) })
+	for _, s := range g.shards {
+		n, err := shard.Ask(ctx, s, func() int { return s.Drain(processor) })
 		switch {
 		case err != nil:
 			return 0, err

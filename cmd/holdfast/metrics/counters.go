@@ -51,42 +51,42 @@ func NewLoopCounters() LoopCounters {
 }
 
 // Kind is where c is counted.
-func (n *LoopCounters) Kind(c *conn.Conn) *kindCount {
-	return n.of(connKind{c.Subprotocol.String(), TLSOf(c)})
+func (l *LoopCounters) Kind(c *conn.Conn) *kindCount {
+	return l.of(connKind{c.Subprotocol.String(), TLSOf(c)})
 }
 
 // of counts a kind. Once all are taken there is one for the rest; as none is
 // ever given up, a connection leaves the one it entered.
-func (n *LoopCounters) of(k connKind) *kindCount {
-	if n.Kinds[k] == nil && len(n.Kinds) >= maxKinds-1 {
+func (l *LoopCounters) of(k connKind) *kindCount {
+	if l.Kinds[k] == nil && len(l.Kinds) >= maxKinds-1 {
 		k = connKind{"other", "other"}
 	}
-	if n.Kinds[k] == nil {
-		n.Kinds[k] = new(kindCount)
+	if l.Kinds[k] == nil {
+		l.Kinds[k] = new(kindCount)
 	}
-	return n.Kinds[k]
+	return l.Kinds[k]
 }
 
 // TLSOf is the version of TLS of a connection, or none.
 func TLSOf(c *conn.Conn) string {
 	if c.TLS == nil {
-		return NoTLS
+		return noTLS
 	}
 	return tls.VersionName(c.TLS.Version())
 }
 
-const NoTLS = "none"
+const noTLS = "none"
 
 // EndTurn is called, perhaps several times, at the end of a turn that began at
 // began.
-func (n *LoopCounters) EndTurn(began time.Time) {
-	if began != n.turn {
-		if !n.turn.IsZero() {
-			n.turns.Observe(Turn, n.took)
+func (l *LoopCounters) EndTurn(began time.Time) {
+	if began != l.turn {
+		if !l.turn.IsZero() {
+			l.turns.Observe(turn, l.took)
 		}
-		n.turn = began
+		l.turn = began
 	}
-	n.took = time.Since(began)
+	l.took = time.Since(began)
 }
 
 // closers are those who end a connection.
@@ -115,58 +115,58 @@ func codeKind(code int) int {
 	return len(codeKinds) - 1
 }
 
-func (n *LoopCounters) CountClosed(why conn.Close) {
+func (l *LoopCounters) CountClosed(why conn.Close) {
 	for i, by := range closers {
 		if by == why.By {
-			n.closed[i][codeKind(why.Code)]++
+			l.closed[i][codeKind(why.Code)]++
 		}
 	}
 }
 
 // Called counts a CALL that has come to its end.
-func (n *LoopCounters) Called(status unixipc.Status, took time.Duration) {
-	n.calls[status]++
+func (l *LoopCounters) Called(status unixipc.Status, took time.Duration) {
+	l.calls[status]++
 	if status == unixipc.StatusOK {
-		n.callTime.Observe(CallTime, took)
+		l.callTime.Observe(callTime, took)
 	}
 }
 
 // AppendTo adds what was counted to s.
-func (n *LoopCounters) AppendTo(s Samples) {
-	for k, v := range n.Kinds {
-		s.Gauge(Connections, float64(v.Held), k.Subprotocol, k.TLS)
-		s.count(Opened, v.Opened, k.Subprotocol, k.TLS)
+func (l *LoopCounters) AppendTo(s Samples) {
+	for k, v := range l.Kinds {
+		s.Gauge(connections, float64(v.Held), k.Subprotocol, k.TLS)
+		s.count(opened, v.Opened, k.Subprotocol, k.TLS)
 	}
 	for i, by := range closers {
 		for j, code := range codeKinds {
-			if n.closed[i][j] > 0 {
-				s.count(Closed, n.closed[i][j], string(by), code)
+			if l.closed[i][j] > 0 {
+				s.count(closed, l.closed[i][j], string(by), code)
 			}
 		}
 	}
-	s.count(Messages, n.MessagesIn, "in")
-	s.count(Messages, n.MessagesOut, "out")
-	s.count(Bytes, n.BytesIn, "in")
-	s.count(Bytes, n.BytesOut, "out")
-	s.count(Pauses, n.Pauses)
-	s.count(Deliveries, n.Delivered, "false")
-	s.count(Deliveries, n.Redelivered, "true")
-	s.count(Nacks, n.GivenBack)
-	s.histogram(AckTime, &n.Acknowledged)
-	for status, v := range n.calls {
+	s.count(messages, l.MessagesIn, "in")
+	s.count(messages, l.MessagesOut, "out")
+	s.count(messageBytes, l.BytesIn, "in")
+	s.count(messageBytes, l.BytesOut, "out")
+	s.count(pauses, l.Pauses)
+	s.count(deliveries, l.Delivered, "false")
+	s.count(deliveries, l.Redelivered, "true")
+	s.count(nacks, l.GivenBack)
+	s.histogram(AckTime, &l.Acknowledged)
+	for status, v := range l.calls {
 		outcome := string(status)
 		if status == unixipc.StatusOK {
 			outcome = "answered"
 		}
-		s.count(Calls, v, outcome)
+		s.count(calls, v, outcome)
 	}
-	s.histogram(CallTime, &n.callTime)
-	s.count(Poison, n.Poison)
-	s.count(NotTaken, n.NotTaken)
-	s.count(LinksJoined, n.Joined)
-	s.count(LinksLeft, n.Left, "true")
-	s.count(LinksLeft, n.LeftUnclean, "false")
-	s.histogram(Turn, &n.turns)
+	s.histogram(callTime, &l.callTime)
+	s.count(poison, l.Poison)
+	s.count(notTaken, l.NotTaken)
+	s.count(linksJoined, l.Joined)
+	s.count(linksLeft, l.Left, "true")
+	s.count(linksLeft, l.LeftUnclean, "false")
+	s.histogram(turn, &l.turns)
 }
 
 // Counters are what is counted outside of the loops, where a lock costs nothing.
@@ -188,15 +188,15 @@ type handshakeOutcome struct {
 // NewCounters counts nothing yet; outcomes are those of upgrades, which are shown from
 // the start.
 func NewCounters(outcomes ...string) *Counters {
-	t := &Counters{
+	c := &Counters{
 		handshakes: map[handshakeOutcome]uint64{},
 		upgrades:   map[string]uint64{},
 		phases:     map[string]*histogram{},
 	}
 	for _, o := range outcomes {
-		t.upgrades[o] = 0
+		c.upgrades[o] = 0
 	}
-	return t
+	return c
 }
 
 func (c *Counters) Handshake(outcome string, status int, took time.Duration) {
@@ -204,7 +204,7 @@ func (c *Counters) Handshake(outcome string, status int, took time.Duration) {
 	defer c.mu.Unlock()
 	c.handshakes[handshakeOutcome{outcome, status}]++
 	if outcome == "opened" {
-		c.took.Observe(HandshakeTime, took)
+		c.took.Observe(handshakeTime, took)
 	}
 }
 
@@ -220,7 +220,7 @@ func (c *Counters) Phase(name string, took time.Duration) {
 	if c.phases[name] == nil {
 		c.phases[name] = new(histogram)
 	}
-	c.phases[name].Observe(UpgradePhase, took)
+	c.phases[name].Observe(upgradePhase, took)
 }
 
 // Upgraded counts an upgrade that is over; pause is 0 if it did not come to one.
@@ -229,7 +229,7 @@ func (c *Counters) Upgraded(outcome string, pause time.Duration) {
 	defer c.mu.Unlock()
 	c.upgrades[outcome]++
 	if pause > 0 {
-		c.pause.Observe(UpgradePause, pause)
+		c.pause.Observe(upgradePause, pause)
 	}
 }
 
@@ -242,15 +242,15 @@ func (c *Counters) AppendTo(s Samples) {
 		if o.status > 0 {
 			status = strconv.Itoa(o.status)
 		}
-		s.count(Handshakes, n, o.outcome, status)
+		s.count(handshakes, n, o.outcome, status)
 	}
-	s.histogram(HandshakeTime, &c.took)
-	s.count(Refused, c.refused)
+	s.histogram(handshakeTime, &c.took)
+	s.count(refused, c.refused)
 	for outcome, n := range c.upgrades {
-		s.count(Upgrades, n, outcome)
+		s.count(upgrades, n, outcome)
 	}
 	for phase, v := range c.phases {
-		s.histogram(UpgradePhase, v, phase)
+		s.histogram(upgradePhase, v, phase)
 	}
-	s.histogram(UpgradePause, &c.pause)
+	s.histogram(upgradePause, &c.pause)
 }

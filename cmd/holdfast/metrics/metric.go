@@ -25,43 +25,43 @@ const (
 
 var (
 	Build       = newGauge("holdfast_build_info", "Version of the serving process; always 1.", "version")
-	Started     = newGauge("holdfast_started_timestamp_seconds", "When the first process started of those that upgraded each other since.")
-	Connections = newGauge("holdfast_connections", "Chargers connected now.", "subprotocol", "tls")
+	Started     = newGauge("holdfast_started_timestamp_seconds", "Start of the first process; upgrades since have replaced it.")
+	connections = newGauge("holdfast_connections", "Chargers connected now.", "subprotocol", "tls")
 	Limit       = newGauge("holdfast_connections_limit", "Most chargers that may be connected (-max-connections).")
-	Opened      = newCounter("holdfast_opened_total", "Chargers that have connected.", "subprotocol", "tls")
-	Closed      = newCounter("holdfast_closed_total", "Connections that have ended, by whom and with which kind of close code.", "by", "code")
+	opened      = newCounter("holdfast_opened_total", "Connections of chargers that were opened.", "subprotocol", "tls")
+	closed      = newCounter("holdfast_closed_total", "Connections of chargers that have ended; by what, and with which kind of close code.", "by", "code")
 
-	Handshakes    = newCounter("holdfast_handshakes_total", "Handshakes of chargers; status is the HTTP status they got, empty when the network or TLS failed.", "outcome", "status")
-	HandshakeTime = newHistogram("holdfast_handshake_seconds", "Duration of the handshakes that let a charger in.", millis(1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000))
+	handshakes    = newCounter("holdfast_handshakes_total", "Handshakes of chargers; status is the HTTP status sent, empty when the network or TLS failed.", "outcome", "status")
+	handshakeTime = newHistogram("holdfast_handshake_seconds", "Duration of the handshakes that succeeded.", millis(1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000))
 
-	Messages = newCounter("holdfast_messages_total", "Messages from chargers (in) and to them (out).", "direction")
-	Bytes    = newCounter("holdfast_message_bytes_total", "Bytes of those messages, uncompressed and without framing.", "direction")
+	messages     = newCounter("holdfast_messages_total", "Messages from chargers (in) and to them (out).", "direction")
+	messageBytes = newCounter("holdfast_message_bytes_total", "Bytes of the messages from and to chargers, uncompressed and without framing.", "direction")
 
 	Queued      = newGauge("holdfast_queue_messages", "Deliveries that no processor has acknowledged yet.")
-	QueuedBytes = newGauge("holdfast_queue_bytes", "Their bytes.")
-	InFlight    = newGauge("holdfast_queue_in_flight", "Those of them that a processor has.")
-	Oldest      = newGauge("holdfast_oldest_unacknowledged_seconds", "Age of the oldest delivery that is not acknowledged; 0 when there is none.")
-	Paused      = newGauge("holdfast_paused_chargers", "Chargers that are not read from now because their queue, or all queues, are full.")
-	Pauses      = newCounter("holdfast_pauses_total", "How often reading from a charger was stopped for that.")
+	QueuedBytes = newGauge("holdfast_queue_bytes", "Bytes of the deliveries that no processor has acknowledged yet.")
+	InFlight    = newGauge("holdfast_queue_in_flight", "Deliveries that a processor has and has not acknowledged yet.")
+	Oldest      = newGauge("holdfast_oldest_unacknowledged_seconds", "Age of the oldest delivery that no processor has acknowledged yet; 0 if there is none.")
+	Paused      = newGauge("holdfast_paused_chargers", "Chargers that the gateway does not read from now, because their queue or the memory of all queues is full.")
+	pauses      = newCounter("holdfast_pauses_total", "Times that the gateway stopped reading from a charger because a queue was full.")
 
-	Deliveries  = newCounter("holdfast_deliveries_total", "Deliveries made to processors; redelivered ones had been made before.", "redelivered")
-	AckTime     = newHistogram("holdfast_acknowledge_seconds", "From a delivery until its acknowledgement.", millis(0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000))
-	Nacks       = newCounter("holdfast_deliveries_given_back_total", "Deliveries that a processor gave back (NACK).")
-	NotTaken    = newCounter("holdfast_messages_not_taken_total", "Messages of chargers that came when their queue was full and their connection ended.")
-	Poison      = newCounter("holdfast_poison_total", "Messages given up because -max-attempts processors died of them.")
-	Links       = newGauge("holdfast_links", "Links now: of processors, which have one for each loop, of askers, which take no deliveries, and of operators' commands.", "kind")
-	LinksJoined = newCounter("holdfast_links_joined_total", "Links that have joined.")
-	LinksLeft   = newCounter("holdfast_links_left_total", "Links that have ended; unclean ones had deliveries unacknowledged.", "clean")
-	Refused     = newCounter("holdfast_links_refused_total", "Processors that were refused at their HELLO.")
+	deliveries  = newCounter("holdfast_deliveries_total", "Deliveries made to processors; redelivered: whether the message had been delivered before.", "redelivered")
+	AckTime     = newHistogram("holdfast_acknowledge_seconds", "Time from a delivery until its acknowledgement.", millis(0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000))
+	nacks       = newCounter("holdfast_deliveries_given_back_total", "Deliveries that a processor gave back (NACK).")
+	notTaken    = newCounter("holdfast_messages_not_taken_total", "Messages of chargers that were dropped: their connection was ending and their queue full.")
+	poison      = newCounter("holdfast_poison_total", "Messages given up because -max-attempts processors died of them.")
+	Links       = newGauge("holdfast_links", "Links now, by kind: processor (one for each loop), asker (takes no deliveries) and operator (a command).", "kind")
+	linksJoined = newCounter("holdfast_links_joined_total", "Links that have joined.")
+	linksLeft   = newCounter("holdfast_links_left_total", "Links that have ended; clean: whether every delivery was acknowledged.", "clean")
+	refused     = newCounter("holdfast_links_refused_total", "HELLOs that the gateway refused.")
 
-	Calls    = newCounter("holdfast_calls_total", "CALLs to chargers that have come to an end.", "outcome")
-	CallTime = newHistogram("holdfast_call_seconds", "From a CALL until the charger's answer, waiting for its turn included.", millis(5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000))
+	calls    = newCounter("holdfast_calls_total", "CALLs to chargers that have ended, by outcome.", "outcome")
+	callTime = newHistogram("holdfast_call_seconds", "Time from a CALL until the charger's answer, including the wait for its turn.", millis(5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000))
 
-	Upgrades     = newCounter("holdfast_upgrades_total", "Upgrades asked for.", "outcome")
-	UpgradePhase = newHistogram("holdfast_upgrade_phase_seconds", "Duration of what comes before the freeze of an upgrade: the start of the new process, the pre-copy.", millis(0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000), "phase")
-	UpgradePause = newHistogram("holdfast_upgrade_pause_seconds", "From the freeze until a process served again, the new one or, rolled back, the old one.", millis(0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 25, 50, 100, 250, 500, 1000, 3000))
+	upgrades     = newCounter("holdfast_upgrades_total", "Upgrades that were requested, by outcome.", "outcome")
+	upgradePhase = newHistogram("holdfast_upgrade_phase_seconds", "Duration of the phases of an upgrade before the freeze: start of the new process, pre-copy.", millis(0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000), "phase")
+	upgradePause = newHistogram("holdfast_upgrade_pause_seconds", "Time from the freeze until a process served again: the new one or, after a roll-back, the old one.", millis(0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 25, 50, 100, 250, 500, 1000, 3000))
 
-	Turn = newHistogram("holdfast_loop_turn_seconds", "Time that a turn of a loop took; a charger waits as long at worst.", millis(0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 1000))
+	turn = newHistogram("holdfast_loop_turn_seconds", "Duration of a turn of a loop; a charger waits no longer than that for its turn.", millis(0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 1000))
 )
 
 // metrics are all of them, in the order above.
@@ -112,24 +112,24 @@ type histogram struct {
 }
 
 // Observe counts d in a bucket of m.
-func (s *histogram) Observe(m *Metric, d time.Duration) {
+func (h *histogram) Observe(m *Metric, d time.Duration) {
 	i := 0
 	for i < len(m.bounds) && d > m.bounds[i] {
 		i++
 	}
-	s.counts[i]++
-	s.sum += d
+	h.counts[i]++
+	h.sum += d
 }
 
-func (s *histogram) add(o *histogram) {
+func (h *histogram) add(o *histogram) {
 	for i, n := range o.counts {
-		s.counts[i] += n
+		h.counts[i] += n
 	}
-	s.sum += o.sum
+	h.sum += o.sum
 }
 
-func (s *histogram) total() (n uint64) {
-	for _, c := range s.counts {
+func (h *histogram) total() (n uint64) {
+	for _, c := range h.counts {
 		n += c
 	}
 	return n

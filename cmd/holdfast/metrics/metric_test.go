@@ -22,10 +22,10 @@ import (
 func everything() Samples {
 	s := Samples{}
 	n := NewLoopCounters()
-	n.Kinds[connKind{"ocpp1.6", NoTLS}] = &kindCount{Held: 3, Opened: 7}
+	n.Kinds[connKind{"ocpp1.6", noTLS}] = &kindCount{Held: 3, Opened: 7}
 	n.closed[0][0] = 4
 	n.calls["timeout"] = 2
-	n.turns.Observe(Turn, 3*time.Millisecond)
+	n.turns.Observe(turn, 3*time.Millisecond)
 	n.AppendTo(s)
 	t := NewCounters()
 	t.Handshake("opened", 101, 30*time.Millisecond)
@@ -120,10 +120,10 @@ func TestCountersAreHandedOver(t *testing.T) {
 	}
 	sum := everything()
 	sum.Add(s)
-	if n := sum[seriesOf(Opened, []string{"ocpp1.6", NoTLS})].count; n != 14 {
+	if n := sum[seriesOf(opened, []string{"ocpp1.6", noTLS})].count; n != 14 {
 		t.Errorf("7 and 7 opened are %d", n)
 	}
-	if n := sum[seriesOf(HandshakeTime, nil)].histogram.total(); n != 2 {
+	if n := sum[seriesOf(handshakeTime, nil)].histogram.total(); n != 2 {
 		t.Errorf("1 and 1 handshake are %d", n)
 	}
 	for i := range state {
@@ -137,13 +137,13 @@ func TestCountersAreHandedOver(t *testing.T) {
 // buckets: they begin at zero.
 func TestCountersOfAnotherRelease(t *testing.T) {
 	other := &Metric{kind: counterKind, name: "holdfast_tomorrow_total", labels: []string{"a"}}
-	rebucketed := *Turn
+	rebucketed := *turn
 	rebucketed.bounds = millis(1, 2)
-	relabelled := *Opened
+	relabelled := *opened
 	relabelled.labels = []string{"subprotocol"}
 	s := Samples{}
 	s.count(other, 5, "x")
-	s.count(Poison, 6)
+	s.count(poison, 6)
 	s.count(&relabelled, 7, "ocpp1.6")
 	var h histogram
 	h.Observe(&rebucketed, time.Millisecond)
@@ -152,7 +152,7 @@ func TestCountersOfAnotherRelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 1 || got[seriesOf(Poison, nil)].count != 6 {
+	if len(got) != 1 || got[seriesOf(poison, nil)].count != 6 {
 		t.Errorf("taken over: %v", got)
 	}
 }
@@ -178,13 +178,13 @@ func FuzzParseCounters(f *testing.F) {
 func TestKindsAreBounded(t *testing.T) {
 	n := NewLoopCounters()
 	for i := range 10 * maxKinds {
-		n.of(connKind{strings.Repeat("x", i), NoTLS}).Held++
+		n.of(connKind{strings.Repeat("x", i), noTLS}).Held++
 	}
 	if len(n.Kinds) > maxKinds {
 		t.Errorf("%d kinds, at most %d", len(n.Kinds), maxKinds)
 	}
 	for i := range 10 * maxKinds {
-		n.of(connKind{strings.Repeat("x", i), NoTLS}).Held--
+		n.of(connKind{strings.Repeat("x", i), noTLS}).Held--
 	}
 	for k, v := range n.Kinds {
 		if v.Held != 0 {

@@ -52,7 +52,7 @@ func (t toChargers) Describe(handle uint64) unixipc.OpenedBody {
 	return body
 }
 
-func (t toChargers) LinkReady(l *relay.Link) { t.writable = append(t.writable, l) }
+func (t toChargers) LinkReady(l *relay.Link) { t.links.writable = append(t.links.writable, l) }
 
 func (t toChargers) Forward(loop int, f func(*relay.Relay)) {
 	there := t.shards[loop]

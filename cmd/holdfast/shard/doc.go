@@ -9,10 +9,11 @@
 // of its links; the loop owns those of the chargers.
 //
 //	shard.go     the Shard: what the loop calls, and the ends of all connections
-//	link.go      the socket of a processor
+//	link.go      the sockets of processors
 //	chargers.go  what the relay asks of connections
 //	observer.go  what the relay reports
 //	new.go       makes the shards of a configuration
-//	handover.go  what an upgrade needs, on both sides
-//	ask.go       questions of other goroutines; status.go and verdict.go answer
+//	handover.go  what an upgrade needs, on both sides; late.go, what comes behind it
+//	ask.go       questions of other goroutines; status.go and verdict.go answer them
+//	fd.go        the end of an fd that has no owner yet
 package shard

@@ -1,9 +1,12 @@
 package shard
 
 import (
+	"log/slog"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"holdfast/cmd/holdfast/metrics"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
@@ -12,39 +15,94 @@ import (
 // HelloTimeout is how long a processor may take for its HELLO.
 const HelloTimeout = 10 * time.Second
 
+// links are the sockets of the processors that have joined one loop. Everything of
+// them belongs to the loop.
+type links struct {
+	index        int // of the loop
+	loop         *conn.Loop
+	relay        *relay.Relay
+	log          *slog.Logger
+	counters     *metrics.LoopCounters
+	joined       *atomic.Int64 // of all loops
+	maxUnwritten int           // bytes, see Link.watch
+
+	all      map[*relay.Link]*Link
+	writable []*relay.Link // to be written at the end of the turn
+}
+
 // A Link is the socket of a processor. What travels over it belongs to its
 // relay.Link.
 type Link struct {
 	Relay   *relay.Link
-	shard   *Shard
+	links   *links
 	source  *conn.Source // nil: closed
 	blocked bool         // the socket takes no more until it is writable
 }
 
-// Join takes over the socket of a processor whose HELLO is done. rest are
-// bytes that came behind it.
-func (s *Shard) Join(fd int, hello unixipc.HelloBody, peer unixipc.Peer, operator bool, rest []byte) {
-	if s.late != nil {
-		s.late.Join(s, fd, hello, peer, operator, rest)
-		return
-	}
-	l := &Link{shard: s}
+// join takes over the socket of a processor whose HELLO is done. rest are the bytes
+// that followed it.
+func (ls *links) join(fd int, hello unixipc.HelloBody, peer unixipc.Peer, operator bool, rest []byte) {
+	l := &Link{links: ls}
 	var err error
-	if l.source, err = s.Loop.Watch(fd, l.ready); err != nil {
-		s.Log.Error("processor lost", "processor", hello.Name, "err", err)
+	if l.source, err = ls.loop.Watch(fd, l.ready); err != nil {
+		ls.log.Error("processor lost", "processor", hello.Name, "err", err)
 		_ = CloseFD(fd)
-		s.Joined.Add(-1)
+		ls.joined.Add(-1)
 		return
 	}
-	l.Relay = s.Relay.Join(hello, operator)
-	s.Links[l.Relay] = l
+	l.Relay = ls.relay.Join(hello, operator)
+	ls.all[l.Relay] = l
 	if !operator {
-		s.Counters.Joined++
+		ls.counters.Joined++
 	}
-	s.Log.Info(l.kind()+" joined", "processor", hello.Name, "link", l.Relay.ID(), "loop", s.Index,
+	ls.log.Info(l.kind()+" joined", "processor", hello.Name, "link", l.Relay.ID(), "loop", ls.index,
 		"pid", peer.PID, "uid", peer.UID, "chargers", l.Relay.Chargers())
 	if len(rest) > 0 {
-		s.Relay.Receive(l.Relay, rest)
+		ls.relay.Receive(l.Relay, rest)
+	}
+}
+
+// adopt stages a link that another process has exported. It owns fd unless there is
+// an error.
+func (ls *links) adopt(fd int, state []byte) (*Link, error) {
+	adopted, err := ls.relay.AdoptLink(state)
+	if err != nil {
+		return nil, err
+	}
+	l := &Link{links: ls, Relay: adopted}
+	if l.source, err = ls.loop.Watch(fd, l.ready); err != nil {
+		ls.relay.UnadoptLink(adopted)
+		return nil, err
+	}
+	ls.all[adopted] = l
+	return l, nil
+}
+
+// unadopt forgets a staged link. Its socket is closed, but its connection stays with
+// the process that exported it.
+func (ls *links) unadopt(l *Link) {
+	ls.relay.UnadoptLink(l.Relay)
+	delete(ls.all, l.Relay)
+	l.source.Release()
+}
+
+// flush writes, once, to each link that has something to be written.
+func (ls *links) flush() {
+	for i := 0; i < len(ls.writable); i++ { // closing one may give others something
+		if l := ls.all[ls.writable[i]]; l != nil {
+			l.flush()
+		}
+	}
+	clear(ls.writable)
+	ls.writable = ls.writable[:0]
+}
+
+// flushEnded writes to each link that has ended why it did, and closes it.
+func (ls *links) flushEnded() {
+	for _, l := range ls.all {
+		if _, ended := l.Relay.Ended(); ended {
+			l.flush()
+		}
 	}
 }
 
@@ -72,7 +130,6 @@ func (l *Link) peer() unixipc.Peer {
 
 // ready is called by the loop.
 func (l *Link) ready(readable, writable, hungUp bool) {
-	s := l.shard
 	if writable {
 		l.blocked = false
 		l.flush()
@@ -80,10 +137,10 @@ func (l *Link) ready(readable, writable, hungUp bool) {
 	if l.source == nil || !readable && !hungUp {
 		return
 	}
-	b, errno := s.Loop.Read(l.source.Fd())
+	b, errno := l.links.loop.Read(l.source.Fd())
 	switch {
 	case len(b) > 0:
-		s.Relay.Receive(l.Relay, b)
+		l.links.relay.Receive(l.Relay, b)
 		l.watch()
 	case errno == syscall.EAGAIN:
 	case errno != 0:
@@ -93,8 +150,7 @@ func (l *Link) ready(readable, writable, hungUp bool) {
 	}
 }
 
-// flush writes what is unwritten, at most once a turn, and closes a link that
-// has ended.
+// flush writes what is unwritten, and closes a link that has ended.
 func (l *Link) flush() {
 	if l.source == nil {
 		return
@@ -109,7 +165,7 @@ func (l *Link) flush() {
 		}
 		l.blocked = n < len(b)
 	}
-	l.shard.Relay.Wrote(l.Relay, n)
+	l.links.relay.Wrote(l.Relay, n)
 	if why, ended := l.Relay.Ended(); ended {
 		l.close(why)
 		return
@@ -117,35 +173,37 @@ func (l *Link) flush() {
 	l.watch()
 }
 
-// watch sets what the loop waits for. A processor that does not read is not
-// read from either. That begins long after deliveries to it stop: a processor
-// may wait for its ACK to be taken before it reads on, and would wait for ever.
+// watch sets what the loop waits for. A processor that does not read is not read
+// from either. That begins long after deliveries to it stop, when its orders have
+// filled maxUnwritten: a processor may wait for its ACK to be taken before it reads
+// on, and would wait for ever.
 func (l *Link) watch() {
 	if l.source == nil {
 		return
 	}
-	if err := l.source.Want(len(l.Relay.Unwritten()) <= l.shard.maxUnwritten, l.blocked); err != nil {
-		l.shard.Loop.Post(func() { l.close(err.Error()) })
+	if err := l.source.Want(len(l.Relay.Unwritten()) <= l.links.maxUnwritten, l.blocked); err != nil {
+		l.links.loop.Post(func() { l.close(err.Error()) })
 	}
 }
 
+// close ends the link, once. The relay gives its chargers to others.
 func (l *Link) close(why string) {
 	if l.source == nil {
 		return
 	}
-	s := l.shard
-	s.Relay.Lost(l.Relay)
+	ls := l.links
+	ls.relay.Lost(l.Relay)
 	l.source.Close()
 	l.source = nil
-	delete(s.Links, l.Relay)
-	s.Joined.Add(-1)
+	delete(ls.all, l.Relay)
+	ls.joined.Add(-1)
 	switch {
 	case l.Relay.Operator():
 	case l.Relay.Redelivered() == 0:
-		s.Counters.Left++
+		ls.counters.Left++
 	default:
-		s.Counters.LeftUnclean++
+		ls.counters.LeftUnclean++
 	}
-	s.Log.Info(l.kind()+" left", "processor", l.Relay.Name(), "link", l.Relay.ID(), "loop", s.Index,
+	ls.log.Info(l.kind()+" left", "processor", l.Relay.Name(), "link", l.Relay.ID(), "loop", ls.index,
 		"reason", why, "redelivered", l.Relay.Redelivered())
 }

@@ -25,7 +25,6 @@ func New(c *config.Config, version string, log *slog.Logger) ([]*Shard, error) {
 	for i := range shards {
 		s := &Shard{
 			Index: i, shards: shards, Log: log, Held: held, Joined: joined,
-			Links: map[*relay.Link]*Link{}, maxUnwritten: orderBytes + c.MaxMessage,
 			Counters: metrics.NewLoopCounters(),
 		}
 		var err error
@@ -33,6 +32,10 @@ func New(c *config.Config, version string, log *slog.Logger) ([]*Shard, error) {
 			return nil, err
 		}
 		s.Relay = relay.New(relayConfig(c, version, s), toChargers{s})
+		s.links = links{
+			index: i, loop: s.Loop, relay: s.Relay, log: log, counters: &s.Counters, joined: joined,
+			maxUnwritten: orderBytes + c.MaxMessage, all: map[*relay.Link]*Link{},
+		}
 		s.BeginTurn(s.Loop.Now())
 		shards[i] = s
 	}

@@ -43,7 +43,7 @@ func (o observer) Ordered(l *relay.Link, f unixipc.Frame) {
 	default:
 		return
 	}
-	who := o.Links[l].peer()
+	who := o.links.all[l].peer()
 	o.Log.Info("operator", append([]any{"order", f.Type.String(), "pid", who.PID, "uid", who.UID, "gid", who.GID}, about...)...)
 }
 

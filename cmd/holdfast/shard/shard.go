@@ -2,6 +2,24 @@ package shard
 
 // Theory of operation
 //
+// A shard is in one of these states:
+//
+//	staged       its loop does not turn yet; an upgrade may fill it (handover.go)
+//	turning      its loop owns everything, and nobody else touches it
+//	frozen       its loop stands still behind a turn; an upgrade owns everything
+//	handed over  everything is another process's; what still comes goes to Late
+//	stopped      its loop has returned; the process ends
+//
+//	New ──▶ staged ── Run ──▶ turning ── Loop.Between ──▶ frozen ── HandOver ──▶ handed over
+//	                           ▲ │                          │
+//	                 rolled back │                          │
+//	                           └─┼──────────────────────────┘
+//	                             └── Loop.Stop ──▶ stopped
+//
+// Who may move it. Only the goroutine that handles signals, on which upgrades run. It
+// posts to the loop, and touches the shard itself only while the shard is staged or
+// frozen. Other goroutines reach a shard through Loop.Post, Ask and Verdict alone.
+//
 // Four parties meet in a shard, all of them on the goroutine of its loop:
 //
 //	charger   ──▶ conn.Loop ── Message, Sent, Closed ──▶ Shard ──────▶ relay.Relay
@@ -10,33 +28,29 @@ package shard
 //	log, counters ◀──────────────────────────────────── observer ◀──── relay.Relay
 //
 // A turn. BeginTurn gives the relay its clock. Then each event of the loop goes
-// through one method of Shard, Link or a posted function. Whatever the relay
-// writes for a link in the turn waits in the link; LinkReady lists the link. EndTurn
-// writes each listed link once, and sets the loop's alarm to the relay's next
+// through one method of Shard, of Link or a posted function. What the relay writes
+// for a link in the turn waits in the link, and LinkReady lists the link. EndTurn
+// writes to each listed link once, and sets the loop's alarm to the relay's next
 // deadline.
 //
-// A charger. Open adds the connection to the loop and tells the relay; conn.Conn.User
-// is its relay.Charger from then on. If the identity is connected already, the
-// former connection is read to its end and dropped first, so that its messages
-// come first. The loop calls Closed exactly once, behind the last message; the
-// relay keeps the charger until its queue is acknowledged.
+// A charger. Open adds the connection to the loop and reports it to the relay;
+// conn.Conn.User is its relay.Charger from then on. If the identity is connected
+// already, the former connection is read to its end and dropped first, so that its
+// messages come first. The loop calls Closed exactly once, behind the last message;
+// the relay keeps the charger until its queue is acknowledged.
 //
-// A link. Join watches the socket and gives HELLO to the relay. The link ends once, in
-// close: because the socket ended, or because the relay ended it (relay.Link.Ended),
-// which Flush notices when the reason is written.
+// A link. Join watches the socket and passes the HELLO to the relay. The link ends
+// once, in Link.close: because the socket has ended, or because the relay has ended
+// it (relay.Link.Ended), which Link.flush notices when the reason is written.
 //
-// Back pressure. A charger whose queue is full is paused by the relay: its
-// socket is not read. A charger that does not read its answers fills its write
-// buffer, and the loop stops reading from it. A processor that does not read has
-// its window full; it is read from until its orders have filled maxUnwritten.
+// Back pressure. A charger whose queue is full is paused by the relay: its socket is
+// not read. A charger that does not read its answers fills its write buffer, and the
+// loop stops reading from it. A processor that does not read has its window full; it
+// is read from until its orders have filled maxUnwritten (Link.watch).
 //
-// Other goroutines reach a shard through Loop.Post, Ask and Verdict only.
-//
-// An upgrade exports the shard in slices on the loop, then freezes the loop
-// behind a turn. From there on the shard belongs to the goroutine of the upgrade.
-// After a roll-back the loop turns again, and nothing has changed. After a COMMIT
-// HandOver gives the shard a Late; handshakes that end afterwards go there, and
-// the loop never turns again.
+// An upgrade exports the shard in slices on the loop, and freezes it for the rest.
+// After a roll-back nothing of the shard has changed. Handshakes that end after a
+// COMMIT find the shard handed over, and go on to the new process.
 
 import (
 	"log/slog"
@@ -47,13 +61,11 @@ import (
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Shard is one loop with everything it owns: its connections, its relay and
 // its links. It translates between conn and relay, which never meet. Methods and
-// fields belong to the loop, except those that say otherwise.
+// fields belong to the loop, but those that are documented otherwise.
 type Shard struct {
 	Index  int
 	shards []*Shard // all of them, this one included
@@ -63,12 +75,7 @@ type Shard struct {
 	Held   *atomic.Int64 // connections of all shards; any goroutine
 	Joined *atomic.Int64 // links of all shards; any goroutine
 
-	Links map[*relay.Link]*Link
-	// maxUnwritten bytes for a link are more than deliveries alone can make:
-	// its orders do, and are not read beyond.
-	maxUnwritten int
-	writable     []*relay.Link // to be written at the end of the turn
-
+	links    links
 	Counters metrics.LoopCounters
 
 	late Late // not nil: the shard was handed over
@@ -80,7 +87,7 @@ func (s *Shard) Run() error { return s.Loop.Run() }
 // Open takes over a charger whose handshake is done.
 func (s *Shard) Open(fd int, state conn.State, early []byte) {
 	if s.late != nil {
-		s.late.Open(s, fd, state, early)
+		s.late.Open(s.Index, fd, state, early)
 		return
 	}
 	if handle, ok := s.Relay.Connected(state.Identity); ok {
@@ -108,6 +115,19 @@ func (s *Shard) Open(fd int, state conn.State, early []byte) {
 	k.Opened++
 	c.User = s.Relay.Opened(state.Identity, state.Subprotocol.String(), c.Handle())
 }
+
+// Join takes over the socket of a processor whose HELLO is done. rest are the bytes
+// that followed it.
+func (s *Shard) Join(fd int, hello unixipc.HelloBody, peer unixipc.Peer, operator bool, rest []byte) {
+	if s.late != nil {
+		s.late.Join(s.Index, fd, hello, peer, operator, rest)
+		return
+	}
+	s.links.join(fd, hello, peer, operator, rest)
+}
+
+// Links returns the links, which stay the shard's. The map must not be changed.
+func (s *Shard) Links() map[*relay.Link]*Link { return s.links.all }
 
 // BeginTurn implements conn.Handler.
 func (s *Shard) BeginTurn(now time.Time) { s.Relay.SetNow(now) }
@@ -141,13 +161,7 @@ func (s *Shard) Alarm(time.Time) { s.Relay.Tick() }
 // EndTurn implements conn.Handler: one write for each link that has something.
 func (s *Shard) EndTurn() {
 	s.Relay.EndTurn()
-	for i := 0; i < len(s.writable); i++ {
-		if l := s.Links[s.writable[i]]; l != nil {
-			l.flush()
-		}
-	}
-	clear(s.writable)
-	s.writable = s.writable[:0]
+	s.links.flush()
 	s.Loop.SetAlarm(s.Relay.Deadline())
 	s.Counters.EndTurn(s.Loop.Now())
 }
@@ -168,18 +182,11 @@ func (s *Shard) Drain(processor string) (n int) {
 	if s.late != nil {
 		return -1
 	}
-	for l := range s.Links {
+	for l := range s.links.all {
 		if l.Name() == processor {
 			s.Relay.Drain(l)
 			n++
 		}
 	}
 	return n
-}
-
-// CloseFD ends the connection of fd, also for those who hold a duplicate. Any
-// goroutine may call it.
-func CloseFD(fd int) error {
-	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
-	return unix.Close(fd)
 }

@@ -21,7 +21,7 @@ func (s *Shard) Status(waits *Survey) (part admin.Status) {
 		Messages: waits.Messages, Bytes: waits.Bytes, InFlight: waits.InFlight, OldestSeconds: waits.Oldest.Seconds(),
 		Chargers: waits.Chargers, Paused: waits.Paused, Offline: waits.Offline,
 	}
-	for l, own := range s.Links {
+	for l, own := range s.links.all {
 		who := own.peer()
 		part.Links = append(part.Links, admin.LinkStatus{
 			Processor: l.Name(), PID: who.PID, UID: who.UID, Loop: s.Index, Link: l.ID(),
@@ -78,7 +78,7 @@ func (s *Shard) Count(all metrics.Samples, waits *Survey) {
 	all.Gauge(metrics.QueuedBytes, float64(waits.Bytes))
 	all.Gauge(metrics.InFlight, float64(waits.InFlight))
 	all.Gauge(metrics.Paused, float64(waits.Paused))
-	for l := range s.Links {
+	for l := range s.links.all {
 		kind := "processor"
 		if l.Operator() {
 			kind = "operator"

@@ -72,23 +72,23 @@ func takeListener(fd int) (*net.TCPListener, error) {
 // Or makes of a function that listens one that first looks among the sockets
 // that were passed. A socket named after another option is refused: whoever
 // expects TLS at an address must not get it without.
-func (all Sockets) Or(option string, listen func(network, address string) (net.Listener, error)) func(network, address string) (net.Listener, error) {
+func (s Sockets) Or(option string, listen func(network, address string) (net.Listener, error)) func(network, address string) (net.Listener, error) {
 	return func(network, address string) (net.Listener, error) {
-		for _, s := range all {
-			if s.taken || !s.at(address) {
+		for _, passed := range s {
+			if passed.taken || !passed.at(address) {
 				continue
 			}
-			if s.name != option && strings.HasPrefix(s.name, "listen") {
-				return nil, fmt.Errorf("the service manager passed it for -%s (FileDescriptorName=%s)", s.name, s.name)
+			if passed.name != option && strings.HasPrefix(passed.name, "listen") {
+				return nil, fmt.Errorf("the service manager passed it for -%s (FileDescriptorName=%s)", passed.name, passed.name)
 			}
-			s.taken = true
-			return s.listener, nil
+			passed.taken = true
+			return passed.listener, nil
 		}
 		return listen(network, address)
 	}
 }
 
-// at tells whether s listens at an address of the configuration.
+// at reports whether s listens at an address of the configuration.
 func (s *socket) at(address string) bool {
 	want, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
@@ -102,10 +102,10 @@ func (s *socket) at(address string) bool {
 
 // Unused is an error if nobody has taken one of the sockets: chargers would
 // wait in its backlog for ever.
-func (all Sockets) Unused() error {
-	for _, s := range all {
-		if !s.taken {
-			return fmt.Errorf("the service manager passed the socket %v (%s), which the configuration does not name: add it as a listen address, or stop its socket unit", s.listener.Addr(), s.name)
+func (s Sockets) Unused() error {
+	for _, passed := range s {
+		if !passed.taken {
+			return fmt.Errorf("the service manager passed the socket %v (%s), which the configuration does not name: add it as a listen address, or stop its socket unit", passed.listener.Addr(), passed.name)
 		}
 	}
 	return nil

@@ -44,7 +44,7 @@ func (e *exporter) end() {
 
 // exportLinks exports the links that were not exported yet.
 func (e *exporter) exportLinks(items []handoff.Item) (_ []handoff.Item, err error) {
-	for _, l := range e.shard.Links {
+	for _, l := range e.shard.Links() {
 		if _, ok := e.links[l]; ok {
 			continue
 		}
@@ -125,7 +125,7 @@ func (c *changes) len() int {
 // freeze: the fds are the shard's own then.
 func (e *exporter) changes(last bool) (c changes, err error) {
 	e.shard.FlushEnded() // before all else: other links then have more to deliver
-	for _, l := range e.shard.Links {
+	for _, l := range e.shard.Links() {
 		if id, known := e.links[l]; !known {
 			if c.newLinks, err = e.exportLink(c.newLinks, l, !last); err != nil {
 				return c, err

@@ -1,9 +1,9 @@
 package upgrade
 
 import (
+	"log/slog"
 	"sync/atomic"
 
-	"holdfast/cmd/holdfast/shard"
 	"holdfast/conn"
 	"holdfast/unixipc"
 	"holdfast/unixipc/handoff"
@@ -15,20 +15,24 @@ import (
 // stopped. It implements shard.Late.
 type lateSender struct {
 	old *handoff.Old
-	ids *atomic.Uint32
+	ids *atomic.Uint32 // of items
+	log *slog.Logger
 }
 
-func (l *lateSender) Open(s *shard.Shard, fd int, state conn.State, early []byte) {
-	l.send(s, fd, appendItem(nil, itemLateOpen, s.Index, conn.AppendState(nil, state, early), nil), state.Identity)
+// Open implements shard.Late.
+func (l *lateSender) Open(loop, fd int, state conn.State, early []byte) {
+	l.send(fd, appendItem(nil, itemLateOpen, loop, conn.AppendState(nil, state, early), nil), state.Identity)
 }
 
-func (l *lateSender) Join(s *shard.Shard, fd int, hello unixipc.HelloBody, peer unixipc.Peer, operator bool, rest []byte) {
-	l.send(s, fd, appendLateJoin(nil, s.Index, hello, peer, operator, rest), hello.Name)
+// Join implements shard.Late.
+func (l *lateSender) Join(loop, fd int, hello unixipc.HelloBody, peer unixipc.Peer, operator bool, rest []byte) {
+	l.send(fd, appendLateJoin(nil, loop, hello, peer, operator, rest), hello.Name)
 }
 
-func (l *lateSender) send(s *shard.Shard, fd int, state []byte, name string) {
+// send sends one item, and closes fd: the new process has its own.
+func (l *lateSender) send(fd int, state []byte, name string) {
 	if err := l.old.Late(handoff.Item{ID: uint64(l.ids.Add(1)), FD: fd, State: state}); err != nil {
-		s.Log.Error("late hand-over failed: the connection is lost", "name", name, "err", err)
+		l.log.Error("late hand-over failed: the connection is lost", "name", name, "err", err)
 	}
-	_ = unix.Close(fd) // the new process has its own
+	_ = unix.Close(fd)
 }

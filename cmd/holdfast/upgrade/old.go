@@ -276,7 +276,7 @@ func (u *upgrade) committed() error {
 func (u *upgrade) sendLate() {
 	p := u.process
 	for _, s := range p.Shards {
-		s.HandOver(&lateSender{old: u.old, ids: &u.ids})
+		s.HandOver(&lateSender{old: u.old, ids: &u.ids, log: p.Log})
 	}
 	deadline := time.Now().Add(p.Config.HandshakeTimeout + shard.HelloTimeout)
 	for quiet := false; !quiet && time.Now().Before(deadline); {

@@ -202,7 +202,7 @@ func (s *stage) Verify() error {
 // activate gives everything to the shards.
 func (s *stage) activate() (connections, links int) {
 	for _, part := range s.shards {
-		links += len(part.Links)
+		links += len(part.Links())
 		part.Loop.Post(func() { part.Relay.Activate() })
 	}
 	if s.keys != nil && s.tickets != nil {

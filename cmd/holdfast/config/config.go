@@ -1,0 +1,62 @@
+package config
+
+import "time"
+
+// Config is what an operator can set. Options has the name of each field, its default
+// and its limits.
+type Config struct {
+	File       string
+	Listen     []Listener
+	ListenTLS  []Listener
+	Processors string
+	PIDFile    string
+	Admin      string
+	AdminGroup string
+	Metrics    string
+	LogFormat  string
+	LogLevel   string
+	Loops      int
+
+	TLSCerts          []string
+	TLSKeys           []string
+	TLSLegacy         bool
+	TLSClientCA       string
+	TLSClientAuth     string
+	TLSClientIdentity string
+	Auth              string
+	AuthFile          string
+	AuthHex           bool
+
+	Paths              []string
+	Subprotocols       []string
+	DefaultSubprotocol string
+	Lenient            bool
+	Compression        bool
+	HandshakeTimeout   time.Duration
+	Handshakes         int
+	HandshakesPerSec   int
+	MaxConnections     int
+
+	MaxMessage    int
+	WriteBuffer   int
+	PingInterval  time.Duration
+	IdleTimeout   time.Duration
+	WriteTimeout  time.Duration
+	CloseTimeout  time.Duration
+	ShutdownGrace time.Duration
+
+	UpgradeTimeout time.Duration
+	FreezeTimeout  time.Duration
+
+	QueueMessages int
+	QueueBytes    int
+	BufferBytes   int
+	Window        int
+	AckTimeout    time.Duration
+	MaxAttempts   int
+	MaxLinks      int
+
+	CallTimeout    time.Duration
+	MaxCallTimeout time.Duration
+	CallQueue      int
+}
