@@ -22,6 +22,7 @@ type exporter struct {
 	*shard.Shard
 	ids   *atomic.Uint32
 	links map[*shard.Link]uint64 // ids of those exported
+	adds  bool                   // the new process knows additions
 	buf   []conn.Exported
 }
 
@@ -32,7 +33,7 @@ const sliceSize = 128
 // runs on the loop. The fds are duplicates.
 func (x *exporter) begin() (items []handoff.Item, err error) {
 	x.Relay.BeginHandover()
-	x.Loop.BeginHandover()
+	x.Loop.BeginHandover(x.adds)
 	return x.exportLinks(nil)
 }
 

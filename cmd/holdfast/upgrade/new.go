@@ -280,7 +280,7 @@ func (t *Takeover) lost(it handoff.Item, err error) {
 // is ours.
 func TakeOver(channel *net.UnixConn, version string, shards []*shard.Shard, counters *metrics.Counters, keys *credentials.Tickets) (*Takeover, *handoff.New, error) {
 	n := handoff.NewNew(channel)
-	begin, err := n.Hello(handoff.Hello{Program: version, Versions: conn.StateVersions})
+	begin, err := n.Hello(handoff.Hello{Program: version, Versions: conn.StateVersions, Additions: true})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -117,6 +117,9 @@ func (u *upgrade) run() error {
 	if err != nil {
 		return err
 	}
+	for _, x := range u.parts {
+		x.adds = hello.Additions
+	}
 	held := u.g.held()
 	started := time.Now()
 	u.g.Counters.Phase("start", started.Sub(u.began))
@@ -180,7 +183,7 @@ func (u *upgrade) precopy(held int64) error {
 		}
 	}
 	for range maxRounds {
-		left := 0
+		left, before := 0, u.old.Bytes()
 		for _, x := range u.parts {
 			var c changes
 			err := onLoop(x.Shard, func() (err error) {
@@ -200,7 +203,7 @@ func (u *upgrade) precopy(held int64) error {
 		if err := u.old.Flush(); err != nil {
 			return err
 		}
-		if left <= fewChanges {
+		if left <= fewChanges && u.old.Bytes()-before <= fewBytes {
 			break
 		}
 	}
@@ -211,10 +214,11 @@ const (
 	// sliceRest follows each slice of the pre-copy: both processes together must
 	// leave the messages of chargers their share of the CPU.
 	sliceRest = 2 * time.Millisecond
-	// maxRounds of changes are sent before the freeze; with fewer than
-	// fewChanges in one, another would find about as many again.
+	// maxRounds of changes are sent before the freeze; with no more than
+	// fewChanges and fewBytes in one, another would find about as much again.
 	maxRounds  = 4
 	fewChanges = 64
+	fewBytes   = 256 << 10
 )
 
 func closeDuplicates(items []handoff.Item) {
