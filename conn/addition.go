@@ -11,7 +11,8 @@ import "errors"
 // is another buffer. Of what was exported last, the bytes that are still in it
 // are therefore its first ones, and the last ones of the reader's. The encoding
 // has their number. Who writes remembers, with each buffer, how far it was
-// exported: a number, which goes with the buffer, and no copy.
+// exported: a number, which goes with the buffer, and no copy. The first export of
+// a hand-over is whole and sets all of them, so none is left of the one before.
 
 // kept is how many bytes at the beginning of each buffer the reader holds as the
 // last ones of its own. The zero value belongs to a whole state.
@@ -49,19 +50,6 @@ func (s *State) markSent() {
 	}
 	if s.TLS != nil {
 		s.TLS.MarkSent()
-	}
-}
-
-// forgetSent notes that there is no reader any more.
-func (s *State) forgetSent() {
-	if p := s.decoder.part; p != nil {
-		p.sent, p.unreadSent = 0, false
-	}
-	if o := s.out; o != nil {
-		o.sent, o.recordsSent = 0, 0
-	}
-	if s.TLS != nil {
-		s.TLS.ForgetSent()
 	}
 }
 

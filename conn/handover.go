@@ -46,7 +46,6 @@ func (l *Loop) EndHandover() {
 	for slot := range l.table.used {
 		c := l.table.at(slot)
 		c.exported, c.changed = 0, false
-		c.forgetSent()
 	}
 }
 

@@ -44,9 +44,6 @@ func (l *Layer) AppendAddition(dst []byte) []byte { return l.encode(dst, int(l.p
 // MarkSent notes that a reader holds the layer as it is.
 func (l *Layer) MarkSent() { l.partSent = uint16(len(l.part)) }
 
-// ForgetSent notes that no reader holds it.
-func (l *Layer) ForgetSent() { l.partSent = 0 }
-
 func (l *Layer) encode(dst []byte, kept int) []byte {
 	n := l.suite.secretLen()
 	dst = tlv.AppendHeader(dst, stateMagic, stateVersion)
