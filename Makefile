@@ -88,8 +88,8 @@ bench-upgrade: build ## the pause that 15,000 and 1,500 chargers see; then 10,00
 	cd tests && go build -o ../bin/ ./bench/cmd/...
 	bin/upgradebench -holdfast bin/holdfast -echo bin/echo
 	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -tls -chargers 10000,1000
-	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -chargers 100 -half 200
-	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -chargers 100 -half 200 -tls
+	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -chargers 100 -half 200 -length 12s
+	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -chargers 100 -half 200 -length 12s -tls
 
 bench-call: build ## round trip of a CALL to a charger, beside a direct WebSocket
 	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/callbench -holdfast ../bin/holdfast

@@ -7,7 +7,7 @@
 // has been received, and the rest trickles in.
 //
 //	upgradebench -holdfast bin/holdfast -echo bin/echo [-chargers 15000,1500]
-//	upgradebench -holdfast bin/holdfast -echo bin/echo -chargers 100 -half 200
+//	upgradebench -holdfast bin/holdfast -echo bin/echo -chargers 100 -half 200 -length 12s
 package main
 
 import (
@@ -134,6 +134,9 @@ func (b bench) run(out *tabwriter.Writer) (err error) {
 		u := <-done
 		if u.err != nil {
 			return u.err
+		}
+		if end := b.length/3 + time.Duration(u.took*float64(time.Millisecond)); end > b.length {
+			fmt.Fprintf(os.Stderr, "the upgrade took %.0f ms: its pause was not seen; a longer -length would show it\n", u.took)
 		}
 		p50, p99 = append(p50, ordinary.P50/1000), append(p99, ordinary.P99/1000)
 		longest, with = append(longest, ordinary.Max/1000), append(with, during.Max/1000)
