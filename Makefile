@@ -84,10 +84,12 @@ bench-hold: build ## memory and CPU of 15,000 idle connections; then of 10,000 o
 	bin/holdbench -holdfast bin/holdfast -echo bin/echo
 	bin/holdbench -holdfast bin/holdfast -echo bin/echo -tls -chargers 10000
 
-bench-upgrade: build ## the pause that 15,000 and 1,500 chargers see; then 10,000 and 1,000 over wss
+bench-upgrade: build ## the pause that 15,000 and 1,500 chargers see; then 10,000 and 1,000 over wss; then with 200 amid a long message
 	cd tests && go build -o ../bin/ ./bench/cmd/...
 	bin/upgradebench -holdfast bin/holdfast -echo bin/echo
 	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -tls -chargers 10000,1000
+	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -chargers 100 -half 200 -length 12s
+	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -chargers 100 -half 200 -length 12s -tls
 
 bench-call: build ## round trip of a CALL to a charger, beside a direct WebSocket
 	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/callbench -holdfast ../bin/holdfast

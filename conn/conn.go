@@ -268,9 +268,13 @@ func (c *Conn) readUnreadLater() {
 
 // readUnread handles what was left unread by a pause.
 func (c *Conn) readUnread() {
+	sent := c.decoder.part != nil && c.decoder.part.unreadSent
 	if b := c.decoder.takeUnread(); len(b) > 0 {
 		c.touch()
 		c.ingest(b, true)
+		if p := c.decoder.part; p != nil && p.unread != nil {
+			p.unreadSent = sent // it is the end of b
+		}
 	}
 	if c.unwatched && c.pause == 0 && c.phase <= phaseClosing {
 		c.unwatched = false

@@ -18,6 +18,7 @@ type exporter struct {
 	shard *shard.Shard
 	ids   *atomic.Uint32         // of items, shared by all shards
 	links map[*shard.Link]uint64 // ids of those exported
+	adds  bool                   // the new process knows additions
 	buf   []conn.Exported
 }
 
@@ -32,7 +33,7 @@ const sliceSize = 128
 // duplicates.
 func (e *exporter) begin() (items []handoff.Item, err error) {
 	e.shard.Relay.BeginHandover()
-	e.shard.Loop.BeginHandover()
+	e.shard.Loop.BeginHandover(e.adds)
 	return e.exportLinks(nil)
 }
 

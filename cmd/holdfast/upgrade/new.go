@@ -66,7 +66,7 @@ func Refuse(channel *net.UnixConn, why error) error {
 // not run yet. Without an error all is this process's. keys is nil without TLS.
 func TakeOver(channel *net.UnixConn, version string, shards []*shard.Shard, counters *metrics.Counters, keys *credentials.Tickets) (*Takeover, error) {
 	n := handoff.NewNew(channel)
-	begin, err := n.Hello(handoff.Hello{Program: version, Versions: conn.StateVersions})
+	begin, err := n.Hello(handoff.Hello{Program: version, Versions: conn.StateVersions, Additions: true})
 	if err != nil {
 		return nil, err
 	}

@@ -165,6 +165,9 @@ func (u *upgrade) start() error {
 	if err != nil {
 		return err
 	}
+	for _, e := range u.parts {
+		e.adds = hello.Additions
+	}
 	u.held, u.started = p.held(), time.Now()
 	p.Counters.Phase("start", u.started.Sub(u.began))
 	u.progress(admin.Progress{Phase: "started", Text: fmt.Sprintf("the new process (%s) has started", hello.Program)})

@@ -15,10 +15,11 @@ const (
 	// sliceRest follows each slice of the pre-copy: both processes together must
 	// leave the messages of chargers their share of the CPU.
 	sliceRest = 2 * time.Millisecond
-	// maxRounds of changes are sent before the freeze; with fewer than
-	// fewChanges in one, another would find about as many again.
+	// maxRounds of changes are sent before the freeze; with no more than
+	// fewChanges and fewBytes in one, another would find about as much again.
 	maxRounds  = 4
 	fewChanges = 64
+	fewBytes   = 256 << 10
 )
 
 // precopy sends the links and the connections while the loops go on, and then,
@@ -33,11 +34,12 @@ func precopy(parts []*exporter, old *handoff.Old, deadline time.Time, sent func(
 		}
 	}
 	for range maxRounds {
+		before := old.Bytes()
 		left, err := copyChanges(parts, old, deadline)
 		if err != nil {
 			return err
 		}
-		if left <= fewChanges {
+		if left <= fewChanges && old.Bytes()-before <= fewBytes {
 			break
 		}
 	}
