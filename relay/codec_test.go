@@ -165,6 +165,7 @@ var linkSamples = []struct {
 	{"drained", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true}},
 	{"asks-only", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true, askOnly: true}},
 	{"authorizes", Link{id: 2, name: "p", hash: 1, window: 10, authorizes: true, tokens: 1 << 40}},
+	{"charger-window", Link{id: 3, name: "p", hash: 1, window: 10, chargerWindow: 1}},
 	{"operator", Link{
 		id: 2, name: "p", hash: 1, window: 10, operator: true,
 		taps:    []tap{{token: 1, glob: "*"}, {token: 1<<64 - 1, glob: "CP-ü[a-z]", missed: 1 << 40}},
@@ -174,7 +175,7 @@ var linkSamples = []struct {
 
 func showLink(l *Link) string {
 	return fmt.Sprintf("%d %q %x %q %v %d %q %q %v %v", l.id, l.name, l.hash, l.subprotocols, l.subprotocols == nil, l.window, l.in, l.Unwritten(), l.draining, l.drained) +
-		fmt.Sprint(l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches)
+		fmt.Sprint(l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches, l.chargerWindow)
 }
 
 func TestChargerRoundTrip(t *testing.T) {

@@ -29,7 +29,7 @@ func (r *Relay) offer(c *Charger) {
 func (r *Relay) deliverable(c *Charger) (e *entry, ok bool) {
 	q := c.q
 	switch {
-	case c.moving || c.owner.draining || int(c.inFlight) >= r.cfg.ChargerWindow:
+	case c.moving || c.owner.draining || int(c.inFlight) >= r.chargerWindow(c.owner):
 		return nil, false
 	case q != nil && q.held && (c.inFlight > 0 || r.now.Before(q.notBefore)):
 		return nil, false
@@ -38,7 +38,7 @@ func (r *Relay) deliverable(c *Charger) (e *entry, ok bool) {
 	case q == nil:
 		return nil, false
 	}
-	e = q.next(r.cfg.ChargerWindow)
+	e = q.next(r.chargerWindow(c.owner))
 	return e, e != nil
 }
 

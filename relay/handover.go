@@ -81,6 +81,20 @@ func (r *Relay) AdoptLink(state []byte) (*Link, error) {
 	return l, nil
 }
 
+// LastLink returns the highest id of a link so far. Ids are not used again: an answer
+// to a link that has ended may be under way in another loop.
+func (r *Relay) LastLink() uint32 { return r.lastLink }
+
+// SetLastLink notes the highest id in the process that hands over.
+func (r *Relay) SetLastLink(id uint32) { r.lastLink = max(r.lastLink, id) }
+
+// Instance returns what WELCOME names the start of the gateway.
+func (r *Relay) Instance() string { return r.cfg.Instance }
+
+// SetInstance takes over the instance of the process that hands over. No link may
+// have joined yet.
+func (r *Relay) SetInstance(instance string) { r.cfg.Instance = instance }
+
 // ReadoptLink replaces the state of an adopted link, but not its chargers.
 func (r *Relay) ReadoptLink(l *Link, state []byte) error {
 	n, err := parseLink(state)

@@ -2,8 +2,10 @@ package relay
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"holdfast/unixipc"
@@ -35,6 +37,9 @@ type Link struct {
 	hash         uint64
 	subprotocols []string // nil: all
 	window       int
+	// chargerWindow is how many deliveries of one charger may be in flight, if the
+	// processor has asked for fewer than the gateway makes; else 0.
+	chargerWindow int
 
 	in  []byte // beginning of a frame that is not complete
 	out []byte // unwritten, from off on
@@ -78,6 +83,10 @@ func (l *Link) Operator() bool { return l.operator }
 // AskOnly reports whether the processor asked for no deliveries.
 func (l *Link) AskOnly() bool { return l.askOnly }
 
+// ChargerWindow returns the limit that the processor has set for the deliveries of
+// one charger; 0 if it has set none.
+func (l *Link) ChargerWindow() int { return l.chargerWindow }
+
 // Draining reports whether the link gets no new deliveries.
 func (l *Link) Draining() bool { return l.draining }
 
@@ -105,17 +114,35 @@ func (l *Link) takes(subprotocol string) bool {
 	return l.subprotocols == nil || slices.Contains(l.subprotocols, subprotocol)
 }
 
+// errVersion is the version of a HELLO that is not spoken.
+type errVersion uint64
+
+func (v errVersion) Error() string {
+	return fmt.Sprintf("protocol version %d is not spoken here", uint64(v))
+}
+
+// RefusedVersions returns the versions to be named in the REFUSED of a HELLO for
+// which CheckHello returned err: none, unless the version is at fault.
+func RefusedVersions(err error) []int {
+	if v := errVersion(0); errors.As(err, &v) {
+		return []int{unixipc.Version}
+	}
+	return nil
+}
+
 // CheckHello returns why a HELLO must be refused, or nil. version is its ref.
 func (r *Relay) CheckHello(version uint64, h unixipc.HelloBody) error {
 	switch {
 	case version != unixipc.Version:
-		return fmt.Errorf("protocol version %d is not spoken here", version)
+		return errVersion(version)
 	case h.Name == "" || len(h.Name) > 64 || !printable(h.Name):
 		return fmt.Errorf("name must be 1 to 64 printable ASCII characters")
 	case h.Loop < 0 || h.Loop >= r.cfg.Loops:
 		return fmt.Errorf("loop %d does not exist; there are %d", h.Loop, r.cfg.Loops)
 	case h.Window < 0:
 		return fmt.Errorf("window %d is negative", h.Window)
+	case h.ChargerWindow < 0:
+		return fmt.Errorf("charger_window %d is negative", h.ChargerWindow)
 	case len(h.Subprotocols) > 64:
 		return fmt.Errorf("more than 64 subprotocols")
 	}
@@ -143,6 +170,9 @@ func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 		l.window = r.cfg.Window
 	}
 	l.window = min(l.window, r.cfg.MaxWindow)
+	if h.ChargerWindow > 0 && h.ChargerWindow < r.cfg.ChargerWindow {
+		l.chargerWindow = h.ChargerWindow
+	}
 	if len(h.Subprotocols) > 0 {
 		l.subprotocols = h.Subprotocols
 	}
@@ -155,9 +185,11 @@ func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 	}
 	welcome, _ := json.Marshal(unixipc.WelcomeBody{
 		Gateway:       r.cfg.Version,
+		Instance:      r.cfg.Instance,
+		Warnings:      r.warnings(h),
 		Loops:         r.cfg.Loops,
 		Window:        l.window,
-		ChargerWindow: r.cfg.ChargerWindow,
+		ChargerWindow: r.chargerWindow(l),
 		MaxMessage:    r.cfg.MaxMessage,
 		AckTimeoutMS:  r.cfg.AckTimeout.Milliseconds(),
 
@@ -172,6 +204,24 @@ func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 	}
 	r.askAgain(nil)
 	return l
+}
+
+// warnings are what the gateway takes in a HELLO, but not as it was meant.
+func (r *Relay) warnings(h unixipc.HelloBody) (w []string) {
+	for _, s := range h.Subprotocols {
+		if !slices.Contains(r.cfg.Subprotocols, s) {
+			w = append(w, fmt.Sprintf("subprotocol %q is not spoken here, no charger can have it (-subprotocols is %s)", s, strings.Join(r.cfg.Subprotocols, ",")))
+		}
+	}
+	return w
+}
+
+// chargerWindow is how many deliveries of one charger may be in flight on l.
+func (r *Relay) chargerWindow(l *Link) int {
+	if l.chargerWindow > 0 {
+		return min(l.chargerWindow, r.cfg.ChargerWindow)
+	}
+	return r.cfg.ChargerWindow
 }
 
 // Links returns the links that have joined and not ended.

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -27,6 +28,8 @@ const (
 	linkTap         = 13 // list
 	linkWatch       = 14 // list
 	linkTokens      = 15
+
+	linkChargerWindow = 16 // required: order may depend on it
 )
 
 var linkMagic = [2]byte{'H', 'l'}
@@ -58,7 +61,11 @@ func (r *Relay) AppendLink(dst []byte, l *Link) []byte {
 		}
 		dst = tlv.AppendItem(dst, linkWatch, subscription{w.token, w.glob, again}.append(nil))
 	}
-	return tlv.AppendEnd(tlv.AppendUint(dst, linkTokens, l.tokens))
+	dst = tlv.AppendUint(dst, linkTokens, l.tokens)
+	if l.chargerWindow > 0 {
+		dst = tlv.AppendRequired(dst, linkChargerWindow, binary.AppendUvarint(nil, uint64(l.chargerWindow)))
+	}
+	return tlv.AppendEnd(dst)
 }
 
 func parseLink(b []byte) (*Link, error) {
@@ -96,6 +103,9 @@ func parseLink(b []byte) (*Link, error) {
 			l.authorizes = f.Bool()
 		case linkTokens:
 			l.tokens = f.Uint(math.MaxUint64)
+		case linkChargerWindow:
+			f.Required()
+			l.chargerWindow = int(f.Uint(math.MaxInt32))
 		case linkTap:
 			s, err := parseSubscription(f.Item(maxData), math.MaxUint64)
 			f.Fail(err)

@@ -78,10 +78,14 @@ func (m *model) delivered(l *modelLink, f unixipc.Frame) {
 	if l.drained {
 		m.fail("link %d got a delivery after DRAINED", l.l.id)
 	}
+	flying := 1
 	for _, other := range m.links {
 		for _, o := range other.flying {
 			if string(o.f.Key) != c.identity {
 				continue
+			}
+			if flying++; flying > l.window {
+				m.fail("link %d has %d deliveries of %s, more than its window of %d", l.l.id, flying, c.identity, l.window)
 			}
 			if other != l {
 				m.fail("%s is delivered to link %d while link %d has it in flight", c.identity, l.l.id, other.l.id)

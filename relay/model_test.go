@@ -100,6 +100,7 @@ type modelLink struct {
 	owns    map[string]presence
 	dead    bool
 	askOnly bool
+	window  int // deliveries of one charger at most
 	results map[uint64]unixipc.Status
 	drained bool
 	refused bool
@@ -367,6 +368,11 @@ func (m *model) join() {
 	}
 	l.askOnly = m.rnd.IntN(4) == 0
 	hello := unixipc.HelloBody{Name: fmt.Sprint("p", m.rnd.IntN(3)), Window: m.rnd.IntN(20), Subprotocols: l.subs, AskOnly: l.askOnly}
+	l.window = modelConfig.ChargerWindow
+	if m.rnd.IntN(3) == 0 {
+		l.window = 1 + m.rnd.IntN(2)
+		hello.ChargerWindow = l.window
+	}
 	if err := m.r.CheckHello(1, hello); err != nil {
 		m.fail("%v", err)
 	}

@@ -56,9 +56,12 @@ import (
 
 // Config bounds a relay. Every field but Observer is required.
 type Config struct {
-	Version string // of the gateway's program, for WELCOME
-	Loop    int    // index of this loop, from 0
-	Loops   int    // number of loops
+	Version  string // of the gateway's program, for WELCOME
+	Instance string // names the start of the gateway, for WELCOME; upgrades keep it
+	Loop     int    // index of this loop, from 0
+	Loops    int    // number of loops
+
+	Subprotocols []string // that chargers may choose from
 
 	MaxMessage    int           // longest message either way, bytes
 	QueueMessages int           // deliveries queued for one charger before reading from it stops

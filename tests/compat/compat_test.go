@@ -4,8 +4,11 @@
 package compat
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +16,7 @@ import (
 	"testing"
 
 	"holdfast/tests/harness"
+	"holdfast/unixipc"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
@@ -142,4 +146,44 @@ func TestOldRelease(t *testing.T) {
 	w.must(t, "and to new again", harness.Holdfast())
 	l.More(500)
 	w.CheckLedger(l.Finish())
+}
+
+// What a processor relies on, and the old release does not know, refuses a downgrade
+// by its name. It works once the processor is gone.
+func TestFeatureThatTheOldReleaseLacks(t *testing.T) {
+	old := os.Getenv("HOLDFAST_OLD")
+	if old == "" || knows(t, old, "charger_window") {
+		t.Skip("no old release is given that lacks charger_window")
+	}
+	w := start(t, harness.Holdfast())
+	c, err := net.Dial("unix", w.Processors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	hello, _ := json.Marshal(unixipc.HelloBody{Name: "ordered", ChargerWindow: 1})
+	if _, err := c.Write(unixipc.Frame{Type: unixipc.Hello, Ref: unixipc.Version, Payload: hello}.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 4096)); err != nil { // WELCOME
+		t.Fatal(err)
+	}
+	out, err := w.upgrade(t, old)
+	if err == nil || !strings.Contains(out, "rolled back") || !strings.Contains(out, "charger_window") || !strings.Contains(out, `"ordered"`) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	c.Close()
+	harness.Until(t, "the link to end", func() bool { return w.Log.Contains("processor left") })
+	w.must(t, "downgrade", old)
+	w.must(t, "upgrade", harness.Holdfast())
+}
+
+// knows reports whether a program has a text in it.
+func knows(t *testing.T, binary, text string) bool {
+	t.Helper()
+	b, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Contains(b, []byte(text))
 }

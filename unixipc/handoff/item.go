@@ -88,9 +88,9 @@ type Hello struct {
 	Program  string  `json:"program"`  // version of the program
 	Versions []uint8 `json:"versions"` // of the state, that it reads
 
-	// Additions: an update may leave out what New holds of an item already.
-	// What that looks like is the caller's own.
-	Additions bool `json:"additions,omitempty"`
+	// Features are names of what New knows beyond the versions. They are the
+	// caller's own.
+	Features []string `json:"features,omitempty"`
 }
 
 // Begin is what Old says of the state to come.

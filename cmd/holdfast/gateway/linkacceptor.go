@@ -121,7 +121,7 @@ func (a *linkAcceptor) refuse(c *net.UnixConn, who unixipc.Peer, why error, retr
 	a.joined.Add(-1)
 	a.counters.LinkRefused()
 	a.log.Warn("processor refused", "pid", who.PID, "uid", who.UID, "reason", why.Error())
-	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: []int{unixipc.Version}, Retry: retry})
+	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: relay.RefusedVersions(why), Retry: retry})
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = c.Write(unixipc.Frame{Type: unixipc.Refused, Payload: body}.Append(nil))
 	_ = c.Close()

@@ -18,7 +18,7 @@ type exporter struct {
 	shard *shard.Shard
 	ids   *atomic.Uint32         // of items, shared by all shards
 	links map[*shard.Link]uint64 // ids of those exported
-	adds  bool                   // the new process knows additions
+	to    handoff.Hello          // of the new process
 	buf   []conn.Exported
 }
 
@@ -33,7 +33,7 @@ const sliceSize = 128
 // duplicates.
 func (e *exporter) begin() (items []handoff.Item, err error) {
 	e.shard.Relay.BeginHandover()
-	e.shard.Loop.BeginHandover(e.adds)
+	e.shard.Loop.BeginHandover(e.to.Knows(featureAdditions))
 	return e.exportLinks(nil)
 }
 
@@ -57,6 +57,9 @@ func (e *exporter) exportLinks(items []handoff.Item) (_ []handoff.Item, err erro
 }
 
 func (e *exporter) exportLink(items []handoff.Item, l *shard.Link, dup bool) ([]handoff.Item, error) {
+	if err := checkFeatures(e.to, l.Relay); err != nil {
+		return items, err
+	}
 	fd, err := ownFD(l.FD(), dup)
 	if err != nil {
 		return items, err

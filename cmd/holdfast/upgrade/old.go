@@ -166,12 +166,12 @@ func (u *upgrade) start() error {
 		return err
 	}
 	for _, e := range u.parts {
-		e.adds = hello.Additions
+		e.to = hello
 	}
 	u.held, u.started = p.held(), time.Now()
 	p.Counters.Phase("start", u.started.Sub(u.began))
 	u.progress(admin.Progress{Phase: "started", Text: fmt.Sprintf("the new process (%s) has started", hello.Program)})
-	note, _ := json.Marshal(beginNote{Loops: len(p.Shards), Connections: u.held, PID: os.Getpid()})
+	note, _ := json.Marshal(beginNote{Loops: len(p.Shards), Connections: u.held, PID: os.Getpid(), Instance: p.Shards[0].Relay.Instance()})
 	return u.old.Begin(handoff.Begin{Program: p.Version, Version: version, Note: note})
 }
 
@@ -191,6 +191,13 @@ func (u *upgrade) seal() error {
 		if err := u.put(appendItem(nil, itemTickets, 0, t.Append(nil), nil)); err != nil {
 			return err
 		}
+	}
+	last := make([]uint32, len(u.process.Shards))
+	for i, s := range u.process.Shards {
+		last[i] = s.Relay.LastLink()
+	}
+	if err := u.put(appendLastLinks(nil, last)); err != nil {
+		return err
 	}
 	if err := u.put(appendFrozen(nil, u.freeze.began, u.process.EncodeCounters())); err != nil {
 		return err
