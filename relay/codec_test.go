@@ -160,7 +160,8 @@ var linkSamples = []struct {
 }{
 	{"least", Link{id: 1, name: "p", window: 1}},
 	{"idle", Link{id: 7, name: "processor one", hash: 0xfedcba9876543210, window: 100, subprotocols: []string{"ocpp1.6", "ocpp2.0.1"}}},
-	{"busy", Link{id: 1<<32 - 1, name: "p", hash: 1, window: 10, in: []byte("\x00\x00\x00\x11ha"), out: []byte("written|unwritten"), off: 8}},
+	{"busy", Link{id: 1<<32 - 1, name: "p", hash: 1, window: 10, in: []byte("\x00\x00\x00\x11ha"), out: []byte("written|unwritten"), off: 8, cut: true}},
+	{"half-written", Link{id: 3, name: "p", hash: 1, window: 10, out: unixipc.Frame{Type: unixipc.Drained}.Append(unixipc.Frame{Type: unixipc.Welcome}.Append(nil)), off: 5}},
 	{"draining", Link{id: 2, name: "p", hash: 1, window: 10, draining: true}},
 	{"drained", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true}},
 	{"asks-only", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true, askOnly: true}},
@@ -175,7 +176,7 @@ var linkSamples = []struct {
 
 func showLink(l *Link) string {
 	return fmt.Sprintf("%d %q %x %q %v %d %q %q %v %v", l.id, l.name, l.hash, l.subprotocols, l.subprotocols == nil, l.window, l.in, l.Unwritten(), l.draining, l.drained) +
-		fmt.Sprint(l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches, l.chargerWindow)
+		fmt.Sprint(l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches, l.chargerWindow, l.cut)
 }
 
 func TestChargerRoundTrip(t *testing.T) {

@@ -28,11 +28,13 @@ func (r *Relay) end(l *Link, why string) {
 	r.ended = append(r.ended, l)
 }
 
-// Lost records that a link's connection has ended.
+// Lost records that a link's connection has ended. Answers that were not written to
+// it go to the chargers' owners.
 func (r *Relay) Lost(l *Link) {
 	if l.ended == "" {
 		r.end(l, "processor closed the link")
 	}
+	l.unwrittenAnswers(r.answerOwner)
 	l.out, l.off = nil, 0
 	r.EndTurn()
 }

@@ -42,8 +42,11 @@ type Link struct {
 	chargerWindow int
 
 	in  []byte // beginning of a frame that is not complete
-	out []byte // unwritten, from off on
+	out []byte // whole frames, unwritten from off on
 	off int
+	cut bool // out begins somewhere in a frame: an older release has handed it over
+
+	forwarded int // bytes of its orders that wait for other loops
 
 	inFlight int
 	checkAt  time.Time // while inFlight > 0: no delivery is overdue before
@@ -66,10 +69,6 @@ type Link struct {
 	redelivered int    // deliveries that were in flight when it ended
 	ended       string // why the link is to be closed once out is written
 }
-
-// maxUnwritten is how many bytes may wait to be written to a link before
-// nothing more is delivered to it, and its orders are not read.
-const maxUnwritten = 1 << 20
 
 // ID returns the number of the link, unique in its loop.
 func (l *Link) ID() uint32 { return l.id }
@@ -98,14 +97,6 @@ func (l *Link) InFlight() int { return l.inFlight }
 
 // Redelivered returns the number of deliveries in flight when the link ended.
 func (l *Link) Redelivered() int { return l.redelivered }
-
-// Unwritten returns the bytes to be written to the link. Report what was written
-// with Relay.Wrote.
-func (l *Link) Unwritten() []byte { return l.out[l.off:] }
-
-// Congested reports whether too much waits to be written. The gateway must then
-// not read from the link.
-func (l *Link) Congested() bool { return len(l.out)-l.off > maxUnwritten }
 
 // Ended reports whether and why the link is to be closed, once Unwritten is empty.
 func (l *Link) Ended() (why string, ended bool) { return l.ended, l.ended != "" }
@@ -321,7 +312,7 @@ func (r *Relay) Refuse(l *Link, why string) {
 	if l.ended != "" {
 		return
 	}
-	body, _ := json.Marshal(unixipc.RefusedBody{Why: why, Versions: []int{unixipc.Version}})
+	body, _ := json.Marshal(unixipc.RefusedBody{Why: why})
 	r.write(l, unixipc.Frame{Type: unixipc.Refused, Payload: body})
 	r.end(l, why)
 }
@@ -351,44 +342,5 @@ func (r *Relay) checkDrained(l *Link) {
 	if l.draining && !l.drained && l.inFlight == 0 && l.ended == "" && !r.hasQuestion(l) {
 		l.drained = true
 		r.write(l, unixipc.Frame{Type: unixipc.Drained})
-	}
-}
-
-// write appends a frame to what is to be written.
-func (r *Relay) write(l *Link, f unixipc.Frame) {
-	if l.ended != "" {
-		return
-	}
-	l.out = f.Append(l.out)
-	r.wake(l)
-}
-
-// wake calls LinkReady, unless it was called since the last Wrote.
-func (r *Relay) wake(l *Link) {
-	if !l.notified {
-		l.notified = true
-		r.gateway.LinkReady(l)
-	}
-}
-
-// Wrote records that n bytes of Unwritten were written. LinkReady is called again
-// for further bytes.
-func (r *Relay) Wrote(l *Link, n int) {
-	l.notified = false
-	congested := l.Congested()
-	l.off += n
-	switch {
-	case l.off == len(l.out):
-		l.off = 0
-		if l.out = l.out[:0]; cap(l.out) > maxUnwritten {
-			l.out = nil
-		}
-	case l.off > len(l.out)/2 && l.off >= compactAt:
-		l.out = l.out[:copy(l.out, l.out[l.off:])]
-		l.off = 0
-	}
-	if congested && !l.Congested() {
-		r.reportMissed(l)
-		r.pump(l)
 	}
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -123,6 +124,24 @@ func (m *model) answer(c *modelCharger) {
 		c.late[c.sent] = given < maxUnanswered
 	}
 	m.r.Message(c.c, []byte(message), false, false)
+}
+
+// lost ends a link. The answers that it has not read are the owners'.
+func (m *model) lost(r *Relay, l *modelLink) {
+	for rest := append(bytes.Clone(l.in), l.l.Unwritten()...); ; {
+		f, n, err := unixipc.Parse(rest, 1<<20)
+		if err != nil || n == 0 {
+			break
+		}
+		rest = rest[n:]
+		if k := m.calls[f.Ref]; f.Type == unixipc.Result && f.Flags&unixipc.Answered != 0 && k.charger.open {
+			c, serial := k.charger, serialOf([]byte(k.answered))
+			c.late[serial], c.astray[serial] = true, true
+			delete(c.taken, serial)
+			m.Astray++
+		}
+	}
+	r.Lost(l.l)
 }
 
 // routeResult holds a RESULT of a CALL against what happened to it.

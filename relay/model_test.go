@@ -42,7 +42,7 @@ func TestModel(t *testing.T) {
 type tally struct {
 	Messages, Deliveries, Redeliveries, Replies, Stale, Moves, Deaths, Poisoned, Pauses, Handovers int
 	NotTakens, Reconnects                                                                          int
-	Calls, Answers, Lates, Timeouts, Collisions                                                    int
+	Calls, Answers, Lates, Astray, Timeouts, Collisions                                                    int
 }
 
 func (a *tally) add(b tally) {
@@ -61,6 +61,7 @@ func (a *tally) add(b tally) {
 	a.Calls += b.Calls
 	a.Answers += b.Answers
 	a.Lates += b.Lates
+	a.Astray += b.Astray
 	a.Timeouts += b.Timeouts
 	a.Collisions += b.Collisions
 }
@@ -82,6 +83,7 @@ type modelCharger struct {
 
 	taken   map[int]bool                     // answers to calls: they are nobody's delivery
 	late    map[int]bool                     // answers that come late
+	astray  map[int]bool                     // of those, answers whose asker ended before it had read them
 	calls   []*modelCall                     // that it was sent on its connection, and has not answered
 	settled map[uint64]map[unixipc.Type]bool // OPENED and CLOSED acknowledged, by connection
 	conns   []uint64                         // all, in order
@@ -137,7 +139,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	for i := range 5 {
 		m.chargers = append(m.chargers, &modelCharger{
 			identity: fmt.Sprint("CP", i), acked: map[int]bool{}, poisoned: map[int]bool{},
-			taken: map[int]bool{}, late: map[int]bool{}, settled: map[uint64]map[unixipc.Type]bool{},
+			taken: map[int]bool{}, late: map[int]bool{}, astray: map[int]bool{}, settled: map[uint64]map[unixipc.Type]bool{},
 		})
 	}
 	return m
@@ -385,7 +387,7 @@ func (m *model) kill(l *modelLink) {
 	m.Deaths++
 	m.event("link %d dies", l.l.id)
 	m.remove(l)
-	m.r.Lost(l.l)
+	m.lost(m.r, l)
 }
 
 func (m *model) remove(l *modelLink) {
@@ -409,7 +411,7 @@ func (m *model) advance(d time.Duration) {
 		if why, ended := l.l.Ended(); ended {
 			m.event("link %d was ended: %s", l.l.id, why)
 			m.remove(l)
-			m.r.Lost(l.l)
+			m.lost(m.r, l)
 		}
 	}
 }
