@@ -60,12 +60,6 @@ type OpenedBody struct {
 	// OPENED alone: no processor has seen them, and no message came by them.
 	Reconnects int `json:"reconnects,omitempty"`
 
-	// Gone: the connection has ended already. Its messages follow, then CLOSED.
-	Gone bool `json:"gone,omitempty"`
-	// Reconnects is how many earlier connections of the charger, which no
-	// processor has seen, are reported by this OPENED alone.
-	Reconnects int `json:"reconnects,omitempty"`
-
 	TLS         *TLSBody         `json:"tls,omitempty"`         // of a charger on wss
 	Certificate *CertificateBody `json:"certificate,omitempty"` // the charger's own, verified
 }

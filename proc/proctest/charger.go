@@ -29,8 +29,8 @@ type Delivery struct {
 	kind       unixipc.Type
 	flags      unixipc.Flags
 	payload    []byte // nil of an OPENED, which says how things are when it is sent
-	connection int // of its charger, counted
-	reconnects int // of an OPENED
+	connection int    // of its charger, counted
+	reconnects int    // of an OPENED
 	moved      bool
 
 	ref      uint64 // of the last attempt
