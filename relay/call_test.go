@@ -37,10 +37,11 @@ func (g stageGateway) Resume(uint64)                     {}
 func (g stageGateway) Describe(uint64) unixipc.OpenedBody {
 	return unixipc.OpenedBody{Subprotocol: "ocpp1.6"}
 }
-func (g stageGateway) LinkReady(*Link)                              {}
-func (g stageGateway) NotTaken(string, int)                         {}
-func (g stageGateway) Poison(string, []byte, int)                   {}
-func (g stageGateway) Called(string, unixipc.Status, time.Duration) {}
+func (g stageGateway) LinkReady(*Link)                                   {}
+func (g stageGateway) NotTaken(string, int)                              {}
+func (g stageGateway) Poison(string, []byte, int)                        {}
+func (g stageGateway) GivenBackAgain(string, string, int, time.Duration) {}
+func (g stageGateway) Called(string, unixipc.Status, time.Duration)      {}
 func (g stageGateway) Forward(loop int, f func(*Relay)) {
 	g.posted = append(g.posted, func() { f(g.relays[loop]) })
 }

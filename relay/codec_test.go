@@ -32,6 +32,7 @@ func (nobody) LinkReady(*Link)                                    {}
 func (nobody) Forward(int, func(*Relay))                          {}
 func (nobody) NotTaken(string, int)                               {}
 func (nobody) Poison(string, []byte, int)                         {}
+func (nobody) GivenBackAgain(string, string, int, time.Duration)  {}
 func (nobody) Called(string, unixipc.Status, time.Duration)       {}
 
 func codecRelay(t *testing.T) *Relay {

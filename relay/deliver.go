@@ -156,7 +156,7 @@ func (r *Relay) endFlight(c *Charger, e *entry) {
 func (r *Relay) acknowledged(c *Charger) {
 	q := c.q
 	if q.entries[0].acked {
-		c.attempts = 0
+		c.attempts, q.nacks = 0, 0
 		r.released(c, q.trim())
 		if q.avoid != 0 {
 			q.avoid = 0
@@ -224,12 +224,26 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 		q.notBefore = until
 	}
 	q.held, q.avoid = true, l.id
+	if q.nacks++; q.nacks >= manyNacks && powerOf10(q.nacks) {
+		r.gateway.GivenBackAgain(c.identity, l.name, q.nacks, max(0, r.now.Sub(q.entries[0].came)))
+	}
 	r.repool(c)
 	c.moving = true // to another link, if there is one
 	r.delayed.add(c)
 	if c.inFlight == 0 {
 		r.assignOwner(c)
 	}
+}
+
+// manyNacks is how often in a row deliveries of a charger may be given back before
+// operators should know.
+const manyNacks = 10
+
+func powerOf10(n int) bool {
+	for n%10 == 0 {
+		n /= 10
+	}
+	return n == 1
 }
 
 // maxRetryMS is the longest delay that a NACK may ask for: an hour.

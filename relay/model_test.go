@@ -42,7 +42,7 @@ func TestModel(t *testing.T) {
 type tally struct {
 	Messages, Deliveries, Redeliveries, Replies, Stale, Moves, Deaths, Poisoned, Pauses, Handovers int
 	NotTakens, Reconnects                                                                          int
-	Calls, Answers, Lates, Astray, Timeouts, Collisions                                                    int
+	Calls, Answers, Lates, Astray, GivenBackAgains, Timeouts, Collisions                           int
 }
 
 func (a *tally) add(b tally) {
@@ -62,6 +62,7 @@ func (a *tally) add(b tally) {
 	a.Answers += b.Answers
 	a.Lates += b.Lates
 	a.Astray += b.Astray
+	a.GivenBackAgains += b.GivenBackAgains
 	a.Timeouts += b.Timeouts
 	a.Collisions += b.Collisions
 }
@@ -212,6 +213,8 @@ func (m *model) NotTaken(identity string, messages int) {
 }
 
 func (m *model) Called(string, unixipc.Status, time.Duration) {}
+
+func (m *model) GivenBackAgain(string, string, int, time.Duration) { m.GivenBackAgains++ }
 
 func (m *model) Poison(identity string, payload []byte, _ int) {
 	c := m.charger(identity)

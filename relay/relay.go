@@ -104,6 +104,9 @@ type Gateway interface {
 	Forward(loop int, f func(*Relay))
 	// Poison reports a delivery that was given up after so many attempts.
 	Poison(identity string, payload []byte, attempts int)
+	// GivenBackAgain reports a charger whose deliveries were given back 10, 100, 1000
+	// times in a row, at last by the processor: the oldest has waited for so long.
+	GivenBackAgain(identity, processor string, times int, oldest time.Duration)
 	// NotTaken reports messages that came when the charger's queue was full and its
 	// connection ended: they were not queued.
 	NotTaken(identity string, messages int)
@@ -249,6 +252,10 @@ func (r *Relay) Connected(identity string) (conn uint64, ok bool) {
 	}
 	return 0, false
 }
+
+// OfflineCount returns how many chargers are known and not connected: they have left
+// something that no processor has taken yet.
+func (r *Relay) OfflineCount() int { return len(r.chargers) - r.online }
 
 // Opened records that a charger has connected. Closed must have been called for
 // an earlier connection of the same identity.

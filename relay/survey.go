@@ -4,11 +4,12 @@ import "time"
 
 // Waiting is what a charger has that no processor has acknowledged yet.
 type Waiting struct {
-	Messages int // deliveries, OPENED and CLOSED among them
-	Bytes    int
-	InFlight int           // those of them that its owner has
-	Age      time.Duration // of the oldest
-	Paused   bool          // the charger is not read from because of them
+	Messages  int // deliveries, OPENED and CLOSED among them
+	Bytes     int
+	InFlight  int           // those of them that its owner has
+	Age       time.Duration // of the oldest
+	GivenBack int           // times in a row that a delivery was given back (NACK)
+	Paused    bool          // the charger is not read from because of them
 }
 
 // Survey calls f for each charger that has anything unacknowledged, in slices: it
@@ -39,6 +40,7 @@ const surveySlice = 8192
 func (r *Relay) Waiting(c *Charger) Waiting {
 	w := Waiting{InFlight: int(c.inFlight), Paused: c.paused != reading}
 	if q := c.q; q != nil && len(q.entries) > 0 {
+		w.GivenBack = q.nacks
 		w.Age = max(0, r.now.Sub(q.entries[0].came))
 		for i := range q.entries {
 			if e := &q.entries[i]; !e.acked {

@@ -12,6 +12,8 @@ import (
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
+
+	"golang.org/x/sys/unix"
 )
 
 // An applicant is a charger that asks to be let in. Its TLS handshake is done.
@@ -21,6 +23,15 @@ type applicant struct {
 	tls         *tls.ConnectionState // nil: ws
 	certificate *conn.Certificate    // nil: none
 	deadline    time.Time            // of its whole handshake
+	file        int                  // the descriptor that the connection has once it is held; -1: none yet
+}
+
+// closeFile gives the descriptor back.
+func (a *applicant) closeFile() {
+	if a.file >= 0 {
+		_ = unix.Close(a.file)
+		a.file = -1
+	}
 }
 
 // An authorizer decides which charger may connect: by its certificate, by the

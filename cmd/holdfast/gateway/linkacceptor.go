@@ -23,9 +23,11 @@ type linkAcceptor struct {
 	shards   []*shard.Shard
 	log      *slog.Logger
 	maxLinks int
-	joined   *atomic.Int64
-	gate     *gate.Gate
-	counters *metrics.Counters
+
+	cannotAccept reminder // in the log
+	joined       *atomic.Int64
+	gate         *gate.Gate
+	counters     *metrics.Counters
 }
 
 // run accepts until the listener is closed.
@@ -38,7 +40,9 @@ func (a *linkAcceptor) run() {
 				return
 			}
 			if !again {
-				a.log.Error("cannot accept processors", "err", err)
+				if a.cannotAccept.due(time.Now()) {
+					a.log.Error("cannot accept processors", "err", err)
+				}
 				time.Sleep(acceptPause)
 			}
 			continue

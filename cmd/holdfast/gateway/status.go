@@ -62,6 +62,7 @@ func addPart(all *admin.Status, part admin.Status) {
 	q.Chargers += p.Chargers
 	q.Paused += p.Paused
 	q.Offline += p.Offline
+	q.GivenBack += p.GivenBack
 	q.OldestSeconds = max(q.OldestSeconds, p.OldestSeconds)
 }
 

@@ -175,6 +175,7 @@ type Counters struct {
 	handshakes map[handshakeOutcome]uint64
 	took       histogram
 	refused    uint64
+	noFiles    uint64
 	upgrades   map[string]uint64 // by outcome
 	phases     map[string]*histogram
 	pause      histogram
@@ -214,6 +215,13 @@ func (c *Counters) LinkRefused() {
 	c.refused++
 }
 
+// NoFile counts a charger that was refused for want of a file descriptor.
+func (c *Counters) NoFile() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noFiles++
+}
+
 func (c *Counters) Phase(name string, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -246,6 +254,7 @@ func (c *Counters) AppendTo(s Samples) {
 	}
 	s.histogram(handshakeTime, &c.took)
 	s.count(refused, c.refused)
+	s.count(noFiles, c.noFiles)
 	for outcome, n := range c.upgrades {
 		s.count(upgrades, n, outcome)
 	}

@@ -19,7 +19,7 @@ func (s *Shard) Status(waits *Survey) (part admin.Status) {
 	}
 	part.Queue = admin.QueueStatus{
 		Messages: waits.Messages, Bytes: waits.Bytes, InFlight: waits.InFlight, OldestSeconds: waits.Oldest.Seconds(),
-		Chargers: waits.Chargers, Paused: waits.Paused, Offline: waits.Offline,
+		Chargers: waits.Chargers, Paused: waits.Paused, Offline: waits.Offline, GivenBack: waits.GivenBack,
 	}
 	for l, own := range s.links.all {
 		who := own.peer()
@@ -60,7 +60,7 @@ func (s *Shard) Describe(handles []uint64) (rows []admin.ChargerStatus) {
 		waits := s.Relay.Waiting(charger)
 		row := admin.ChargerStatus{
 			Identity: c.Identity, Subprotocol: c.Subprotocol.String(), TLS: metrics.TLSOf(c), Remote: c.Remote.String(),
-			Opened: time.UnixMilli(c.Opened).UTC(), Queue: waits.Messages, Paused: waits.Paused,
+			Opened: time.UnixMilli(c.Opened).UTC(), Queue: waits.Messages, Paused: waits.Paused, Gone: c.Gone(), GivenBack: waits.GivenBack,
 		}
 		if owner := charger.Owner(); owner != nil {
 			row.Processor = owner.Name()

@@ -19,15 +19,13 @@ type exporter struct {
 	ids   *atomic.Uint32         // of items, shared by all shards
 	links map[*shard.Link]uint64 // ids of those exported
 	to    handoff.Hello          // of the new process
+	size  int                    // connections that are exported in one turn of the loop
 	buf   []conn.Exported
 }
 
-func newExporter(s *shard.Shard, ids *atomic.Uint32) *exporter {
-	return &exporter{shard: s, ids: ids, links: map[*shard.Link]uint64{}}
+func newExporter(s *shard.Shard, ids *atomic.Uint32, size int) *exporter {
+	return &exporter{shard: s, ids: ids, size: size, links: map[*shard.Link]uint64{}}
 }
-
-// sliceSize is how many connections are exported in one turn of a loop.
-const sliceSize = 128
 
 // begin starts to keep account of changes, and exports the links. The fds are
 // duplicates.
@@ -92,7 +90,7 @@ func (e *exporter) slice() (items []handoff.Item, more bool, err error) {
 	if items, err = e.exportLinks(nil); err != nil {
 		return items, false, err
 	}
-	e.buf, more = e.shard.Loop.Export(e.buf[:0], sliceSize, e.ids)
+	e.buf, more = e.shard.Loop.Export(e.buf[:0], e.size, e.ids)
 	for _, c := range e.buf {
 		fd, err := ownFD(c.FD, true)
 		if err != nil {

@@ -85,7 +85,7 @@ var ErrGone = errors.New("the new process took over and then died")
 func (p *Process) Upgrade(progress func(admin.Progress)) error {
 	u := &upgrade{process: p, began: time.Now(), freeze: freeze{shards: p.Shards, gate: p.Gate}}
 	for _, s := range p.Shards {
-		u.parts = append(u.parts, newExporter(s, &u.ids))
+		u.parts = append(u.parts, newExporter(s, &u.ids, max(1, p.Slice)))
 	}
 	u.progress = func(at admin.Progress) {
 		at.Seconds = time.Since(u.began).Seconds()
