@@ -10,7 +10,9 @@ import (
 func TestFileBudget(t *testing.T) {
 	c, _ := config.Parse(nil)
 	for _, tt := range []struct{ limit, chargers int }{
-		{64, 1}, {160, 160 - 2*10 - 10 - 10 - otherFiles}, {1024, 1024 - 2*64 - 64 - 64 - otherFiles},
+		{64, 1},
+		{160, 160 - 2*10 - 10 - 10 - otherFiles},
+		{1024, 1024 - 2*64 - 64 - 64 - otherFiles},
 		{1 << 20, 1<<20 - 2*c.Handshakes - c.MaxLinks - mostSlice - otherFiles},
 	} {
 		b := newFileBudget(tt.limit, c)
