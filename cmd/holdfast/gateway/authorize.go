@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
+	"syscall"
 	"time"
 
 	"holdfast/cmd/holdfast/config"
@@ -12,8 +13,6 @@ import (
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
-
-	"golang.org/x/sys/unix"
 )
 
 // An applicant is a charger that asks to be let in. Its TLS handshake is done.
@@ -29,7 +28,7 @@ type applicant struct {
 // closeFile gives the descriptor back.
 func (a *applicant) closeFile() {
 	if a.file >= 0 {
-		_ = unix.Close(a.file)
+		_ = syscall.Close(a.file)
 		a.file = -1
 	}
 }
