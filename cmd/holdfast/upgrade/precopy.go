@@ -105,8 +105,12 @@ func closeDuplicates(items []handoff.Item) {
 	}
 }
 
+// leastWait is how long a loop is waited for at least: the deadline may be over because
+// the whole process stood still, and goes on now.
+const leastWait = time.Second
+
 // onLoop runs f on the loop of s and waits for it. A loop that does not come to f by
-// the deadline hangs; f does not run then, ever.
+// the deadline, or in leastWait, hangs; f does not run then, ever.
 func onLoop(s *shard.Shard, deadline time.Time, f func() error) error {
 	var taken atomic.Bool // by the loop, which runs f, or by this goroutine, which gives up
 	done := make(chan error, 1)
@@ -115,7 +119,7 @@ func onLoop(s *shard.Shard, deadline time.Time, f func() error) error {
 			done <- f()
 		}
 	})
-	limit := time.NewTimer(time.Until(deadline))
+	limit := time.NewTimer(max(time.Until(deadline), leastWait))
 	defer limit.Stop()
 	select {
 	case err := <-done:
