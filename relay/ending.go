@@ -42,9 +42,6 @@ func (r *Relay) Lost(l *Link) {
 // EndTurn does what had to wait until nothing else of the relay is under way. The
 // gateway calls it at the end of a turn, before it writes to links.
 func (r *Relay) EndTurn() {
-	if asserting && r.busy != "" {
-		panic("relay: end of a turn below " + r.busy)
-	}
 	for len(r.ended) > 0 {
 		ended := r.ended
 		r.ended = nil
@@ -56,6 +53,9 @@ func (r *Relay) EndTurn() {
 
 // tearDown gives what was l's to other links.
 func (r *Relay) tearDown(l *Link) {
+	if asserting && r.busy != "" {
+		panic("relay: a link is torn down below " + r.busy)
+	}
 	r.askAgain(l)
 	gone := Asker{r.cfg.Loop, l.id}
 	r.forgetAsker(gone)

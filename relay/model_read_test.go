@@ -237,6 +237,12 @@ func (m *model) checkPauses() {
 		}
 	}
 	for _, c := range m.r.chargers {
+		entries := c.q.entriesOrNil()
+		for i := range max(0, len(entries)-2) {
+			if unseenAlone(entries[i:]) {
+				m.fail("%s has a connection queued that nobody has seen and that brought nothing, before another", c.identity)
+			}
+		}
 		if c.pool != c.poolNow() {
 			m.fail("%s is charged to pool %d", c.identity, c.pool)
 		}
@@ -259,4 +265,11 @@ func (m *model) checkPauses() {
 			m.fail("%s waits though there is room", c.identity)
 		}
 	}
+}
+
+// unseenAlone reports whether entries begin with a connection that should have been
+// folded into the next one.
+func unseenAlone(entries []entry) bool {
+	o, c, next := &entries[0], &entries[1], &entries[2]
+	return o.kind == unixipc.Opened && !o.moved && o.unseen() && c.kind == unixipc.Closed && c.unseen() && next.kind == unixipc.Opened && !next.moved
 }
