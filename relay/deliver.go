@@ -206,6 +206,7 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 	r.cfg.Observer.GivenBack()
 	r.endFlight(c, e)
 	q := c.q
+	oldest := e == &q.entries[0]
 	if e.moved { // the next owner gets an announcement of its own
 		e.acked = true
 		r.released(c, q.trim())
@@ -224,7 +225,10 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 		q.notBefore = until
 	}
 	q.held, q.avoid = true, l.id
-	if q.nacks++; q.nacks >= manyNacks && powerOf10(q.nacks) {
+	if oldest {
+		q.nacks++
+	}
+	if oldest && q.nacks >= ManyNacks && powerOf10(q.nacks) {
 		r.gateway.GivenBackAgain(c.identity, l.name, q.nacks, max(0, r.now.Sub(q.entries[0].came)))
 	}
 	r.repool(c)
@@ -235,9 +239,9 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 	}
 }
 
-// manyNacks is how often in a row deliveries of a charger may be given back before
-// operators should know.
-const manyNacks = 10
+// ManyNacks is how often in a row the oldest delivery of a charger may be given back
+// before operators should know. Those behind it do not count: they come back with it.
+const ManyNacks = 10
 
 func powerOf10(n int) bool {
 	for n%10 == 0 {

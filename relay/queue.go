@@ -29,7 +29,7 @@ type queue struct {
 	notBefore time.Time
 	place     int    // in Relay.delayed, counted from 1; 0: the delay is over
 	avoid     uint32 // id of a link; 0: none
-	nacks     int    // since something was acknowledged
+	nacks     int    // of the oldest entry, since one was acknowledged
 }
 
 // entry is one delivery to be made, or made and not acknowledged.

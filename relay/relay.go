@@ -104,8 +104,8 @@ type Gateway interface {
 	Forward(loop int, f func(*Relay))
 	// Poison reports a delivery that was given up after so many attempts.
 	Poison(identity string, payload []byte, attempts int)
-	// GivenBackAgain reports a charger whose deliveries were given back 10, 100, 1000
-	// times in a row, at last by the processor: the oldest has waited for so long.
+	// GivenBackAgain reports a charger whose oldest delivery was given back 10, 100, 1000
+	// times in a row, at last by the processor. It has waited for so long.
 	GivenBackAgain(identity, processor string, times int, oldest time.Duration)
 	// NotTaken reports messages that came when the charger's queue was full and its
 	// connection ended: they were not queued.

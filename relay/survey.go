@@ -8,7 +8,7 @@ type Waiting struct {
 	Bytes     int
 	InFlight  int           // those of them that its owner has
 	Age       time.Duration // of the oldest
-	GivenBack int           // times in a row that a delivery was given back (NACK)
+	GivenBack int           // times in a row that the oldest was given back (NACK)
 	Paused    bool          // the charger is not read from because of them
 }
 

@@ -34,8 +34,8 @@ type QueueStatus struct {
 	Chargers      int     `json:"chargers"` // that have any
 	Paused        int     `json:"paused"`   // of these, not read from because of it
 	Offline       int     `json:"offline"`  // of these, not connected
-	// GivenBack counts those of which deliveries were given back (NACK) ten times in
-	// a row or more.
+	// GivenBack counts those whose oldest delivery was given back (NACK) ten times in a
+	// row or more.
 	GivenBack int `json:"given_back"`
 }
 
@@ -67,7 +67,7 @@ type ChargerStatus struct {
 	Queue       int       `json:"queue"`                // deliveries that no processor has acknowledged
 	Paused      bool      `json:"paused,omitempty"`     // not read from
 	Gone        bool      `json:"gone,omitempty"`       // paused, and its end of the connection has closed
-	GivenBack   int       `json:"given_back,omitempty"` // times in a row that a delivery was given back (NACK)
+	GivenBack   int       `json:"given_back,omitempty"` // times in a row that the oldest delivery was given back (NACK)
 }
 
 // UpgradeReport is the outcome of an upgrade, as Status has it.

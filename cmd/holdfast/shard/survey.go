@@ -12,13 +12,10 @@ type Survey struct {
 	Messages, Bytes, InFlight int
 	Chargers, Paused, Offline int // of those that have something
 	Oldest                    time.Duration
-	GivenBack                 int // chargers of which nothing but NACKs came many times in a row
+	GivenBack                 int // chargers whose oldest delivery was given back relay.ManyNacks times or more
 
 	queues map[*relay.Link]int // deliveries that are not in flight, by owner
 }
-
-// manyNacks is how many NACKs in a row operators should know of, as in the log.
-const manyNacks = 10
 
 // Survey looks at all chargers: a slice in each of several turns of the loop, which
 // work is not held up by. It is for goroutines other than the loop's.
@@ -51,7 +48,7 @@ func (sum *Survey) add(c *relay.Charger, waits relay.Waiting) {
 	sum.InFlight += waits.InFlight
 	sum.Oldest = max(sum.Oldest, waits.Age)
 	sum.Chargers++
-	if waits.GivenBack >= manyNacks {
+	if waits.GivenBack >= relay.ManyNacks {
 		sum.GivenBack++
 	}
 	if waits.Paused {
