@@ -18,8 +18,8 @@ const (
 	featureChargerWindow = "charger_window"
 )
 
-// features are those that this program knows.
-func features() []string { return []string{featureAdditions, featureChargerWindow} }
+// allFeatures are those that this program knows; see features.
+var allFeatures = []string{featureAdditions, featureChargerWindow}
 
 // checkFeatures returns an error if l has what the new process does not know.
 func checkFeatures(to handoff.Hello, l *relay.Link) error {
