@@ -8,7 +8,7 @@ PORT     ?= 8887
 RACE      = $(shell tests/needed.sh race)
 SKIP      = $(shell tests/needed.sh skip)
 
-.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo compat soak bench bench-hold bench-relay bench-upgrade bench-call setup setup-bench man package e2e clean
+.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo compat model soak bench bench-hold bench-relay bench-upgrade bench-call bench-fleet setup setup-bench man package e2e clean
 
 check: lint test ## everything that must hold before a commit
 
@@ -49,6 +49,9 @@ test: ## all tests, with -race; the model test prints its number of schedules
 	cd tests && go test $(RACE) -timeout 20m ./...
 	@tests/needed.sh left-out
 
+model: ## 20,000 schedules of the delivery logic: nothing lost, nothing stuck
+	HOLDFAST_SCHEDULES=20000 go test -count=1 -v -run '^TestModel$$' ./relay
+
 testssl: ## testssl.sh against a gateway: no vulnerability, only the intended suites
 	cd tests && go test $(RACE) -count=1 -v -run TestTestssl ./tlsclients
 
@@ -65,14 +68,20 @@ run: build ## the gateway with the reference processor; Ctrl-C ends both
 demo: build ## processors killed and replaced under load; ends with a table of what the chargers noticed
 	cd tests && go run ./cmd/demo -holdfast ../bin/holdfast -processor ../bin/processor
 
-compat: ## upgrades between OLD=path of an older release and this tree, under load
-	@test -n "$(OLD)" || { echo "usage: make compat OLD=/path/of/an/older/holdfast"; exit 1; }
-	cd tests && HOLDFAST_OLD=$(abspath $(OLD)) go test $(RACE) -count=1 -v -run TestOldRelease ./compat
+compat: ## upgrades between the last release and this tree, under load, ws and wss; OLD=path: another release
+ifdef OLD
+	cd tests && HOLDFAST_OLD=$(abspath $(OLD)) go test $(RACE) -count=1 -v ./compat
+else
+	@mkdir -p bin && tests/release.sh $(CURDIR)/bin/holdfast-release; code=$$?; \
+	if [ $$code = 3 ]; then echo "compat: left out"; \
+	elif [ $$code != 0 ]; then exit $$code; \
+	else $(MAKE) compat OLD=bin/holdfast-release; fi
+endif
 
 soak: build ## 100 upgrades in a row under load, while processors restart
 	cd tests && go run ./cmd/soak -holdfast ../bin/holdfast
 
-bench: bench-relay bench-hold bench-upgrade bench-call
+bench: bench-relay bench-hold bench-upgrade bench-call bench-fleet
 
 bench-relay: build setup-bench ## rate, latency and CPU per message beside nginx and a bare echo server; then over wss beside nginx
 	cd tests && go build -o ../bin/ ./bench/cmd/...
@@ -84,13 +93,18 @@ bench-hold: build ## memory and CPU of 15,000 idle connections; then of 10,000 o
 	bin/holdbench -holdfast bin/holdfast -echo bin/echo
 	bin/holdbench -holdfast bin/holdfast -echo bin/echo -tls -chargers 10000
 
-bench-upgrade: build ## the pause that 15,000 and 1,500 chargers see; then 10,000 and 1,000 over wss
+bench-upgrade: build ## the pause that 15,000 and 1,500 chargers see; then 10,000 and 1,000 over wss; then with 200 amid a long message
 	cd tests && go build -o ../bin/ ./bench/cmd/...
 	bin/upgradebench -holdfast bin/holdfast -echo bin/echo
 	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -tls -chargers 10000,1000
+	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -chargers 100 -half 200 -length 12s
+	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -chargers 100 -half 200 -length 12s -tls
 
 bench-call: build ## round trip of a CALL to a charger, beside a direct WebSocket
 	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/callbench -holdfast ../bin/holdfast
+
+bench-fleet: ## what one event costs among 1,000, 10,000 and 100,000 chargers: it should be the same
+	go test -run '^$$' -bench BenchmarkFleet -benchtime 200x -count 3 ./relay
 
 setup-bench:
 	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { echo "nginx is missing: apt-get install nginx-light"; exit 1; }

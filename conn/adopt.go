@@ -15,6 +15,12 @@ import (
 // duplicates.)
 func Take(nc net.Conn) (fd int, err error) {
 	defer func() { _ = nc.Close() }()
+	return Duplicate(nc)
+}
+
+// Duplicate returns another file descriptor of nc's socket: the lowest that is free,
+// from 3 on.
+func Duplicate(nc net.Conn) (fd int, err error) {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return -1, fmt.Errorf("%T has no socket of its own", nc)

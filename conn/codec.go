@@ -41,6 +41,12 @@ const (
 	fieldRecords     = 26
 	fieldSubject     = 27 // of the charger's certificate
 	fieldNames       = 28 // its alternative names, a list
+
+	// Required, and only in an addition: see kept.
+	fieldMessageKept   = 29
+	fieldUnreadKept    = 30
+	fieldUnwrittenKept = 31
+	fieldRecordsKept   = 32
 )
 
 // StateVersion is the version of the encoding that is written; StateVersions
@@ -63,7 +69,15 @@ const (
 )
 
 // append encodes s. due is not part of State: see fieldDue.
-func (s *State) append(dst []byte, due tick) []byte {
+func (s *State) append(dst []byte, due tick) []byte { return s.encode(dst, due, false) }
+
+// encode encodes s, as an addition without what markSent noted.
+func (s *State) encode(dst []byte, due tick, addition bool) []byte {
+	var k kept
+	appendTLS := (*record.Layer).AppendState
+	if addition {
+		k, appendTLS = s.kept(), (*record.Layer).AppendAddition
+	}
 	dst = tlv.AppendHeader(dst, stateMagic, StateVersion)
 	dst = tlv.AppendBytes(dst, fieldIdentity, s.Identity)
 	dst = tlv.AppendBytes(dst, fieldPath, s.Path.String())
@@ -79,19 +93,19 @@ func (s *State) append(dst []byte, due tick) []byte {
 		dst = tlv.AppendBytes(dst, fieldCloseBy, string(s.why.By))
 	}
 	if p := s.decoder.part; p != nil {
-		dst = p.append(dst)
+		dst = p.append(dst, k)
 	}
 	if o := s.out; o != nil {
-		dst = tlv.AppendBytes(dst, fieldUnwritten, o.buf[o.off:])
+		dst = tlv.AppendBytes(dst, fieldUnwritten, o.buf[o.off+k.unwritten:])
 		dst = tlv.AppendUint(dst, fieldOutBase, o.base+uint64(o.off))
 		dst = tlv.AppendUint(dst, fieldOutLast, o.last)
 	}
 	dst = tlv.AppendUint(dst, fieldDue, uint64(due))
 	if s.TLS != nil {
-		dst = tlv.AppendRequired(dst, fieldTLS, s.TLS.AppendState(nil))
+		dst = tlv.AppendRequired(dst, fieldTLS, appendTLS(s.TLS, nil))
 		if o := s.out; o != nil {
 			dst = tlv.AppendUint(dst, fieldSealed, uint64(o.sealed))
-			dst = tlv.AppendBytes(dst, fieldRecords, o.records)
+			dst = tlv.AppendBytes(dst, fieldRecords, o.records[k.records:])
 		}
 	}
 	if cert := s.Certificate; cert != nil {
@@ -100,10 +114,21 @@ func (s *State) append(dst []byte, due tick) []byte {
 			dst = tlv.AppendItem(dst, fieldNames, []byte(name))
 		}
 	}
+	dst = appendKept(dst, fieldMessageKept, k.message)
+	dst = appendKept(dst, fieldUnreadKept, k.unread)
+	dst = appendKept(dst, fieldUnwrittenKept, k.unwritten)
+	dst = appendKept(dst, fieldRecordsKept, k.records)
 	return tlv.AppendEnd(appendFuture(dst))
 }
 
-func (p *partial) append(dst []byte) []byte {
+func appendKept(dst []byte, id uint32, n int) []byte {
+	if n == 0 {
+		return dst
+	}
+	return tlv.AppendRequired(dst, id, binary.AppendUvarint(nil, uint64(n)))
+}
+
+func (p *partial) append(dst []byte, k kept) []byte {
 	dst = tlv.AppendBytes(dst, fieldHead, p.head[:p.headLen])
 	if p.inFrame {
 		f := append(make([]byte, 0, frameSize), byte(p.frame.op), p.frame.flags())
@@ -115,9 +140,9 @@ func (p *partial) append(dst []byte) []byte {
 	dst = tlv.AppendUint(dst, fieldMessageOp, uint64(p.op))
 	dst = tlv.AppendBool(dst, fieldCompressed, p.compressed)
 	dst = tlv.AppendBytes(dst, fieldUTF8, p.utf8.tail[:p.utf8.n])
-	dst = tlv.AppendBytes(dst, fieldMessage, p.msg)
+	dst = tlv.AppendBytes(dst, fieldMessage, p.msg[k.message:])
 	dst = tlv.AppendBytes(dst, fieldControl, p.control)
-	return tlv.AppendBytes(dst, fieldUnread, p.unread)
+	return tlv.AppendBytes(dst, fieldUnread, p.unread[k.unread:])
 }
 
 func (h header) flags() (b byte) {
@@ -131,12 +156,18 @@ func (h header) flags() (b byte) {
 }
 
 // parseState decodes what append has encoded. Nothing of b is kept.
-func parseState(b []byte) (s State, due tick, err error) {
+func parseState(b []byte) (s State, due tick, err error) { return parseAddition(b, &State{}) }
+
+// parseAddition decodes what encode has encoded of the connection whose state was
+// held so far. Unless there is an error, s has the buffers of held.
+func parseAddition(b []byte, held *State) (s State, due tick, err error) {
 	r := tlv.NewReader("connection state", b, stateMagic, StateVersions...)
 	var p partial
 	var o outbound
 	var why Close
 	var cert Certificate
+	var k kept
+	var message, unread, unwritten, records []byte // what is added to them
 	hasPart, hasOut, hasWhy, hasCert := false, false, false, false
 	for {
 		id, ok := r.Next(fieldNames)
@@ -146,9 +177,9 @@ func parseState(b []byte) (s State, due tick, err error) {
 		switch {
 		case id >= fieldCloseCode && id <= fieldCloseBy:
 			hasWhy = true
-		case id >= fieldHead && id <= fieldUnread:
+		case id >= fieldHead && id <= fieldUnread, id == fieldMessageKept, id == fieldUnreadKept:
 			hasPart = true
-		case id >= fieldUnwritten && id <= fieldOutLast, id == fieldSealed, id == fieldRecords:
+		case id >= fieldUnwritten && id <= fieldOutLast, id == fieldSealed, id == fieldRecords, id == fieldUnwrittenKept, id == fieldRecordsKept:
 			hasOut = true
 		case id == fieldSubject, id == fieldNames:
 			hasCert = true
@@ -187,13 +218,13 @@ func parseState(b []byte) (s State, due tick, err error) {
 		case fieldUTF8:
 			p.utf8.n = uint8(copy(p.utf8.tail[:], r.Bytes(3)))
 		case fieldMessage:
-			p.msg = append(p.msg, r.Bytes(maxStateData)...)
+			message = r.Bytes(maxStateData)
 		case fieldControl:
 			p.control = append(p.control, r.Bytes(maxControl)...)
 		case fieldUnread:
-			p.unread = append(p.unread, r.Bytes(maxStateData)...)
+			unread = r.Bytes(maxStateData)
 		case fieldUnwritten:
-			o.buf = append(o.buf, r.Bytes(maxStateData)...)
+			unwritten = r.Bytes(maxStateData)
 		case fieldOutBase:
 			o.base = r.Uint(1 << 62)
 		case fieldOutLast:
@@ -203,25 +234,43 @@ func parseState(b []byte) (s State, due tick, err error) {
 		case fieldTLS:
 			r.Required()
 			var err error
-			s.TLS, err = record.ParseState(r.Bytes(maxStateData))
+			s.TLS, err = record.ParseAddition(r.Bytes(maxStateData), held.TLS)
 			r.Fail(err)
 		case fieldSealed:
 			o.sealed = int(r.Uint(maxStateData))
 		case fieldRecords:
-			o.records = append(o.records, r.Bytes(maxStateData)...)
+			records = r.Bytes(maxStateData)
 		case fieldSubject:
 			cert.Subject = r.String(maxCertificate)
 		case fieldNames:
 			cert.Names = append(cert.Names, string(r.Item(maxCertificate)))
+		case fieldMessageKept:
+			k.message = parseKept(r)
+		case fieldUnreadKept:
+			k.unread = parseKept(r)
+		case fieldUnwrittenKept:
+			k.unwritten = parseKept(r)
+		case fieldRecordsKept:
+			k.records = parseKept(r)
 		default:
 			r.Unknown()
 		}
 	}
+	if err := r.Err(); err != nil {
+		return State{}, 0, err
+	}
+	var checked utf8Check
 	if hasPart {
 		s.decoder.part = &p
+		if checked, err = p.join(held.decoder.part, k, message, unread); err != nil {
+			return State{}, 0, err
+		}
 	}
 	if hasOut {
 		s.out = &o
+		if err = o.join(held.out, k, unwritten, records); err != nil {
+			return State{}, 0, err
+		}
 	}
 	if hasWhy {
 		s.why = &why
@@ -229,10 +278,12 @@ func parseState(b []byte) (s State, due tick, err error) {
 	if hasCert {
 		s.Certificate = &cert
 	}
-	if err := r.Err(); err != nil {
-		return State{}, 0, err
-	}
-	return s, due, s.valid()
+	return s, due, s.valid(k.message, checked)
+}
+
+func parseKept(r *tlv.Reader) int {
+	r.Required()
+	return int(r.Uint(maxStateData))
 }
 
 func parseRemote(r *tlv.Reader) (a Remote) {
@@ -264,8 +315,9 @@ func (p *partial) parseFrame(r *tlv.Reader) {
 }
 
 // valid returns an error if fields that are each valid contradict one another.
-// The loop can continue with any state that passes.
-func (s *State) valid() error {
+// The loop can continue with any state that passes. Of a text so many bytes are
+// valid UTF-8 already, and checked is what is known of their end.
+func (s *State) valid(known int, checked utf8Check) error {
 	fault := func(why string) error { return errors.New("connection state: " + why) }
 	switch {
 	case CheckIdentity(s.Identity) != nil:
@@ -295,17 +347,16 @@ func (s *State) valid() error {
 	case s.phase == phaseLingering:
 		return fault("with a message after the last")
 	}
-	if why := s.decoder.part.fault(s.DeflateBits != 0); why != "" {
+	if why := s.decoder.part.fault(s.DeflateBits != 0, known, checked); why != "" {
 		return fault(why)
 	}
 	return nil
 }
 
 // fault describes what is wrong with a partial; "" means nothing. compressed
-// means that permessage-deflate was negotiated.
-func (p *partial) fault(compressed bool) string {
+// means that permessage-deflate was negotiated; for the others see valid.
+func (p *partial) fault(compressed bool, known int, seen utf8Check) string {
 	_, size, headFault := parseHeader(p.head[:p.headLen])
-	var seen utf8Check
 	switch {
 	case size > 0 || headFault != nil:
 		return "with a frame header that is not one cut short"
@@ -315,7 +366,7 @@ func (p *partial) fault(compressed bool) string {
 		return "with a payload but no message"
 	case p.compressed && !compressed:
 		return "with a compressed message, though compression was not negotiated"
-	case p.op == opText && !p.compressed && !seen.write(p.msg):
+	case p.op == opText && !p.compressed && !seen.write(p.msg[known:]):
 		return "with a text that is not UTF-8"
 	case !bytes.Equal(seen.tail[:seen.n], p.utf8.tail[:p.utf8.n]):
 		return "whose text does not end in the unfinished sequence that it names"

@@ -308,7 +308,7 @@ func rewrite(t *testing.T, name string, change map[uint32][]byte) []byte {
 	}
 	b = b[:tlv.HeaderSize:tlv.HeaderSize]
 	for id := range uint32(100) {
-		if id == fieldTLS && len(fields[id]) > 0 {
+		if len(fields[id]) > 0 && (id == fieldTLS || id >= fieldMessageKept && id <= fieldRecordsKept) {
 			b = tlv.AppendRequired(b, id, fields[id])
 		} else {
 			b = tlv.AppendBytes(b, id, fields[id])

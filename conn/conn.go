@@ -31,6 +31,7 @@ type Conn struct {
 
 	dirty     bool  // in Loop.dirty
 	queued    bool  // in Loop.resumed
+	leaving   bool  // see Leaving
 	interest  uint8 // what epoll watches for: readable, writable
 	unwatched bool  // not in epoll: the connection is over, but its end is not read yet
 	reported  bool  // Handler.Closed was called
@@ -78,6 +79,14 @@ func (c *Conn) Handle() uint64 { return uint64(c.generation)<<32 | uint64(uint32
 func (l *Loop) Lookup(handle uint64) *Conn {
 	return l.table.lookup(int32(uint32(handle)), uint32(handle>>32))
 }
+
+// Leaving reports whether the connection ends, and Message is called for what was
+// received while reading was paused.
+func (c *Conn) Leaving() bool { return c.leaving }
+
+// Gone reports whether reading is paused, and the charger's end of the connection is
+// closed or broken: what it sent before that is still to be read.
+func (c *Conn) Gone() bool { return c.unwatched }
 
 // All calls f for each connection that has not been reported closed.
 func (l *Loop) All(f func(*Conn)) {
@@ -259,9 +268,13 @@ func (c *Conn) readUnreadLater() {
 
 // readUnread handles what was left unread by a pause.
 func (c *Conn) readUnread() {
+	sent := c.decoder.part != nil && c.decoder.part.unreadSent
 	if b := c.decoder.takeUnread(); len(b) > 0 {
 		c.touch()
 		c.ingest(b, true)
+		if p := c.decoder.part; p != nil && p.unread != nil {
+			p.unreadSent = sent // it is the end of b
+		}
 	}
 	if c.unwatched && c.pause == 0 && c.phase <= phaseClosing {
 		c.unwatched = false

@@ -26,6 +26,10 @@ type partial struct {
 	control    []byte // payload so far of a control frame
 
 	unread []byte // received, and not to be decoded yet
+
+	// For a hand-over, see kept: the reader holds msg[:sent], and all of unread.
+	sent       int
+	unreadSent bool
 }
 
 // event is something complete: a message, or a control frame. Its payload
@@ -179,7 +183,10 @@ func (d *decoder) partial() *partial {
 }
 
 // keep holds bytes until they are to be decoded.
-func (d *decoder) keep(b []byte) { d.partial().unread = b }
+func (d *decoder) keep(b []byte) {
+	p := d.partial()
+	p.unread, p.unreadSent = b, false
+}
 
 // takeUnread returns what keep was given.
 func (d *decoder) takeUnread() (b []byte) {

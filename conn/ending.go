@@ -141,6 +141,7 @@ func (c *Conn) deliverUnread() {
 	if c.phase > phaseClosing {
 		return
 	}
+	c.leaving = true
 	b := c.decoder.takeUnread()
 	lim := bounds{c.loop.cfg.MaxMessage, c.DeflateBits != 0}
 	for len(b) > 0 && c.phase <= phaseClosing {

@@ -25,15 +25,19 @@ type Exported struct {
 
 // handover is what a loop remembers while it is being handed over.
 type handover struct {
-	active  bool
-	changed []*Conn  // exported and changed since, or new
-	gone    []uint32 // ids of those exported that are no more
-	next    int32    // slot that Export looks at next
+	active    bool
+	additions bool     // changed connections are exported as additions
+	changed   []*Conn  // exported and changed since, or new
+	gone      []uint32 // ids of those exported that are no more
+	next      int32    // slot that Export looks at next
 }
 
-// BeginHandover starts to keep account of changes.
-func (l *Loop) BeginHandover() {
-	l.handover = handover{active: true}
+// BeginHandover starts to keep account of changes. With additions, what was
+// exported before and has changed is encoded without what the other process
+// holds already; every export must reach it then, in order, and it must know
+// them.
+func (l *Loop) BeginHandover(additions bool) {
+	l.handover = handover{active: true, additions: additions}
 }
 
 // EndHandover forgets about a hand-over that was rolled back.
@@ -45,16 +49,23 @@ func (l *Loop) EndHandover() {
 	}
 }
 
+// maxSlice is how many bytes of state end a slice early: encoding them holds up
+// the loop.
+const maxSlice = 1 << 20
+
 // Export appends up to n connections that were not exported yet to dst, with
-// ids from ids. It returns false when there are no more.
+// ids from ids; fewer, if they hold much. It returns false when there are no more.
 func (l *Loop) Export(dst []Exported, n int, ids *atomic.Uint32) ([]Exported, bool) {
+	size := 0
 	for h := &l.handover; h.next < l.table.used; h.next++ {
-		if n == 0 {
+		if n == 0 || size >= maxSlice {
 			return dst, true
 		}
 		if c := l.table.at(h.next); c.loop != nil && c.phase != phaseGone && c.exported == 0 {
 			c.exported = ids.Add(1)
-			dst = append(dst, c.export(false))
+			e := c.export(false)
+			dst = append(dst, e)
+			size += len(e.State)
 			if c.dirty {
 				c.touch() // what it has unwritten goes out in this very turn
 			}
@@ -105,7 +116,12 @@ func (c *Conn) export(again bool) Exported {
 	if now := c.loop.tick(); c.due > now {
 		due = c.due - now
 	}
-	return Exported{Conn: c, ID: c.exported, FD: int(c.fd), Again: again, State: c.State.append(nil, due)}
+	additions := c.loop.handover.additions
+	e := Exported{Conn: c, ID: c.exported, FD: int(c.fd), Again: again, State: c.encode(nil, due, again && additions)}
+	if additions {
+		c.markSent()
+	}
+	return e
 }
 
 // touch notes a change.
@@ -163,9 +179,10 @@ func (l *Loop) Adopt(fd int, state []byte, user any) (*Conn, error) {
 	return c, nil
 }
 
-// Readopt replaces the state of a staged connection.
+// Readopt replaces the state of a staged connection, or adds to it. After an
+// error the connection is as it was.
 func (c *Conn) Readopt(state []byte) error {
-	s, due, err := parseState(state)
+	s, due, err := parseAddition(state, &c.State)
 	if err != nil {
 		return err
 	}

@@ -412,12 +412,14 @@ func (w *handoverWorld) handOver() {
 					if err := staged[e.ID].Readopt(e.State); err != nil {
 						w.t.Error(err)
 					}
+					w.compare(e, staged[e.ID])
 				default:
 					c, err := next.Adopt(e.FD, e.State, users[e.ID])
 					if err != nil {
 						w.t.Fatal(err)
 					}
 					staged[e.ID] = c
+					w.compare(e, c)
 				}
 			}
 		}
@@ -437,7 +439,7 @@ func (w *handoverWorld) handOver() {
 		}
 		return out
 	}
-	w.do(w.loop.BeginHandover)
+	w.do(func() { w.loop.BeginHandover(w.rnd.IntN(4) > 0) })
 	for more := true; more; {
 		var out []Exported
 		w.do(func() {
@@ -518,6 +520,14 @@ func (w *handoverWorld) handOver() {
 		}
 	}
 	w.run(next)
+}
+
+// compare holds what was staged against what was exported: with additions, the
+// whole must come of the parts.
+func (w *handoverWorld) compare(e Exported, staged *Conn) {
+	if got, want := staged.State.append(nil, 0), w.exported[e.Conn].state; !bytes.Equal(got, want) {
+		w.t.Errorf("%s was staged as\n%x, is\n%x", staged.Identity, got, want)
+	}
 }
 
 func mapValues(m map[uint32]*Conn) (all []*Conn) {

@@ -123,6 +123,14 @@ var (
 		Name: "full", Status: http.StatusServiceUnavailable, RetryAfter: 60, Format: "all connections are taken",
 		Explanation: "max-connections chargers are connected.",
 	})
+	RefusalFiles = refusal(RefusalReason{
+		Name: "files", Status: http.StatusServiceUnavailable, RetryAfter: 60, Format: "the gateway has no file descriptor for another connection",
+		Explanation: "LimitNOFILE of the unit is too low for so many chargers. The rest is reserved for processors, operators and upgrades.",
+	})
+	RefusalOffline = refusal(RefusalReason{
+		Name: "offline", Status: http.StatusServiceUnavailable, RetryAfter: 60, Format: "too many chargers that are not connected have left something",
+		Explanation: "max-offline chargers have left messages that no processor has taken. Chargers that are known still get in.",
+	})
 )
 
 // The charger may not come in.

@@ -77,6 +77,7 @@ func (c *Conn) endTLS(err error) {
 		o := c.out
 		o.buf = o.buf[:o.off+o.sealed] // nothing follows the alert
 		o.last = min(o.last, o.end())
+		o.sent = 0 // what the reader holds ends elsewhere
 		o.records = c.TLS.AppendAlert(o.records, err)
 		c.loop.sealing.used(c.TLS)
 	}
@@ -98,11 +99,12 @@ func (c *Conn) writeSealed(o *outbound) (n int, errno syscall.Errno) {
 		n += wrote
 		switch {
 		case wrote == len(b):
-			o.records = nil
+			o.records, o.recordsSent = nil, 0
 			o.off += o.sealed
 			o.sealed = 0
 		case kept:
 			o.records = b[wrote:]
+			o.recordsSent = max(0, o.recordsSent-wrote)
 			return n, errno
 		default:
 			o.records = bytes.Clone(b[wrote:])

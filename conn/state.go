@@ -107,6 +107,11 @@ type outbound struct {
 	records []byte // and of the records that hold it, and of those without data, this is unwritten
 	base    uint64 // bytes written and cut off before buf: positions count from the beginning
 	last    uint64 // position behind the last message whose end somebody waits for
+
+	// For a hand-over, see kept: the reader holds everything before the position
+	// sent, and the first recordsSent bytes of records.
+	sent        uint64
+	recordsSent int
 }
 
 // pending is what is still to be written of the charger's bytes.

@@ -460,7 +460,7 @@ func (m *manual) spin(t testing.TB) {
 // handOver gives c to the loop of to. In vain, it is taken back, and c stays.
 func (m *manual) handOver(t testing.TB, c *Conn, to *manual, inVain bool) *Conn {
 	t.Helper()
-	m.loop.BeginHandover()
+	m.loop.BeginHandover(true)
 	out, _ := m.loop.Export(nil, 1, &m.ids)
 	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
@@ -769,7 +769,7 @@ func TestTLSChangesCount(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m.loop.BeginHandover()
+			m.loop.BeginHandover(true)
 			out, _ := m.loop.Export(nil, 1, &m.ids)
 			happen(c, nc, layerOf(t, which, 1, true))
 			m.spin(t)

@@ -6,6 +6,8 @@ import "holdfast/unixipc"
 // are those of the protocol (docs/protocol.md); they are repeated here so that
 // a processor needs to import no other package than this one.
 type (
+	// WelcomeBody describes the gateway and its limits.
+	WelcomeBody = unixipc.WelcomeBody
 	// OpenedBody describes a connection that a charger has opened.
 	OpenedBody = unixipc.OpenedBody
 	// ClosedBody describes how a connection has ended.

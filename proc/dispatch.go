@@ -8,13 +8,15 @@ import (
 	"holdfast/unixipc"
 )
 
-// delivery is an OPENED, MESSAGE or CLOSED that waits for its turn.
+// delivery is an OPENED, MESSAGE or CLOSED that waits for its turn, or the
+// RESULT of a reply that was not written.
 type delivery struct {
-	link    *link // where it came from and its acknowledgement goes
+	link    *link // where it came from and its acknowledgement goes; nil: the SDK's own
 	ref     uint64
 	kind    unixipc.Type
 	flags   unixipc.Flags
 	payload []byte
+	err     error // of a RESULT
 }
 
 // arrival is a delivery as its link read it: key is good until the next read.
@@ -33,16 +35,17 @@ const flushDelay = 200 * time.Microsecond
 // or with a worker; so one worker has it at a time, and nothing is left of it
 // afterwards.
 type dispatcher struct {
-	handle  func(*Charger, delivery) // calls the handler and puts the ACK into the link's buffer
-	limit   int                      // workers at most
+	handle  func(*Charger, delivery) error // calls the handler and puts the ACK, or NACK, into the link's buffer
+	limit   int                            // workers at most
 	workers sync.WaitGroup
 
 	mu         sync.Mutex
 	chargers   map[string]*Charger
-	head, tail *Charger // run queue: chargers with deliveries, waiting for a worker
-	started    int      // workers
-	idle       int      // workers in wake.Wait, including one that is waking
-	waking     bool     // a worker is on its way to look at the run queue
+	held       map[string]bool // by identity; nil: not to be known
+	head, tail *Charger        // run queue: chargers with deliveries, waiting for a worker
+	started    int             // workers
+	idle       int             // workers in wake.Wait, including one that is waking
+	waking     bool            // a worker is on its way to look at the run queue
 	wake       sync.Cond
 	closed     bool // workers leave when the run queue is empty
 
@@ -50,7 +53,7 @@ type dispatcher struct {
 	since     time.Time
 }
 
-func newDispatcher(limit int, handle func(*Charger, delivery)) *dispatcher {
+func newDispatcher(limit int, handle func(*Charger, delivery) error) *dispatcher {
 	d := &dispatcher{handle: handle, limit: limit, chargers: make(map[string]*Charger)}
 	d.wake.L = &d.mu
 	return d
@@ -64,16 +67,25 @@ func (d *dispatcher) enqueue(lp *loop, batch []arrival) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, a := range batch {
-		ch := d.chargers[string(a.key)]
-		if ch == nil {
-			ch = &Charger{identity: string(a.key), loop: lp}
-			ch.queue = ch.first[:0]
-			d.chargers[ch.identity] = ch
-			d.push(ch)
+		if ch := d.chargers[string(a.key)]; ch != nil { // found without making a string
+			ch.queue = append(ch.queue, a.delivery)
+		} else {
+			d.add(lp, string(a.key), a.delivery)
 		}
-		ch.queue = append(ch.queue, a.delivery)
 	}
 	d.call()
+}
+
+// add puts a delivery behind the others of its charger. d.mu is held.
+func (d *dispatcher) add(lp *loop, identity string, dl delivery) {
+	ch := d.chargers[identity]
+	if ch == nil {
+		ch = &Charger{identity: identity, loop: lp}
+		ch.queue = ch.first[:0]
+		d.chargers[identity] = ch
+		d.push(ch)
+	}
+	ch.queue = append(ch.queue, dl)
 }
 
 // drop forgets what l delivered and no worker has begun: its link is gone, and
@@ -127,9 +139,15 @@ func (d *dispatcher) work() {
 			if len(d.unflushed) > 0 && (!d.waking || time.Since(d.since) > flushDelay) {
 				flush()
 			}
-			d.mu.Unlock()
-			d.handle(ch, dl)
-			d.mu.Lock()
+			before, due := d.begin(ch, dl)
+			if due {
+				d.mu.Unlock()
+				err := d.handle(ch, dl)
+				d.mu.Lock()
+				if err != nil {
+					d.failed(ch, dl, before)
+				}
+			}
 			d.done(ch, dl.link)
 
 		case len(d.unflushed) > 0:
@@ -164,12 +182,16 @@ func (d *dispatcher) call() {
 	}
 }
 
-// done takes back a charger from its worker.
+// done takes back a charger from its worker; l, if there is one, has something
+// to write.
 func (d *dispatcher) done(ch *Charger, l *link) {
 	if len(ch.queue) > 0 {
 		d.push(ch)
 	} else {
 		delete(d.chargers, ch.identity)
+	}
+	if l == nil {
+		return
 	}
 	if len(d.unflushed) == 0 {
 		d.since = time.Now()

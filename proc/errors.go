@@ -41,8 +41,11 @@ var ErrDrainTimeout = errors.New("processor not drained in time")
 
 // RefusedError reports that the gateway rejected what it was sent.
 type RefusedError struct {
-	What string // HELLO, SEND, CALL, CLOSE, TAP or WATCH; "link" for a fault in the middle of a link
+	What string // HELLO, SEND, CALL, CLOSE, TAP or WATCH; ACK: a reply; "link" for a fault in the middle of a link
 	Why  string // in the gateway's words
+	// Versions of the protocol that the gateway speaks, if it does not speak that
+	// of the HELLO. Older gateways name them with every reason.
+	Versions []int
 }
 
 func (e *RefusedError) Error() string { return "gateway refused " + e.What + ": " + e.Why }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -20,8 +19,8 @@ const (
 	// maxUnwritten bounds the frames that wait for a gateway that does not read,
 	// in bytes; beyond it workers wait, too.
 	maxUnwritten = 1 << 20
-	// lastWords is how long to read on after a write has failed: the gateway may
-	// have sent REFUSED with the reason before it closed the link.
+	// lastWords is how long to read on when a link is over, as after a write that
+	// failed: the gateway may have sent REFUSED with the reason before it closed it.
 	lastWords = time.Second
 )
 
@@ -35,6 +34,7 @@ type link struct {
 	conn    net.Conn
 	in      frameReader
 	welcome unixipc.WelcomeBody
+	over    chan struct{} // closed when it is read no more, and the dispatcher has forgotten it
 
 	mu       sync.Mutex
 	out      []byte // whole frames, not yet written
@@ -58,6 +58,7 @@ type outcome struct {
 func join(conn net.Conn, hello unixipc.HelloBody) (*link, error) {
 	l := &link{
 		conn:   conn,
+		over:   make(chan struct{}),
 		in:     frameReader{src: conn, maxPayload: unixipc.MaxControl},
 		orders: make(map[uint64]chan outcome),
 		feeds:  make(map[uint64]*feed),
@@ -95,7 +96,7 @@ func join(conn net.Conn, hello unixipc.HelloBody) (*link, error) {
 
 // read passes deliveries to deliver, batch by batch, and questions to authorize,
 // until the link ends. It returns the reason: errDrained, or a fault.
-func (l *link) read(log *slog.Logger, deliver func([]arrival), authorize func(l *link, token uint64, payload []byte)) error {
+func (l *link) read(deliver func([]arrival), authorize func(l *link, token uint64, payload []byte)) error {
 	var batch []arrival
 	for {
 		f, ok, err := l.in.next()
@@ -119,12 +120,12 @@ func (l *link) read(log *slog.Logger, deliver func([]arrival), authorize func(l 
 		case unixipc.Result:
 			r, err := parseOutcome(f)
 			if err != nil {
-				return fmt.Errorf("read RESULT: %w", err)
+				return fmt.Errorf("read RESULT %d of %q: %w", f.Ref, f.Key, err)
 			}
-			if f.Flags&unixipc.ForDelivery != 0 {
-				log.Warn("reply was not written", "charger", string(f.Key), "delivery", f.Ref, "status", r.Status, "detail", r.Detail)
-			} else {
+			if f.Flags&unixipc.ForDelivery == 0 {
 				l.resolve(f.Ref, r)
+			} else if err := outcomeError(unixipc.Ack, r.ResultBody); err != nil {
+				batch = append(batch, arrival{f.Key, failedReply(f.Ref, err)})
 			}
 		case unixipc.Authorize:
 			authorize(l, f.Ref, bytes.Clone(f.Payload))
@@ -163,7 +164,7 @@ func refusal(what string, f unixipc.Frame) error {
 	if r.Retry {
 		return fmt.Errorf("%s refused for now: %s", what, r.Why)
 	}
-	return &RefusedError{What: what, Why: r.Why}
+	return &RefusedError{What: what, Why: r.Why, Versions: r.Versions}
 }
 
 // put adds a frame to the buffer. It waits while the buffer is full, and
@@ -214,7 +215,7 @@ func (l *link) write() {
 		}
 		if err != nil {
 			l.lost = true
-			l.conn.SetReadDeadline(time.Now().Add(lastWords)) // the reader ends the link
+			l.hurry() // the reader ends the link
 		}
 		l.progress.Broadcast()
 	}
@@ -271,6 +272,9 @@ func (l *link) resolve(token uint64, r outcome) {
 		fd.fail(outcomeError(fd.kind, r.ResultBody))
 	}
 }
+
+// hurry has the reader take what has arrived, and end the link.
+func (l *link) hurry() { l.conn.SetReadDeadline(time.Now().Add(lastWords)) }
 
 // end closes the connection and lets go of everyone who waits for it.
 func (l *link) end() {

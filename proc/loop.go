@@ -81,7 +81,7 @@ func (lp *loop) serve(ctx context.Context) (joined bool, err error) {
 	hurry := context.AfterFunc(ctx, func() { conn.Close() }) // nothing is ours yet
 	l, err := join(conn, unixipc.HelloBody{
 		Name: lp.r.Name, Loop: lp.index, Subprotocols: lp.r.Subprotocols, Window: lp.r.Window,
-		AskOnly: lp.r.askOnly, Authorize: lp.r.Authorize != nil,
+		ChargerWindow: lp.r.ChargerWindow, AskOnly: lp.r.askOnly, Authorize: lp.r.Authorize != nil,
 	})
 	if !hurry() || err != nil {
 		return false, err
@@ -89,6 +89,9 @@ func (lp *loop) serve(ctx context.Context) (joined bool, err error) {
 	conn.SetDeadline(time.Time{})
 	lp.r.Logger.Info("joined", "loop", lp.index, "gateway", l.welcome.Gateway, "window", l.welcome.Window)
 
+	if err := lp.r.welcome(lp, l); err != nil {
+		return false, err
+	}
 	lp.link.Store(l)
 	if lp.index == 0 {
 		lp.r.grow(ctx, l.welcome.Loops)
@@ -99,10 +102,11 @@ func (lp *loop) serve(ctx context.Context) (joined bool, err error) {
 		l.flush()
 	})
 	defer drain()
-	err = l.read(lp.r.Logger, func(batch []arrival) { lp.r.dispatcher.enqueue(lp, batch) }, lp.r.authorize)
+	err = l.read(func(batch []arrival) { lp.r.dispatcher.enqueue(lp, batch) }, lp.r.authorize)
 
 	lp.link.Store(nil)
 	l.end()
 	lp.r.dispatcher.drop(l)
+	close(l.over)
 	return true, err
 }

@@ -15,7 +15,9 @@ import (
 //
 // The bytes it returns are the reply, sent with the acknowledgement as the same
 // kind of WebSocket message (text or binary) as m. A nil or empty reply
-// acknowledges without answering.
+// acknowledges without answering: an acknowledgement cannot carry an empty
+// message. Charger.Send can. A reply that could not be written is reported to
+// Config.ReplyFailed.
 //
 // An error gives the delivery back to the gateway (NACK), which delivers it
 // again after DefaultRetry, or after the pause that RetryAfter asks for, to
@@ -34,6 +36,8 @@ type Message struct {
 	Binary      bool   // a binary message; OCPP sends text
 	Redelivered bool   // a processor, perhaps this one, may have acted on it before
 	Late        bool   // an answer to a CALL that no caller waits for any more
+	// Delivery counts up per charger. A message that comes again has another one.
+	Delivery uint64
 }
 
 const (
@@ -57,15 +61,42 @@ type Config struct {
 	// Window is how many deliveries may be unacknowledged on a link at once;
 	// 0: the gateway's default.
 	Window int
+	// ChargerWindow is the same for the deliveries of one charger; 0: the
+	// gateway's default. With 1 the gateway sends nothing more of a charger
+	// before what it has sent is acknowledged, so that nothing is on its way
+	// behind a message that is given back.
+	ChargerWindow int
 	// Concurrency is how many chargers are worked on at once, over all loops.
 	Concurrency int
 	// Opened, if set, is called when a charger connects or moves here from
 	// another processor, before its first message. It is acknowledged when it
 	// returns.
 	Opened func(ctx context.Context, ch *Charger, o OpenedBody)
+	// TryOpened is Opened for those who may fail. Its error gives the delivery
+	// back, as that of a Handler does: it comes again, and until then the charger
+	// receives nothing new. At most one of the two may be set.
+	TryOpened func(ctx context.Context, ch *Charger, o OpenedBody) error
 	// Closed, if set, is called when the connection of a charger has ended,
-	// after its last message.
+	// after its last message. A gateway that has crashed cannot report that: when
+	// the SDK finds another instance of it, it calls Closed itself, by "gateway"
+	// with code 1006, for each charger that was reported opened here and not
+	// closed, before anything new of that charger. These include chargers that
+	// had moved to another processor, which reports them closed as well.
 	Closed func(ctx context.Context, ch *Charger, c ClosedBody)
+	// ReplyFailed, if set, is called when a Handler's reply was not written to
+	// the charger, though its message is acknowledged: a *RefusedError (longer
+	// than the gateway takes, text that is not UTF-8, or no longer ours to
+	// answer), ErrClosed, ErrOffline or ErrFull. delivery is Message.Delivery.
+	// It runs as one of the charger's deliveries, behind those that are here.
+	// Without it each one is logged. A reply whose link is lost is not reported:
+	// its message comes again.
+	ReplyFailed func(ctx context.Context, ch *Charger, delivery uint64, err error)
+	// Joined, if set, is called with each WELCOME: one for each loop of the
+	// gateway, and again when a link was lost. Nothing of that link is delivered
+	// until it returns. Warnings are logged without it.
+	Joined func(w WelcomeBody)
+	// Counters, if set, are counted up.
+	Counters *Counters
 	// Authorize, if set, decides whether a charger may connect, for gateways
 	// with auth=processor. It is called concurrently. It must return within the
 	// gateway's -handshake-timeout; ctx is that of handlers.
@@ -91,6 +122,9 @@ func Run(ctx context.Context, socket string, h Handler) error {
 func (c Config) Run(ctx context.Context, socket string, h Handler) error {
 	if h == nil {
 		return errors.New("proc: Run without a Handler")
+	}
+	if c.Opened != nil && c.TryOpened != nil {
+		return errors.New("proc: Run with both Opened and TryOpened")
 	}
 	if c.Name == "" {
 		c.Name = defaultName(os.Args[0], os.Getpid())

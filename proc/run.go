@@ -28,6 +28,7 @@ type runner struct {
 	handlers   context.Context // of handlers; outlives the context of Run
 	gone       context.Context // ends with Run: links close, drained or not
 	links      sync.WaitGroup  // goroutines of loops
+	instance   instance        // of the gateway
 
 	mu    sync.Mutex
 	loops map[int]*loop // that have a goroutine
@@ -36,13 +37,19 @@ type runner struct {
 }
 
 func newRunner(c Config, socket string, h Handler) *runner {
-	r := &runner{Config: c, handler: h, loops: make(map[int]*loop)}
+	r := &runner{Config: c, handler: h, loops: make(map[int]*loop), instance: instance{links: make(map[int]*link)}}
+	if r.Counters == nil {
+		r.Counters = new(Counters)
+	}
 	r.dial = func(ctx context.Context) (net.Conn, error) {
 		return (&net.Dialer{Timeout: helloTimeout}).DialContext(ctx, "unix", socket)
 	}
 	r.joined = func(*loop, *link) {}
 	r.failed = func(error) {}
 	r.dispatcher = newDispatcher(c.Concurrency, r.handle)
+	if c.Closed != nil {
+		r.dispatcher.held = make(map[string]bool)
+	}
 	return r
 }
 
@@ -115,37 +122,90 @@ func (r *runner) wants(lp *loop) bool {
 	return false
 }
 
-// handle does what a delivery asks for and acknowledges it. A worker calls it.
-func (r *runner) handle(ch *Charger, d delivery) {
+// welcome is called with each new link, before anything of it is delivered.
+func (r *runner) welcome(lp *loop, l *link) error {
+	w := l.welcome
+	for _, warning := range w.Warnings {
+		r.Logger.Warn("the gateway warns", "loop", lp.index, "warning", warning)
+	}
+	err := r.instance.enter(lp.index, l, func() {
+		r.Counters.Restarts.Add(1)
+		n := r.dispatcher.closeHeld(lp, restarted)
+		r.Logger.Warn("the gateway was restarted", "instance", w.Instance, "chargers_closed", n)
+	})
+	if err == nil && r.Joined != nil {
+		r.Joined(w)
+	}
+	return err
+}
+
+// handle does what a delivery asks for and acknowledges it, or gives it back and
+// returns why. A worker calls it.
+func (r *runner) handle(ch *Charger, d delivery) error {
 	var reply []byte
+	var err error
 	switch d.kind {
+	case unixipc.Result:
+		r.replyFailed(ch, d)
+		return nil
 	case unixipc.Opened:
-		tell(r, r.Opened, ch, d)
+		switch {
+		case r.TryOpened != nil:
+			err = r.TryOpened(r.handlers, ch, body[unixipc.OpenedBody](r, ch, d))
+		case r.Opened != nil:
+			r.Opened(r.handlers, ch, body[unixipc.OpenedBody](r, ch, d))
+		}
 	case unixipc.Closed:
-		tell(r, r.Closed, ch, d)
+		if r.Closed != nil {
+			r.Closed(r.handlers, ch, body[unixipc.ClosedBody](r, ch, d))
+		}
 	case unixipc.Message:
-		var err error
 		reply, err = r.handler(r.handlers, ch, Message{
 			Payload:     d.payload,
 			Binary:      d.flags&unixipc.Binary != 0,
 			Redelivered: d.flags&unixipc.Redelivered != 0,
 			Late:        d.flags&unixipc.Late != 0,
+			Delivery:    d.ref,
 		})
-		if err != nil {
-			r.giveBack(ch, d, err)
-			return
-		}
 	}
+	switch {
+	case err != nil:
+		r.giveBack(ch, d, err)
+	case d.link != nil:
+		r.acknowledge(ch, d, reply)
+	}
+	return err
+}
+
+// acknowledge sends the ACK of a delivery, with the reply if there is one.
+func (r *runner) acknowledge(ch *Charger, d delivery, reply []byte) {
 	var flags unixipc.Flags
 	if len(reply) > 0 {
 		flags = d.flags & unixipc.Binary
 	}
 	if limit := d.link.welcome.MaxMessage; limit > 0 && len(reply) > limit {
-		// Sent, it would cost the link; given back, it would come again for ever.
-		r.Logger.Error("reply dropped: over the gateway's limit", "charger", ch.identity, "delivery", d.ref, "bytes", len(reply), "limit", limit)
+		// Sent, it would cost the link; given back, its message would come again
+		// for ever.
+		why := fmt.Sprintf("%d bytes are over the gateway's limit of %d", len(reply), limit)
+		r.dispatcher.enqueue(ch.loop, []arrival{{[]byte(ch.identity), failedReply(d.ref, &RefusedError{What: unixipc.Ack.String(), Why: why})}})
 		reply, flags = nil, 0
 	}
 	d.link.put(unixipc.Ack, flags, d.ref, ch.identity, reply)
+}
+
+// failedReply is the report that the reply to a delivery was not written. It
+// takes its turn among the deliveries of the charger, and outlives its link.
+func failedReply(ref uint64, err error) delivery {
+	return delivery{kind: unixipc.Result, ref: ref, err: err}
+}
+
+func (r *runner) replyFailed(ch *Charger, d delivery) {
+	r.Counters.RepliesFailed.Add(1)
+	if r.ReplyFailed == nil {
+		r.Logger.Warn("reply was not written", "charger", ch.identity, "delivery", d.ref, "err", d.err)
+		return
+	}
+	r.ReplyFailed(r.handlers, ch, d.ref, d.err)
 }
 
 // authorize answers an AUTHORIZE. The gateway bounds how many there are at once,
@@ -168,22 +228,20 @@ func (r *runner) authorize(l *link, token uint64, payload []byte) {
 	}()
 }
 
-// giveBack sends the NACK of a delivery whose handler failed with err.
+// giveBack sends the NACK of a delivery that could not be handled because of err.
 func (r *runner) giveBack(ch *Charger, d delivery, err error) {
+	r.Counters.GivenBack.Add(1)
 	after := retryAfter(err)
-	r.Logger.Warn("message given back", "charger", ch.identity, "delivery", d.ref, "retry_after", after, "err", err)
+	r.Logger.Warn("delivery given back", "frame", d.kind, "charger", ch.identity, "delivery", d.ref, "retry_after", after, "err", err)
 	ms := (after + time.Millisecond - 1) / time.Millisecond
 	d.link.put(unixipc.Nack, 0, d.ref, ch.identity, fmt.Appendf(nil, `{"retry_after_ms":%d}`, ms))
 }
 
-// tell calls the callback for an OPENED or CLOSED with body B, if there is one.
-func tell[B any](r *runner, callback func(context.Context, *Charger, B), ch *Charger, d delivery) {
-	if callback == nil {
-		return
-	}
-	var body B
-	if err := json.Unmarshal(d.payload, &body); err != nil {
+// body is what an OPENED or CLOSED carries. One that does not parse is as good
+// as it can be read: the charger has come, or gone, all the same.
+func body[B any](r *runner, ch *Charger, d delivery) (b B) {
+	if err := json.Unmarshal(d.payload, &b); err != nil {
 		r.Logger.Error("body does not parse", "frame", d.kind, "charger", ch.identity, "delivery", d.ref, "err", err)
 	}
-	callback(r.handlers, ch, body)
+	return b
 }

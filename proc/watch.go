@@ -126,7 +126,7 @@ func (w *watcher) see(in fed) error {
 	}
 	var body unixipc.SeenBody
 	if err := json.Unmarshal(in.frame.Payload, &body); err != nil {
-		return fmt.Errorf("read SEEN: %w", err)
+		return fmt.Errorf("read SEEN of %q: %w", in.frame.Key, err)
 	}
 	v := w.loops[in.loop]
 	if v == nil {

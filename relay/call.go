@@ -65,7 +65,7 @@ func (r *Relay) acceptCall(from Asker, f unixipc.Frame) (result unixipc.ResultBo
 			return unixipc.ResultBody{Status: unixipc.StatusFull, Detail: fmt.Sprintf("%d CALLs to this charger are waiting", len(q.calls))}
 		}
 	}
-	if r.bytes+len(message) > r.cfg.BufferBytes {
+	if r.memory.used[moving]+len(message) > r.limit(moving) {
 		return unixipc.ResultBody{Status: unixipc.StatusFull, Detail: "the gateway's memory for messages is full"}
 	}
 	if limit == 0 {
@@ -77,8 +77,8 @@ func (r *Relay) acceptCall(from Asker, f unixipc.Frame) (result unixipc.ResultBo
 	}
 	q := r.queueOf(c)
 	q.calls = append(q.calls, k)
-	r.deadlines.add(k)
-	r.bytes += len(message)
+	r.addCall(k)
+	r.memory.used[moving] += len(message)
 	r.sendNextCall(c)
 	return unixipc.ResultBody{Status: unixipc.StatusOK}
 }
@@ -95,7 +95,7 @@ func (r *Relay) sendNextCall(c *Charger) {
 		r.touch(c)
 		n := len(k.message)
 		k.message = nil
-		r.released(c, n)
+		r.releasedCall(n)
 	}
 }
 
@@ -105,9 +105,9 @@ func (r *Relay) remove(k *call) {
 	r.touch(c)
 	i := slices.Index(c.q.calls, k)
 	c.q.calls = slices.Delete(c.q.calls, i, i+1)
-	r.deadlines.remove(k)
+	r.removeCall(k)
 	if k.message != nil {
-		r.released(c, len(k.message))
+		r.releasedCall(len(k.message))
 	}
 }
 
@@ -204,15 +204,36 @@ func (r *Relay) overdue() {
 // call that was sent stays, and keeps the charger busy until the answer or the
 // time-out; its answer goes to the charger's owner.
 func (r *Relay) forgetAsker(gone Asker) {
-	for _, k := range slices.Clone(r.deadlines) {
-		switch {
-		case k.asker != gone:
-		case k.sent():
+	for k := range r.asked[gone] {
+		if k.sent() {
 			r.touch(k.charger)
 			k.asker = Asker{}
-		default:
-			r.remove(k)
-			r.release(k.charger)
+			continue
 		}
+		r.remove(k)
+		r.release(k.charger)
+	}
+	delete(r.asked, gone)
+}
+
+// addCall enters a call among those that can end for another reason than the
+// charger's: its time limit, and the end of its asker.
+func (r *Relay) addCall(k *call) {
+	r.deadlines.add(k)
+	if k.asker.Link == 0 {
+		return
+	}
+	if r.asked[k.asker] == nil {
+		r.asked[k.asker] = make(map[*call]struct{})
+	}
+	r.asked[k.asker][k] = struct{}{}
+}
+
+// removeCall undoes addCall.
+func (r *Relay) removeCall(k *call) {
+	r.deadlines.remove(k)
+	delete(r.asked[k.asker], k)
+	if len(r.asked[k.asker]) == 0 {
+		delete(r.asked, k.asker)
 	}
 }

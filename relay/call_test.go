@@ -37,9 +37,11 @@ func (g stageGateway) Resume(uint64)                     {}
 func (g stageGateway) Describe(uint64) unixipc.OpenedBody {
 	return unixipc.OpenedBody{Subprotocol: "ocpp1.6"}
 }
-func (g stageGateway) LinkReady(*Link)                              {}
-func (g stageGateway) Poison(string, []byte, int)                   {}
-func (g stageGateway) Called(string, unixipc.Status, time.Duration) {}
+func (g stageGateway) LinkReady(*Link)                                   {}
+func (g stageGateway) NotTaken(string, int)                              {}
+func (g stageGateway) Poison(string, []byte, int)                        {}
+func (g stageGateway) GivenBackAgain(string, string, int, time.Duration) {}
+func (g stageGateway) Called(string, unixipc.Status, time.Duration)      {}
 func (g stageGateway) Forward(loop int, f func(*Relay)) {
 	g.posted = append(g.posted, func() { f(g.relays[loop]) })
 }
@@ -68,6 +70,9 @@ func (s *stage) advance(d time.Duration) {
 
 // run does what relays have posted to each other.
 func (s *stage) run() {
+	for _, r := range s.relays {
+		r.EndTurn()
+	}
 	for len(s.posted) > 0 {
 		f := s.posted[0]
 		s.posted = s.posted[1:]
@@ -92,7 +97,7 @@ func (s *stage) open(loop int) *stageCharger {
 }
 
 func (c *stageCharger) sends(format string, args ...any) {
-	c.r.Message(c.Charger, fmt.Appendf(nil, format, args...), false)
+	c.r.Message(c.Charger, fmt.Appendf(nil, format, args...), false, false)
 	c.s.run()
 }
 
@@ -106,7 +111,9 @@ type stageLink struct {
 }
 
 func (s *stage) join(loop int, h unixipc.HelloBody, operator bool) *stageLink {
-	return &stageLink{Link: s.relays[loop].Join(h, operator), s: s, r: s.relays[loop]}
+	l := &stageLink{Link: s.relays[loop].Join(h, operator), s: s, r: s.relays[loop]}
+	l.r.Tick() // moves its chargers to it
+	return l
 }
 
 func (l *stageLink) order(f unixipc.Frame) {
@@ -276,7 +283,7 @@ func TestAskerDies(t *testing.T) {
 
 		// An answer on its way to a link of another loop that ends meanwhile.
 		asker.call(4, c, 0, `[2,"d","Reset",{}]`)
-		c.r.Message(c.Charger, []byte(`[3,"d",{}]`), false)
+		c.r.Message(c.Charger, []byte(`[3,"d",{}]`), false, false)
 		asker.r.Lost(asker.Link)
 		s.run()
 		if loops == 2 {
@@ -293,7 +300,7 @@ func TestAskerDoesNotRead(t *testing.T) {
 	owner.frames()
 	l := s.join(0, askOnly, false)
 	l.call(1, c, 0, `[2,"a","Reset",{}]`)
-	l.out = append(l.out, make([]byte, maxBacklog+1)...)
+	l.out = append(l.out, make([]byte, s.relays[0].cfg.LinkBacklog+1)...)
 	c.sends(`[3,"a",{}]`)
 	if why, ended := l.Ended(); !ended || !strings.Contains(why, "read") {
 		t.Errorf("%q", why)

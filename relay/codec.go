@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -37,6 +38,7 @@ const (
 	chargerSend        = 15 // list
 	chargerCall        = 16 // list, required: the asker waits for a RESULT
 	chargerUnanswered  = 17 // list
+	chargerLast        = 18
 
 	entryKind       = 1
 	entryFlags      = 2
@@ -49,6 +51,7 @@ const (
 	entryPayload    = 9
 	entryLate       = 10 // a flag that an older reader may ignore
 	entryWaited     = 11 // since it was queued
+	entryReconnects = 12
 
 	sendPosition = 1
 	sendLoop     = 2
@@ -86,7 +89,7 @@ func (r *Relay) AppendCharger(dst []byte, c *Charger) []byte {
 	dst = tlv.AppendUint(dst, chargerSession, uint64(c.session))
 	dst = tlv.AppendUint(dst, chargerAttempts, uint64(c.attempts))
 	dst = tlv.AppendBool(dst, chargerConnected, c.connected)
-	dst = tlv.AppendBool(dst, chargerPaused, c.paused)
+	dst = tlv.AppendBool(dst, chargerPaused, c.paused != reading)
 	dst = tlv.AppendBool(dst, chargerAnnounce, c.announce)
 	dst = tlv.AppendBool(dst, chargerMoving, c.moving)
 	if q := c.q; q != nil && (q.held || !q.empty()) {
@@ -117,6 +120,7 @@ func (q *queue) append(dst []byte, now time.Time) []byte {
 	for _, id := range q.unanswered {
 		dst = tlv.AppendItem(dst, chargerUnanswered, []byte(id))
 	}
+	dst = tlv.AppendBytes(dst, chargerLast, q.last)
 	return dst
 }
 
@@ -136,7 +140,7 @@ func (q *queue) appendEntry(dst []byte, e *entry, now time.Time) []byte {
 	if !e.came.IsZero() {
 		dst = tlv.AppendUint(dst, entryWaited, uint64(min(max(0, now.Sub(e.came)), maxWaited).Milliseconds()))
 	}
-	return dst
+	return tlv.AppendUint(dst, entryReconnects, uint64(e.reconnects))
 }
 
 func (s *send) append(dst []byte) []byte {
@@ -173,7 +177,9 @@ func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 		case chargerConnected:
 			c.connected = f.Bool()
 		case chargerPaused:
-			c.paused = f.Bool()
+			if f.Bool() {
+				c.paused = pausedByQueue // until Activate finds out
+			}
 		case chargerAnnounce:
 			c.announce = f.Bool()
 		case chargerMoving:
@@ -197,6 +203,8 @@ func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 			q.calls = append(q.calls, k)
 		case chargerUnanswered:
 			q.unanswered = append(q.unanswered, string(f.Item(maxEscaped)))
+		case chargerLast:
+			q.last = bytes.Clone(f.Bytes(unixipc.MaxControl))
 		default:
 			f.Unknown()
 		}
@@ -228,12 +236,14 @@ func (r *Relay) fault(c *Charger, q *queue, owner uint32) string {
 		return "whose identity is not UTF-8"
 	case LoopOf(c.identity, r.cfg.Loops) != r.cfg.Loop:
 		return "of another loop"
-	case c.paused && !c.connected:
+	case c.paused != reading && !c.connected:
 		return "paused, but not connected"
 	case !c.connected && len(q.entries) == 0 && !c.announce && (owner != 0 || !q.held):
 		return "neither connected nor with anything to deliver"
 	case owner == 0 && (c.inFlight > 0 || c.announce):
 		return "deliveries in flight, or an owner to be told, but no owner"
+	case len(q.last) > 0 && (c.connected || q.empty() && !q.held):
+		return "the last connection of a charger that is connected, or has nothing to deliver"
 	case len(q.sends) > 0 && !c.connected:
 		return "messages for a charger that is not connected"
 	case !q.held && !q.notBefore.IsZero():
@@ -312,6 +322,8 @@ func (q *queue) parseEntry(b []byte, now time.Time) error {
 			payload = f.Bytes(maxData)
 		case entryWaited:
 			e.came = now.Add(-time.Duration(f.Uint(uint64(maxWaited.Milliseconds()))) * time.Millisecond)
+		case entryReconnects:
+			e.reconnects = int(f.Uint(math.MaxInt32))
 		case entryLate:
 			if f.Bool() {
 				e.flags |= unixipc.Late
@@ -332,9 +344,9 @@ func (q *queue) parseEntry(b []byte, now time.Time) error {
 		return errors.New("delivery: with an age, but not in flight")
 	case e.kind != unixipc.Message && e.flags&unixipc.Late != 0:
 		return fmt.Errorf("delivery: %v as only a MESSAGE can be", e.kind)
-	case e.kind != unixipc.Opened && (e.moved || e.sub != ""):
+	case e.kind != unixipc.Opened && (e.moved || e.sub != "" || e.reconnects > 0):
 		return fmt.Errorf("delivery: %v as only OPENED can be", e.kind)
-	case e.moved && (e.sub != "" || len(payload) > 0):
+	case e.moved && (e.sub != "" || len(payload) > 0 || e.reconnects > 0):
 		return errors.New("delivery: an announcement that says something")
 	}
 	if e.came.IsZero() {

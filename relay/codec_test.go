@@ -30,7 +30,9 @@ func (nobody) Resume(uint64)                                      {}
 func (nobody) Describe(uint64) unixipc.OpenedBody                 { return unixipc.OpenedBody{} }
 func (nobody) LinkReady(*Link)                                    {}
 func (nobody) Forward(int, func(*Relay))                          {}
+func (nobody) NotTaken(string, int)                               {}
 func (nobody) Poison(string, []byte, int)                         {}
+func (nobody) GivenBackAgain(string, string, int, time.Duration)  {}
 func (nobody) Called(string, unixipc.Status, time.Duration)       {}
 
 func codecRelay(t *testing.T) *Relay {
@@ -85,12 +87,12 @@ var chargerSamples = []struct {
 	}, entry{session: 1, flags: unixipc.Redelivered}, entry{number: 4, session: 1})}},
 	{"held-nothing", Charger{owner: &Link{id: 3}, number: 4, session: 1, connected: true, announce: true, q: entries(func(q *queue) { q.held, q.avoid = true, 3 })}},
 	{"avoiding", Charger{owner: &Link{id: 4}, number: 4, session: 1, connected: true, q: entries(func(q *queue) { q.avoid = 3 }, entry{number: 4, session: 1})}},
-	{"paused", Charger{session: 1, connected: true, paused: true, q: entries(nil, entry{session: 1}, entry{session: 1}, entry{session: 1})}},
+	{"paused", Charger{session: 1, connected: true, paused: pausedByQueue, q: entries(nil, entry{session: 1}, entry{session: 1}, entry{session: 1})}},
 	{"offline", Charger{session: 5, q: entries(nil, entry{session: 5}, entry{kind: unixipc.Closed, session: 5})}},
 	{"sends", Charger{owner: &Link{id: 3}, number: 4, session: 1, connected: true, q: entries(func(q *queue) {
 		q.sends = []send{{position: 10, asker: Asker{0, 3}, ref: 77}, {position: 1 << 40, asker: Asker{0, 9}, reply: true, ref: 4}, {position: 1<<40 + 2, asker: Asker{0, 1}}}
 	})}},
-	{"everything", Charger{owner: &Link{id: 3}, number: 1 << 40, session: 9, attempts: 1, connected: true, paused: true, announce: true, moving: true, q: entries(func(q *queue) {
+	{"everything", Charger{owner: &Link{id: 3}, number: 1 << 40, session: 9, attempts: 1, connected: true, paused: pausedByQueue, announce: true, moving: true, q: entries(func(q *queue) {
 		q.held, q.avoid, q.notBefore = true, 2, codecNow.Add(time.Millisecond)
 		q.sends = []send{{position: 1, asker: Asker{0, 3}, ref: 1<<64 - 1}}
 	}, entry{session: 8}, entry{acked: true, session: 9}, entry{number: 1 << 40, session: 9, at: ago(time.Hour)})}},
@@ -131,7 +133,7 @@ func parsed(r *Relay, b []byte) (*Charger, error) {
 
 // show is everything of a charger that its encoding is to hold.
 func show(c *Charger) string {
-	s := fmt.Sprint(c.identity, c.subprotocol.Value(), c.number, c.session, c.inFlight, c.attempts, c.connected, c.paused, c.announce, c.moving)
+	s := fmt.Sprint(c.identity, c.subprotocol.Value(), c.number, c.session, c.inFlight, c.attempts, c.connected, c.paused != reading, c.announce, c.moving)
 	if c.owner != nil {
 		s += fmt.Sprint(" owner ", c.owner.id)
 	}
@@ -159,11 +161,13 @@ var linkSamples = []struct {
 }{
 	{"least", Link{id: 1, name: "p", window: 1}},
 	{"idle", Link{id: 7, name: "processor one", hash: 0xfedcba9876543210, window: 100, subprotocols: []string{"ocpp1.6", "ocpp2.0.1"}}},
-	{"busy", Link{id: 1<<32 - 1, name: "p", hash: 1, window: 10, in: []byte("\x00\x00\x00\x11ha"), out: []byte("written|unwritten"), off: 8}},
+	{"busy", Link{id: 1<<32 - 1, name: "p", hash: 1, window: 10, in: []byte("\x00\x00\x00\x11ha"), out: []byte("written|unwritten"), off: 8, cut: true}},
+	{"half-written", Link{id: 3, name: "p", hash: 1, window: 10, out: unixipc.Frame{Type: unixipc.Drained}.Append(unixipc.Frame{Type: unixipc.Welcome}.Append(nil)), off: 5}},
 	{"draining", Link{id: 2, name: "p", hash: 1, window: 10, draining: true}},
 	{"drained", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true}},
 	{"asks-only", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true, askOnly: true}},
 	{"authorizes", Link{id: 2, name: "p", hash: 1, window: 10, authorizes: true, tokens: 1 << 40}},
+	{"charger-window", Link{id: 3, name: "p", hash: 1, window: 10, chargerWindow: 1}},
 	{"operator", Link{
 		id: 2, name: "p", hash: 1, window: 10, operator: true,
 		taps:    []tap{{token: 1, glob: "*"}, {token: 1<<64 - 1, glob: "CP-ü[a-z]", missed: 1 << 40}},
@@ -173,7 +177,7 @@ var linkSamples = []struct {
 
 func showLink(l *Link) string {
 	return fmt.Sprintf("%d %q %x %q %v %d %q %q %v %v", l.id, l.name, l.hash, l.subprotocols, l.subprotocols == nil, l.window, l.in, l.Unwritten(), l.draining, l.drained) +
-		fmt.Sprint(l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches)
+		fmt.Sprint(l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches, l.chargerWindow, l.cut)
 }
 
 func TestChargerRoundTrip(t *testing.T) {
@@ -612,8 +616,8 @@ func runDry(t *testing.T, r *Relay, c *Charger, state []byte) {
 		}
 		m.check()
 		if r.Chargers() == 0 {
-			if r.bytes != 0 {
-				t.Fatalf("%d bytes are left", r.bytes)
+			if r.Queued() != 0 {
+				t.Fatalf("%d bytes are left", r.Queued())
 			}
 			return
 		}

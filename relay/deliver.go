@@ -14,7 +14,7 @@ import (
 // offer puts c in its owner's line if it has something to deliver.
 func (r *Relay) offer(c *Charger) {
 	l := c.owner
-	if l == nil || c.ready {
+	if l == nil || c.ready || l.ended != "" {
 		return
 	}
 	if _, ok := r.deliverable(c); ok {
@@ -29,7 +29,7 @@ func (r *Relay) offer(c *Charger) {
 func (r *Relay) deliverable(c *Charger) (e *entry, ok bool) {
 	q := c.q
 	switch {
-	case c.moving || int(c.inFlight) >= r.cfg.ChargerWindow:
+	case c.moving || c.owner.draining || int(c.inFlight) >= r.chargerWindow(c.owner):
 		return nil, false
 	case q != nil && q.held && (c.inFlight > 0 || r.now.Before(q.notBefore)):
 		return nil, false
@@ -38,7 +38,7 @@ func (r *Relay) deliverable(c *Charger) (e *entry, ok bool) {
 	case q == nil:
 		return nil, false
 	}
-	e = q.next(r.cfg.ChargerWindow)
+	e = q.next(r.chargerWindow(c.owner))
 	return e, e != nil
 }
 
@@ -74,6 +74,7 @@ func (r *Relay) deliver(c *Charger, e *entry) bool {
 	if e == nil {
 		c.announce = false
 		q.pushFront(entry{kind: unixipc.Opened, moved: true, session: c.session, came: r.now})
+		r.charge(c, entryCost)
 		e = &q.entries[0]
 	}
 	if e.sub != "" && e.sub != c.subprotocol.Value() {
@@ -84,9 +85,14 @@ func (r *Relay) deliver(c *Charger, e *entry) bool {
 			return false
 		}
 	}
-	q.held = false
+	if q.held {
+		q.held = false
+		r.delayed.remove(q)
+		r.repool(c)
+	}
 	c.number++
 	c.inFlight++
+	r.noteFlying(c)
 	if l.inFlight++; l.inFlight == 1 {
 		l.checkAt = r.now.Add(r.cfg.AckTimeout)
 	}
@@ -105,10 +111,13 @@ func (r *Relay) deliver(c *Charger, e *entry) bool {
 // describe returns the body of the OPENED that announces c to a new owner.
 func (r *Relay) describe(c *Charger) []byte {
 	body := unixipc.OpenedBody{Subprotocol: c.subprotocol.Value()}
-	if c.connected {
+	switch {
+	case c.connected:
 		body = r.gateway.Describe(c.conn)
+	case c.q.last != nil:
+		_ = json.Unmarshal(c.q.last, &body) // another process may have written it
 	}
-	body.Moved = true
+	body.Moved, body.Gone = true, !c.connected
 	b, _ := json.Marshal(body)
 	return b
 }
@@ -147,7 +156,7 @@ func (r *Relay) endFlight(c *Charger, e *entry) {
 func (r *Relay) acknowledged(c *Charger) {
 	q := c.q
 	if q.entries[0].acked {
-		c.attempts = 0
+		c.attempts, q.nacks = 0, 0
 		r.released(c, q.trim())
 		if q.avoid != 0 {
 			q.avoid = 0
@@ -197,6 +206,7 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 	r.cfg.Observer.GivenBack()
 	r.endFlight(c, e)
 	q := c.q
+	oldest := e == &q.entries[0]
 	if e.moved { // the next owner gets an announcement of its own
 		e.acked = true
 		r.released(c, q.trim())
@@ -215,11 +225,29 @@ func (r *Relay) nack(l *Link, f unixipc.Frame, body unixipc.NackBody) {
 		q.notBefore = until
 	}
 	q.held, q.avoid = true, l.id
+	if oldest {
+		q.nacks++
+	}
+	if oldest && q.nacks >= ManyNacks && powerOf10(q.nacks) {
+		r.gateway.GivenBackAgain(c.identity, l.name, q.nacks, max(0, r.now.Sub(q.entries[0].came)))
+	}
+	r.repool(c)
 	c.moving = true // to another link, if there is one
-	r.delayed = append(r.delayed, c)
+	r.delayed.add(c)
 	if c.inFlight == 0 {
 		r.assignOwner(c)
 	}
+}
+
+// ManyNacks is how often in a row the oldest delivery of a charger may be given back
+// before operators should know. Those behind it do not count: they come back with it.
+const ManyNacks = 10
+
+func powerOf10(n int) bool {
+	for n%10 == 0 {
+		n /= 10
+	}
+	return n == 1
 }
 
 // maxRetryMS is the longest delay that a NACK may ask for: an hour.
@@ -243,7 +271,7 @@ func (r *Relay) takeBack(c *Charger) {
 	if q == nil || c.inFlight == 0 {
 		return
 	}
-	blame := false
+	blame, dropped := false, 0
 	kept := q.entries[:0]
 	for i, e := range q.entries {
 		if e.number != 0 {
@@ -255,13 +283,14 @@ func (r *Relay) takeBack(c *Charger) {
 		}
 		if e.moved {
 			blame = false // an announcement counts no attempt
+			dropped += entryCost
 			continue
 		}
 		kept = append(kept, e)
 	}
 	clear(q.entries[len(kept):])
 	q.entries = kept
-	r.released(c, q.trim())
+	r.released(c, dropped+q.trim())
 	if blame {
 		if c.attempts++; int(c.attempts) >= r.cfg.MaxAttempts {
 			r.poison(c)
@@ -299,10 +328,8 @@ func (r *Relay) Deadline() (t time.Time) {
 			earlier(l.checkAt)
 		}
 	}
-	for _, c := range r.delayed {
-		if c.q != nil && c.q.held {
-			earlier(c.q.notBefore)
-		}
+	if len(r.delayed) > 0 {
+		earlier(r.delayed[0].q.notBefore)
 	}
 	for _, q := range r.questions {
 		earlier(q.deadline)
@@ -310,7 +337,7 @@ func (r *Relay) Deadline() (t time.Time) {
 	if len(r.deadlines) > 0 {
 		earlier(r.deadlines[0].limit)
 	}
-	if r.watched && r.listing() {
+	if r.watched && r.listing() || r.canWake() || r.sweep.left > 0 {
 		earlier(r.now)
 	}
 	return t
@@ -319,8 +346,12 @@ func (r *Relay) Deadline() (t time.Time) {
 // Tick does what has become due: it ends hung links, overdue calls and overdue
 // questions, makes held deliveries, and continues the lists of watches.
 func (r *Relay) Tick() {
+	r.enter("Tick")
+	defer r.leave()
 	r.overdue()
 	r.endQuestions()
+	r.wakeLine()
+	r.sweepOn(sweepSlice)
 	if r.watched {
 		r.list()
 	}
@@ -329,17 +360,45 @@ func (r *Relay) Tick() {
 			r.checkHung(l)
 		}
 	}
-	delayed := r.delayed
-	r.delayed = nil
-	for _, c := range delayed {
-		if c.q == nil || !c.q.held {
-			continue
+	for n := 0; n < delaySlice && len(r.delayed) > 0 && !r.now.Before(r.delayed[0].q.notBefore); n++ {
+		c := r.delayed[0]
+		r.delayed.remove(c.q)
+		r.offer(c)
+	}
+}
+
+// delaySlice is how many held deliveries are made in one turn.
+const delaySlice = 512
+
+// noteFlying enters c among those of its owner that have something in flight.
+func (r *Relay) noteFlying(c *Charger) {
+	l := c.owner
+	if c.inFlight == 0 || c.flying {
+		return
+	}
+	if len(l.flying) > 2*l.inFlight+64 {
+		l.trimFlying()
+	}
+	c.flying = true
+	l.flying = append(l.flying, c)
+}
+
+// trimFlying removes from l.flying those that have nothing in flight, and those that
+// stand there twice since they have gone and come back.
+func (l *Link) trimFlying() {
+	kept := l.flying[:0]
+	for _, c := range l.flying {
+		if c.owner == l && c.flying {
+			c.flying = false
+			if c.inFlight > 0 {
+				kept = append(kept, c)
+			}
 		}
-		if r.now.Before(c.q.notBefore) {
-			r.delayed = append(r.delayed, c)
-		} else {
-			r.offer(c)
-		}
+	}
+	clear(l.flying[len(kept):])
+	l.flying = kept
+	for _, c := range kept {
+		c.flying = true
 	}
 }
 
@@ -348,16 +407,14 @@ func (r *Relay) Tick() {
 // steadily, it runs about once in AckTimeout.
 func (r *Relay) checkHung(l *Link) {
 	oldest := r.now
-	r.owned(l, func(c *Charger) {
-		if c.inFlight == 0 {
-			return
-		}
+	l.trimFlying()
+	for _, c := range l.flying {
 		for i := range c.q.entries {
 			if e := &c.q.entries[i]; e.number != 0 && e.at.Before(oldest) {
 				oldest = e.at
 			}
 		}
-	})
+	}
 	if l.checkAt = oldest.Add(r.cfg.AckTimeout); !l.checkAt.After(r.now) {
 		r.Refuse(l, fmt.Sprintf("hung: a delivery was not acknowledged for %v", r.cfg.AckTimeout))
 	}

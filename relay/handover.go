@@ -13,6 +13,7 @@ import (
 // BeginHandover starts to record which chargers change.
 func (r *Relay) BeginHandover() {
 	r.EndHandover() // of an earlier hand-over that was not ended
+	r.sweepOn(r.sweep.left)
 	r.tracking = true
 }
 
@@ -53,8 +54,8 @@ func (r *Relay) Offline(f func(*Charger)) {
 	if r.online == len(r.chargers) {
 		return // the usual case, without a scan of all
 	}
-	for _, c := range r.chargers {
-		if !c.connected {
+	for i := range r.slots.used {
+		if c := r.slots.at(i); c.identity != "" && !c.connected {
 			f(c)
 		}
 	}
@@ -70,6 +71,7 @@ func (r *Relay) AdoptLink(state []byte) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.staging = true
 	if r.link(l.id) != nil {
 		return nil, fmt.Errorf("link %d is there already", l.id)
 	}
@@ -78,6 +80,20 @@ func (r *Relay) AdoptLink(state []byte) (*Link, error) {
 	r.noteSubscribers() // a message may come before Activate
 	return l, nil
 }
+
+// LastLink returns the highest id of a link so far. Ids are not used again: an answer
+// to a link that has ended may be under way in another loop.
+func (r *Relay) LastLink() uint32 { return r.lastLink }
+
+// SetLastLink notes the highest id in the process that hands over.
+func (r *Relay) SetLastLink(id uint32) { r.lastLink = max(r.lastLink, id) }
+
+// Instance returns what WELCOME names the start of the gateway.
+func (r *Relay) Instance() string { return r.cfg.Instance }
+
+// SetInstance takes over the instance of the process that hands over. No link may
+// have joined yet.
+func (r *Relay) SetInstance(instance string) { r.cfg.Instance = instance }
 
 // ReadoptLink replaces the state of an adopted link, but not its chargers.
 func (r *Relay) ReadoptLink(l *Link, state []byte) error {
@@ -88,7 +104,7 @@ func (r *Relay) ReadoptLink(l *Link, state []byte) error {
 	if n.id != l.id || n.hash != l.hash {
 		return fmt.Errorf("link %d became link %d", l.id, n.id)
 	}
-	l.window, l.in, l.out, l.off, l.draining, l.drained = n.window, n.in, n.out, 0, n.draining, n.drained
+	l.window, l.in, l.out, l.off, l.cut, l.draining, l.drained = n.window, n.in, n.out, n.off, n.cut, n.draining, n.drained
 	l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches = n.operator, n.askOnly, n.authorizes, n.tokens, n.taps, n.watches
 	r.noteSubscribers()
 	return nil
@@ -96,10 +112,12 @@ func (r *Relay) ReadoptLink(l *Link, state []byte) error {
 
 // UnadoptLink removes an adopted link.
 func (r *Relay) UnadoptLink(l *Link) {
-	r.owned(l, func(c *Charger) {
-		r.takeBack(c)
-		r.disown(c)
-	})
+	for _, c := range r.chargers {
+		if c.owner == l {
+			r.takeBack(c)
+			r.disown(c)
+		}
+	}
 	i := slices.Index(r.links, l)
 	r.links = slices.Delete(r.links, i, i+1)
 	r.noteSubscribers()
@@ -116,6 +134,7 @@ func (r *Relay) AdoptCharger(state []byte, conn uint64) (*Charger, error) {
 	if r.chargers[parsed.identity] != nil {
 		return nil, fmt.Errorf("charger %q is there already", parsed.identity)
 	}
+	r.staging = true
 	c := r.newCharger()
 	r.chargers[parsed.identity] = c
 	return c, r.restore(c, parsed, owner, conn)
@@ -138,8 +157,7 @@ func (r *Relay) ReadoptCharger(c *Charger, state []byte, conn uint64) error {
 func (r *Relay) UnadoptCharger(c *Charger) {
 	r.unstage(c)
 	delete(r.chargers, c.identity)
-	*c = Charger{}
-	r.unused = append(r.unused, c)
+	r.recycle(c)
 }
 
 // unstage reverts what restore changed outside of c.
@@ -148,13 +166,13 @@ func (r *Relay) unstage(c *Charger) {
 		c.owner.inFlight -= int(c.inFlight)
 	}
 	if c.q != nil {
-		for i := range c.q.entries {
-			r.bytes -= c.q.entries[i].size
-		}
+		r.memory.used[c.pool] -= c.q.cost
+		c.q.cost = 0 // disown may change the pool
 		for _, k := range c.q.calls {
-			r.bytes -= len(k.message)
-			r.deadlines.remove(k)
+			r.memory.used[moving] -= len(k.message)
+			r.removeCall(k)
 		}
+		r.delayed.remove(c.q)
 	}
 	if c.connected {
 		r.online--
@@ -164,19 +182,30 @@ func (r *Relay) unstage(c *Charger) {
 
 // restore gives c the state s, which parseCharger has returned with owner.
 func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error {
+	inLine := c.inLine
 	*c = s
-	c.conn = conn
+	c.conn, c.inLine, c.pool, c.ranked = conn, inLine, moving, r.ranking
+	if owner == 0 || c.q != nil && c.q.held {
+		c.pool = parked
+	}
 	if c.connected {
 		r.online++
 	}
 	if q := c.q; q != nil {
-		for i := range q.entries {
-			r.bytes += q.entries[i].size
+		if q.held && q.notBefore.IsZero() {
+			q.notBefore = r.now // the delay is over: the zero time is no deadline
 		}
+		if q.held {
+			r.delayed.add(c)
+		}
+		for i := range q.entries {
+			r.charge(c, q.entries[i].size+entryCost)
+		}
+		r.charge(c, len(q.last))
 		for _, k := range q.calls {
 			k.charger = c
-			r.bytes += len(k.message)
-			r.deadlines.add(k)
+			r.memory.used[moving] += len(k.message)
+			r.addCall(k)
 			if k.asker.Loop == r.cfg.Loop {
 				r.lastLink = max(r.lastLink, k.asker.Link)
 			}
@@ -197,7 +226,7 @@ func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error 
 		c.enlist(l)
 		l.inFlight += int(c.inFlight)
 	}
-	if c.q != nil || c.announce || c.paused || c.moving || c.owner == nil {
+	if c.q != nil || c.announce || c.paused != reading || c.moving || c.owner == nil {
 		r.staged = append(r.staged, c)
 	}
 	return nil
@@ -213,6 +242,7 @@ func (r *Relay) link(id uint32) *Link {
 
 // Activate starts the work on what was adopted.
 func (r *Relay) Activate() {
+	r.staging = false
 	staged := r.staged
 	r.staged = nil
 	for _, l := range r.links {
@@ -231,13 +261,8 @@ func (r *Relay) Activate() {
 		if r.forget(c); r.chargers[c.identity] != c {
 			continue
 		}
-		if c.q != nil && c.q.held {
-			r.delayed = append(r.delayed, c)
-		}
-		if c.paused {
-			r.pausedOnMemory = append(r.pausedOnMemory, c)
-			r.tryResume(c)
-		}
+		r.noteFlying(c)
+		r.review(c)
 		r.offer(c)
 	}
 	for _, l := range r.links {

@@ -2,8 +2,10 @@ package relay
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"holdfast/unixipc"
@@ -35,16 +37,23 @@ type Link struct {
 	hash         uint64
 	subprotocols []string // nil: all
 	window       int
+	// chargerWindow is how many deliveries of one charger may be in flight, if the
+	// processor has asked for fewer than the gateway makes; else 0.
+	chargerWindow int
 
 	in  []byte // beginning of a frame that is not complete
-	out []byte // unwritten, from off on
+	out []byte // whole frames, unwritten from off on
 	off int
+	cut bool // out begins somewhere in a frame: an older release has handed it over
+
+	forwarded int // bytes of its orders that wait for other loops
 
 	inFlight int
 	checkAt  time.Time // while inFlight > 0: no delivery is overdue before
 	chargers int
 	ready    []*Charger // from head on: with something to deliver, in turn
 	head     int
+	flying   []*Charger // all with something in flight, and some others; see checkHung
 
 	operator   bool // it came in through the admin socket
 	askOnly    bool
@@ -61,10 +70,6 @@ type Link struct {
 	ended       string // why the link is to be closed once out is written
 }
 
-// maxUnwritten is how many bytes may wait to be written to a link before
-// nothing more is delivered to it, and its orders are not read.
-const maxUnwritten = 1 << 20
-
 // ID returns the number of the link, unique in its loop.
 func (l *Link) ID() uint32 { return l.id }
 
@@ -76,6 +81,10 @@ func (l *Link) Operator() bool { return l.operator }
 
 // AskOnly reports whether the processor asked for no deliveries.
 func (l *Link) AskOnly() bool { return l.askOnly }
+
+// ChargerWindow returns the limit that the processor has set for the deliveries of
+// one charger; 0 if it has set none.
+func (l *Link) ChargerWindow() int { return l.chargerWindow }
 
 // Draining reports whether the link gets no new deliveries.
 func (l *Link) Draining() bool { return l.draining }
@@ -89,14 +98,6 @@ func (l *Link) InFlight() int { return l.inFlight }
 // Redelivered returns the number of deliveries in flight when the link ended.
 func (l *Link) Redelivered() int { return l.redelivered }
 
-// Unwritten returns the bytes to be written to the link. Report what was written
-// with Relay.Wrote.
-func (l *Link) Unwritten() []byte { return l.out[l.off:] }
-
-// Congested reports whether too much waits to be written. The gateway must then
-// not read from the link.
-func (l *Link) Congested() bool { return len(l.out)-l.off > maxUnwritten }
-
 // Ended reports whether and why the link is to be closed, once Unwritten is empty.
 func (l *Link) Ended() (why string, ended bool) { return l.ended, l.ended != "" }
 
@@ -104,17 +105,35 @@ func (l *Link) takes(subprotocol string) bool {
 	return l.subprotocols == nil || slices.Contains(l.subprotocols, subprotocol)
 }
 
+// errVersion is the version of a HELLO that is not spoken.
+type errVersion uint64
+
+func (v errVersion) Error() string {
+	return fmt.Sprintf("protocol version %d is not spoken here", uint64(v))
+}
+
+// RefusedVersions returns the versions to be named in the REFUSED of a HELLO for
+// which CheckHello returned err: none, unless the version is at fault.
+func RefusedVersions(err error) []int {
+	if v := errVersion(0); errors.As(err, &v) {
+		return []int{unixipc.Version}
+	}
+	return nil
+}
+
 // CheckHello returns why a HELLO must be refused, or nil. version is its ref.
 func (r *Relay) CheckHello(version uint64, h unixipc.HelloBody) error {
 	switch {
 	case version != unixipc.Version:
-		return fmt.Errorf("protocol version %d is not spoken here", version)
+		return errVersion(version)
 	case h.Name == "" || len(h.Name) > 64 || !printable(h.Name):
 		return fmt.Errorf("name must be 1 to 64 printable ASCII characters")
 	case h.Loop < 0 || h.Loop >= r.cfg.Loops:
 		return fmt.Errorf("loop %d does not exist; there are %d", h.Loop, r.cfg.Loops)
 	case h.Window < 0:
 		return fmt.Errorf("window %d is negative", h.Window)
+	case h.ChargerWindow < 0:
+		return fmt.Errorf("charger_window %d is negative", h.ChargerWindow)
 	case len(h.Subprotocols) > 64:
 		return fmt.Errorf("more than 64 subprotocols")
 	}
@@ -142,6 +161,9 @@ func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 		l.window = r.cfg.Window
 	}
 	l.window = min(l.window, r.cfg.MaxWindow)
+	if h.ChargerWindow > 0 && h.ChargerWindow < r.cfg.ChargerWindow {
+		l.chargerWindow = h.ChargerWindow
+	}
 	if len(h.Subprotocols) > 0 {
 		l.subprotocols = h.Subprotocols
 	}
@@ -154,9 +176,11 @@ func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 	}
 	welcome, _ := json.Marshal(unixipc.WelcomeBody{
 		Gateway:       r.cfg.Version,
+		Instance:      r.cfg.Instance,
+		Warnings:      r.warnings(h),
 		Loops:         r.cfg.Loops,
 		Window:        l.window,
-		ChargerWindow: r.cfg.ChargerWindow,
+		ChargerWindow: r.chargerWindow(l),
 		MaxMessage:    r.cfg.MaxMessage,
 		AckTimeoutMS:  r.cfg.AckTimeout.Milliseconds(),
 
@@ -167,12 +191,28 @@ func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 	r.write(l, unixipc.Frame{Type: unixipc.Welcome, Ref: unixipc.Version, Payload: welcome})
 	r.links = append(r.links, l)
 	if !l.askOnly {
-		for _, c := range r.chargers {
-			r.assignOwner(c)
-		}
+		r.rankingChanged()
 	}
 	r.askAgain(nil)
 	return l
+}
+
+// warnings are what the gateway takes in a HELLO, but not as it was meant.
+func (r *Relay) warnings(h unixipc.HelloBody) (w []string) {
+	for _, s := range h.Subprotocols {
+		if !slices.Contains(r.cfg.Subprotocols, s) {
+			w = append(w, fmt.Sprintf("subprotocol %q is not spoken here, no charger can have it (-subprotocols is %s)", s, strings.Join(r.cfg.Subprotocols, ",")))
+		}
+	}
+	return w
+}
+
+// chargerWindow is how many deliveries of one charger may be in flight on l.
+func (r *Relay) chargerWindow(l *Link) int {
+	if l.chargerWindow > 0 {
+		return min(l.chargerWindow, r.cfg.ChargerWindow)
+	}
+	return r.cfg.ChargerWindow
 }
 
 // Links returns the links that have joined and not ended.
@@ -183,6 +223,8 @@ func (r *Relay) Receive(l *Link, b []byte) {
 	if l.ended != "" {
 		return
 	}
+	r.enter("Receive")
+	defer r.leave()
 	whole := b
 	if len(l.in) > 0 {
 		l.in = append(l.in, b...)
@@ -264,52 +306,15 @@ func decode(f unixipc.Frame, body any) error {
 	return nil
 }
 
-// Refuse ends a link with REFUSED; what it has unacknowledged moves on.
+// Refuse ends a link with REFUSED; what it has unacknowledged moves on at the end
+// of the turn.
 func (r *Relay) Refuse(l *Link, why string) {
 	if l.ended != "" {
 		return
 	}
-	body, _ := json.Marshal(unixipc.RefusedBody{Why: why, Versions: []int{unixipc.Version}})
+	body, _ := json.Marshal(unixipc.RefusedBody{Why: why})
 	r.write(l, unixipc.Frame{Type: unixipc.Refused, Payload: body})
 	r.end(l, why)
-}
-
-// Lost records that a link's connection has ended.
-func (r *Relay) Lost(l *Link) {
-	if l.ended == "" {
-		r.end(l, "processor closed the link")
-	}
-	l.out, l.off = nil, 0
-}
-
-// end removes a link and gives its chargers to other links.
-func (r *Relay) end(l *Link, why string) {
-	l.ended = why
-	l.redelivered = l.inFlight
-	l.in = nil
-	r.wake(l)
-	i := slices.Index(r.links, l)
-	r.links = slices.Delete(r.links, i, i+1)
-	r.noteSubscribers()
-	r.askAgain(l)
-	r.forgetAsker(Asker{r.cfg.Loop, l.id})
-	for loop := range r.cfg.Loops {
-		if gone := (Asker{r.cfg.Loop, l.id}); loop != r.cfg.Loop {
-			r.gateway.Forward(loop, func(there *Relay) { there.forgetAsker(gone) })
-		}
-	}
-	r.owned(l, func(c *Charger) {
-		r.takeBack(c)
-		r.disown(c)
-	})
-	l.ready, l.head = nil, 0
-	for _, c := range r.chargers {
-		if c.owner == nil {
-			r.assignOwner(c)
-			r.release(c)
-			r.forget(c)
-		}
-	}
 }
 
 // Drain moves the chargers of l elsewhere, as it becomes possible, and delivers
@@ -327,7 +332,9 @@ func (r *Relay) drain(l *Link) {
 		return
 	}
 	l.draining = true
-	r.owned(l, r.assignOwner)
+	if l.chargers > 0 {
+		r.rankingChanged()
+	}
 }
 
 // checkDrained sends DRAINED to a draining link that has nothing left to do.
@@ -335,44 +342,5 @@ func (r *Relay) checkDrained(l *Link) {
 	if l.draining && !l.drained && l.inFlight == 0 && l.ended == "" && !r.hasQuestion(l) {
 		l.drained = true
 		r.write(l, unixipc.Frame{Type: unixipc.Drained})
-	}
-}
-
-// write appends a frame to what is to be written.
-func (r *Relay) write(l *Link, f unixipc.Frame) {
-	if l.ended != "" {
-		return
-	}
-	l.out = f.Append(l.out)
-	r.wake(l)
-}
-
-// wake calls LinkReady, unless it was called since the last Wrote.
-func (r *Relay) wake(l *Link) {
-	if !l.notified {
-		l.notified = true
-		r.gateway.LinkReady(l)
-	}
-}
-
-// Wrote records that n bytes of Unwritten were written. LinkReady is called again
-// for further bytes.
-func (r *Relay) Wrote(l *Link, n int) {
-	l.notified = false
-	congested := l.Congested()
-	l.off += n
-	switch {
-	case l.off == len(l.out):
-		l.off = 0
-		if l.out = l.out[:0]; cap(l.out) > maxUnwritten {
-			l.out = nil
-		}
-	case l.off > len(l.out)/2 && l.off >= compactAt:
-		l.out = l.out[:copy(l.out, l.out[l.off:])]
-		l.off = 0
-	}
-	if congested && !l.Congested() {
-		r.reportMissed(l)
-		r.pump(l)
 	}
 }

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -27,6 +29,10 @@ const (
 	linkTap         = 13 // list
 	linkWatch       = 14 // list
 	linkTokens      = 15
+
+	linkChargerWindow = 16 // required: order may depend on it
+	linkWritten       = 17 // of linkOut's first frame, so much came before and is written
+	linkWhole         = 18 // linkWritten and linkOut are whole frames; a release before it cut them anywhere
 )
 
 var linkMagic = [2]byte{'H', 'l'}
@@ -58,12 +64,22 @@ func (r *Relay) AppendLink(dst []byte, l *Link) []byte {
 		}
 		dst = tlv.AppendItem(dst, linkWatch, subscription{w.token, w.glob, again}.append(nil))
 	}
-	return tlv.AppendEnd(tlv.AppendUint(dst, linkTokens, l.tokens))
+	dst = tlv.AppendUint(dst, linkTokens, l.tokens)
+	if l.chargerWindow > 0 {
+		dst = tlv.AppendRequired(dst, linkChargerWindow, binary.AppendUvarint(nil, uint64(l.chargerWindow)))
+	}
+	if len(l.out) > 0 && !l.cut {
+		dst = tlv.AppendBytes(dst, linkWritten, l.out[l.boundary():l.off])
+		dst = tlv.AppendBool(dst, linkWhole, true)
+	}
+	return tlv.AppendEnd(dst)
 }
 
 func parseLink(b []byte) (*Link, error) {
 	f := tlv.NewReader("link state", b, linkMagic, StateVersions...)
 	l := new(Link)
+	whole := false
+	var written []byte
 	for {
 		id, ok := f.Next(linkSubprotocol, linkTap, linkWatch)
 		if !ok {
@@ -84,6 +100,10 @@ func parseLink(b []byte) (*Link, error) {
 			l.in = append(l.in, f.Bytes(maxData)...)
 		case linkOut:
 			l.out = append(l.out, f.Bytes(maxData)...)
+		case linkWhole:
+			whole = f.Bool()
+		case linkWritten:
+			written = f.Bytes(maxData)
 		case linkDraining:
 			l.draining = f.Bool()
 		case linkDrained:
@@ -96,6 +116,9 @@ func parseLink(b []byte) (*Link, error) {
 			l.authorizes = f.Bool()
 		case linkTokens:
 			l.tokens = f.Uint(math.MaxUint64)
+		case linkChargerWindow:
+			f.Required()
+			l.chargerWindow = int(f.Uint(math.MaxInt32))
 		case linkTap:
 			s, err := parseSubscription(f.Item(maxData), math.MaxUint64)
 			f.Fail(err)
@@ -110,6 +133,9 @@ func parseLink(b []byte) (*Link, error) {
 	}
 	if err := f.Err(); err != nil {
 		return nil, err
+	}
+	if l.cut = !whole && len(l.out) > 0; !l.cut {
+		l.out, l.off = append(bytes.Clone(written), l.out...), len(written)
 	}
 	switch {
 	case l.id == 0 || l.name == "" || l.window == 0:

@@ -129,13 +129,17 @@ func (r *Relay) reportMissed(l *Link) {
 type watch struct {
 	token    uint64
 	glob     string
-	unlisted bool     // the list has not begun
-	rest     []string // identities that are still to be listed
+	unlisted bool // the list has not begun
 	listing  bool
+	next     int // slot to be listed next
+	end      int // slots when the list began: later ones were reported as they came
 }
 
-// listSlice is how many chargers are listed in one turn of the loop.
-const listSlice = 256
+// In one turn of the loop, a list goes on by listSlice chargers or scanSlice slots.
+const (
+	listSlice = 256
+	scanSlice = 4096
+)
 
 // listing reports whether there is something to list, for a link that reads.
 func (r *Relay) listing() bool {
@@ -161,26 +165,22 @@ func (r *Relay) list() {
 func (r *Relay) listOn(l *Link, w *watch) {
 	if w.unlisted {
 		w.unlisted, w.listing = false, true
-		w.rest = make([]string, 0, r.online)
-		for identity, c := range r.chargers {
-			if c.connected && matches(w.glob, identity) {
-				w.rest = append(w.rest, identity)
-			}
-		}
+		w.next, w.end = 0, r.slots.used
 		r.writeSeen(l, w, "", unixipc.SeenBody{Event: unixipc.SeenBegin})
 	}
 	if !w.listing {
 		return
 	}
-	n := min(listSlice, len(w.rest))
-	for _, identity := range w.rest[:n] {
-		if c := r.chargers[identity]; c != nil && c.connected {
+	stop := min(w.end, w.next+scanSlice)
+	for listed := 0; w.next < stop && listed < listSlice; w.next++ {
+		if c := r.slots.at(w.next); c.connected && matches(w.glob, c.identity) {
 			opened := r.gateway.Describe(c.conn)
-			r.writeSeen(l, w, identity, r.fillSeen(c, unixipc.SeenBody{Event: unixipc.SeenHeld, OpenedBody: &opened}))
+			r.writeSeen(l, w, c.identity, r.fillSeen(c, unixipc.SeenBody{Event: unixipc.SeenHeld, OpenedBody: &opened}))
+			listed++
 		}
 	}
-	if w.rest = w.rest[n:]; len(w.rest) == 0 {
-		w.rest, w.listing = nil, false
+	if w.next == w.end {
+		w.listing = false
 		r.writeSeen(l, w, "", unixipc.SeenBody{Event: unixipc.SeenEnd})
 	}
 }
@@ -210,7 +210,7 @@ func (r *Relay) reportSeen(c *Charger, body unixipc.SeenBody) {
 			switch {
 			case w.unlisted || !matches(w.glob, c.identity):
 			case l.Congested():
-				w.unlisted, w.listing, w.rest = true, false, nil
+				w.unlisted, w.listing = true, false
 			default:
 				r.writeSeen(l, w, c.identity, body)
 			}

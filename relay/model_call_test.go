@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -37,9 +38,16 @@ func (c *modelCharger) settle(payload []byte) {
 	var body struct {
 		Remote, Reason string
 		Moved          bool
+		Reconnects     int
 	}
 	if json.Unmarshal(payload, &body) != nil || body.Moved {
 		return
+	}
+	if body.Reconnects > 0 { // the connections before that are reported by this OPENED alone
+		i := slices.IndexFunc(c.conns, func(conn uint64) bool { return fmt.Sprint(conn) == body.Remote })
+		for _, conn := range c.conns[i-body.Reconnects : i] {
+			c.settled[conn][unixipc.Opened], c.settled[conn][unixipc.Closed] = true, true
+		}
 	}
 	for conn, settled := range c.settled {
 		switch fmt.Sprint(conn) {
@@ -103,7 +111,11 @@ func (m *model) answer(c *modelCharger) {
 	kind := 3 + m.rnd.IntN(2)
 	message := fmt.Sprintf("[%d,%q,{%d}]", kind, k.id, c.sent) // no JSON: that is not the relay's to judge
 	m.event("%s answers %q as message %d", c.identity, k.id, c.sent)
-	if k.limit.After(m.now) && !k.asker.dead {
+	reads := len(k.asker.l.Unwritten()) <= modelConfig.LinkBacklog
+	if k.limit.After(m.now) && !k.asker.dead && !reads {
+		m.Lates++
+		c.late[c.sent] = true
+	} else if k.limit.After(m.now) && !k.asker.dead {
 		m.Answers++
 		k.answered = message
 		c.taken[c.sent] = true
@@ -111,7 +123,25 @@ func (m *model) answer(c *modelCharger) {
 		m.Lates++
 		c.late[c.sent] = given < maxUnanswered
 	}
-	m.r.Message(c.c, []byte(message), false)
+	m.r.Message(c.c, []byte(message), false, false)
+}
+
+// lost ends a link. The answers that it has not read are the owners'.
+func (m *model) lost(r *Relay, l *modelLink) {
+	for rest := append(bytes.Clone(l.in), l.l.Unwritten()...); ; {
+		f, n, err := unixipc.Parse(rest, 1<<20)
+		if err != nil || n == 0 {
+			break
+		}
+		rest = rest[n:]
+		if k := m.calls[f.Ref]; f.Type == unixipc.Result && f.Flags&unixipc.Answered != 0 && k.charger.open {
+			c, serial := k.charger, serialOf([]byte(k.answered))
+			c.late[serial], c.astray[serial] = true, true
+			delete(c.taken, serial)
+			m.Astray++
+		}
+	}
+	r.Lost(l.l)
 }
 
 // routeResult holds a RESULT of a CALL against what happened to it.

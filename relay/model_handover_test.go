@@ -14,7 +14,7 @@ func (m *model) handOver() {
 	for _, l := range m.links {
 		if _, ended := l.l.Ended(); ended {
 			m.remove(l)
-			old.Lost(l.l)
+			m.lost(old, l)
 			m.handOver()
 			return
 		}

@@ -156,7 +156,7 @@ func (m *model) endLinks() {
 	for _, l := range slices.Clone(m.links) {
 		if _, ended := l.l.Ended(); ended {
 			m.remove(l)
-			m.r.Lost(l.l)
+			m.lost(m.r, l)
 		}
 	}
 }

@@ -34,11 +34,31 @@ func (r *Relay) order(l *Link, f unixipc.Frame) error {
 	}
 	if loop := LoopOf(string(f.Key), r.cfg.Loops); loop != r.cfg.Loop {
 		o.frame.Key, o.frame.Payload = bytes.Clone(f.Key), bytes.Clone(f.Payload)
-		r.gateway.Forward(loop, func(there *Relay) { there.carryOut(o) })
+		size := len(f.Key) + len(f.Payload) + forwardCost
+		l.forwarded += size
+		r.gateway.Forward(loop, func(there *Relay) {
+			there.carryOut(o)
+			there.gateway.Forward(o.from.Loop, func(back *Relay) { back.arrived(o.from.Link, size) })
+		})
 		return nil
 	}
 	r.carryOut(o)
 	return nil
+}
+
+// forwardCost is what an order costs, beyond its bytes, that waits for another loop.
+const forwardCost = 256
+
+// arrived records that another loop has carried out an order of the link id.
+func (r *Relay) arrived(id uint32, size int) {
+	l := r.link(id)
+	if l == nil {
+		return
+	}
+	ahead := l.Ahead()
+	if l.forwarded = max(0, l.forwarded-size); ahead && !l.Ahead() { // 0: an upgrade came between
+		r.wake(l)
+	}
 }
 
 func (r *Relay) carryOut(o order) {
@@ -105,7 +125,7 @@ func (r *Relay) routeResult(to Asker, f unixipc.Frame) {
 		return
 	}
 	l := r.link(to.Link)
-	if l != nil && len(l.Unwritten()) > maxBacklog {
+	if l != nil && len(l.Unwritten()) > r.cfg.LinkBacklog {
 		r.Refuse(l, "does not read the results of its orders")
 		l = nil
 	}
@@ -114,15 +134,16 @@ func (r *Relay) routeResult(to Asker, f unixipc.Frame) {
 		return
 	}
 	if _, message, ok := unixipc.ParseAnswer(f.Payload); ok && f.Flags&unixipc.Answered != 0 {
-		identity := string(f.Key)
-		if loop := LoopOf(identity, r.cfg.Loops); loop != r.cfg.Loop {
-			r.gateway.Forward(loop, func(there *Relay) { there.lateAnswer(identity, message) })
-		} else {
-			r.lateAnswer(identity, message)
-		}
+		r.answerOwner(string(f.Key), message)
 	}
 }
 
-// maxBacklog is the number of bytes that may wait to be written to a link when
-// there is a RESULT for it. A link with more sends orders and does not read.
-const maxBacklog = 64 << 20
+// answerOwner passes the answer to a CALL, whose asker is gone, on to the charger's
+// owner.
+func (r *Relay) answerOwner(identity string, message []byte) {
+	if loop := LoopOf(identity, r.cfg.Loops); loop != r.cfg.Loop {
+		r.gateway.Forward(loop, func(there *Relay) { there.lateAnswer(identity, message) })
+		return
+	}
+	r.lateAnswer(identity, message)
+}

@@ -29,6 +29,7 @@ func (r *Relay) rank(c *Charger) *Link {
 // assignOwner moves c to the link that rank returns: at once if nothing of c is in
 // flight, else as soon as nothing is.
 func (r *Relay) assignOwner(c *Charger) {
+	c.ranked = r.ranking
 	to := r.rank(c)
 	switch {
 	case to == c.owner && !c.moving:
@@ -54,6 +55,7 @@ func (r *Relay) own(c *Charger, l *Link) {
 		return
 	}
 	c.enlist(l)
+	r.repool(c)
 	if c.q != nil {
 		c.q.presentAgain()
 	}
@@ -82,17 +84,8 @@ func (r *Relay) disown(c *Charger) {
 	r.touch(c)
 	c.owner = nil
 	c.announce = false
-	c.ready = false // pump skips its place in l.ready
+	c.ready = false  // pump skips its place in l.ready,
+	c.flying = false // and checkHung that in l.flying
 	l.chargers--
-}
-
-// owned calls f for each charger of l; f may give it another owner. Links
-// end and drain so rarely that a scan of all chargers is cheaper than a list in
-// each link.
-func (r *Relay) owned(l *Link, f func(*Charger)) {
-	for _, c := range r.chargers {
-		if c.owner == l {
-			f(c)
-		}
-	}
+	r.repool(c)
 }

@@ -12,7 +12,11 @@ import (
 type queue struct {
 	entries []entry
 	buf     []byte // payloads of the entries, one after the other
+	cost    int    // bytes that the entries are charged with; see memory.go
 	base    uint64 // offset of buf[0]: offsets never change
+
+	last     []byte // of a charger that is not connected: body of its last OPENED
+	notTaken int    // messages since the queue is overfull; see Relay.overfull
 
 	sends []send
 
@@ -23,7 +27,9 @@ type queue struct {
 	// if another link will do.
 	held      bool
 	notBefore time.Time
+	place     int    // in Relay.delayed, counted from 1; 0: the delay is over
 	avoid     uint32 // id of a link; 0: none
+	nacks     int    // of the oldest entry, since one was acknowledged
 }
 
 // entry is one delivery to be made, or made and not acknowledged.
@@ -39,6 +45,8 @@ type entry struct {
 	at      time.Time // when it was delivered
 	came    time.Time // when it was queued
 	sub     string    // Opened: the subprotocol from here on
+
+	reconnects int // Opened: connections before this one that were folded into it
 }
 
 // empty reports whether the queue has no entries, sends or calls.
@@ -48,6 +56,9 @@ func (q *queue) empty() bool {
 
 // waiting reports whether e is still to be delivered.
 func (e *entry) waiting() bool { return e.number == 0 && !e.acked }
+
+// unseen reports whether no processor has ever had e.
+func (e *entry) unseen() bool { return e.waiting() && e.flags&unixipc.Redelivered == 0 }
 
 // send is a message toward the charger that is not known to be written.
 type send struct {
@@ -83,11 +94,11 @@ func (q *queue) pushFront(e entry) {
 }
 
 // trim removes acknowledged entries from the front, and returns how many
-// bytes of payload went with them.
+// bytes they were charged with.
 func (q *queue) trim() (bytes int) {
 	n := 0
 	for n < len(q.entries) && q.entries[n].acked {
-		bytes += q.entries[n].size
+		bytes += q.entries[n].size + entryCost
 		n++
 	}
 	if n > 0 {
@@ -109,9 +120,15 @@ func (q *queue) presentAgain() {
 
 // cut removes the first n entries.
 func (q *queue) cut(n int) {
-	rest := copy(q.entries, q.entries[n:])
-	clear(q.entries[rest:])
-	q.entries = q.entries[:rest]
+	rest := len(q.entries) - n
+	if rest > maxMoved { // append moves them when it must, and seldom
+		clear(q.entries[:n])
+		q.entries = q.entries[n:]
+	} else {
+		copy(q.entries, q.entries[n:])
+		clear(q.entries[rest:])
+		q.entries = q.entries[:rest]
+	}
 	if rest == 0 {
 		q.base += uint64(len(q.buf))
 		q.buf = q.buf[:0]
@@ -122,6 +139,10 @@ func (q *queue) cut(n int) {
 		q.buf = q.buf[:copy(q.buf, q.buf[dead:])]
 	}
 }
+
+// maxMoved is how many entries cut moves to the front, to use the memory before them
+// again.
+const maxMoved = 32
 
 // find returns the entry in flight under a delivery number.
 func (q *queue) find(number uint64) *entry {
@@ -173,6 +194,8 @@ func (r *Relay) release(c *Charger) {
 	if q == nil || !q.empty() || q.held && c.announce {
 		return
 	}
+	r.setLast(c, nil)
+	r.delayed.remove(q) // before c.q is gone, which the heap orders by
 	c.q = nil
 	if len(r.spare) < maxSpare && cap(q.buf) <= spareBytes && cap(q.entries) <= spareLen && cap(q.sends) <= spareLen {
 		*q = queue{entries: q.entries, buf: q.buf[:0], sends: q.sends[:0], calls: q.calls}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"time"
 	"unique"
-	"unsafe"
 
 	"holdfast/unixipc"
 )
@@ -47,9 +46,8 @@ import (
 //     it again if the announcement is given back.
 //   - inFlight of a charger and of its link: deliver counts up; endFlight and
 //     takeBack count down. Both counters change together.
-//   - Charger.paused: enqueue sets it, tryResume clears it. A new connection,
-//     and the end of one, clear it too.
-//   - Relay.bytes: enqueue and acceptCall add; released subtracts.
+//   - Charger.paused: review; a new connection, and the end of one, clear it.
+//   - Charger.pool, memory.used, memory.line: memory.go.
 //   - Link.ended: end, once.
 //   - Everything at once: restore and unstage, for a hand-over.
 //
@@ -58,9 +56,12 @@ import (
 
 // Config bounds a relay. Every field but Observer is required.
 type Config struct {
-	Version string // of the gateway's program, for WELCOME
-	Loop    int    // index of this loop, from 0
-	Loops   int    // number of loops
+	Version  string // of the gateway's program, for WELCOME
+	Instance string // names the start of the gateway, for WELCOME; upgrades keep it
+	Loop     int    // index of this loop, from 0
+	Loops    int    // number of loops
+
+	Subprotocols []string // that chargers may choose from
 
 	MaxMessage    int           // longest message either way, bytes
 	QueueMessages int           // deliveries queued for one charger before reading from it stops
@@ -70,6 +71,7 @@ type Config struct {
 	MaxWindow     int           // largest window of a link
 	ChargerWindow int           // deliveries in flight of one charger
 	AckTimeout    time.Duration // a link with a delivery in flight for longer is hung
+	LinkBacklog   int           // bytes unwritten to a link from which on a RESULT for it ends it
 	MaxAttempts   int           // a message that has outlived so many owners is given up
 
 	CallTimeout    time.Duration // time limit of a CALL that names none
@@ -102,6 +104,12 @@ type Gateway interface {
 	Forward(loop int, f func(*Relay))
 	// Poison reports a delivery that was given up after so many attempts.
 	Poison(identity string, payload []byte, attempts int)
+	// GivenBackAgain reports a charger whose oldest delivery was given back 10, 100, 1000
+	// times in a row, at last by the processor. It has waited for so long.
+	GivenBackAgain(identity, processor string, times int, oldest time.Duration)
+	// NotTaken reports messages that came when the charger's queue was full and its
+	// connection ended: they were not queued.
+	NotTaken(identity string, messages int)
 	// Called reports the end of a CALL that was accepted. StatusOK: the charger
 	// has answered it.
 	Called(identity string, status unixipc.Status, took time.Duration)
@@ -114,27 +122,29 @@ type Relay struct {
 	gateway Gateway
 	now     time.Time // see SetNow
 
-	// Chargers. Their memory comes from slabs; see newCharger.
+	// Chargers.
 	chargers map[string]*Charger // all that are known, by identity
+	slots    slots               // their memory
 	online   int                 // number of connected chargers
-	delayed  []*Charger          // held, perhaps no longer; Tick offers them
-	slab     []Charger           // rest of the last slab, never used yet
-	slabs    [][]Charger         // all slabs
-	unused   []*Charger          // forgotten, for reuse
+	delayed  delays              // held, until the delay is over
+	ranking  uint32              // counts the changes of what rank depends on
+	sweep    sweep               // has chargers follow them
 
 	// Links.
 	links    []*Link // joined and not ended
+	ended    []*Link // ended, and not torn down yet; see ending.go
+	busy     string  // see asserting
 	lastLink uint32  // highest id ever used
 	tapped   bool    // some link has taps
 	watched  bool    // some link has watches
 
 	// Memory for messages.
-	bytes          int        // payload of all queues, entries and calls
-	pausedOnMemory []*Charger // paused because bytes reached BufferBytes
-	spare          []*queue   // empty, for reuse
+	memory memory
+	spare  []*queue // empty, for reuse
 
 	// Calls toward chargers.
-	deadlines deadlines // of all calls
+	deadlines deadlines                    // of all calls
+	asked     map[Asker]map[*call]struct{} // the same, by who waits for the answer
 
 	// Questions to processors.
 	questions []*question // AUTHORIZE without a VERDICT
@@ -142,6 +152,7 @@ type Relay struct {
 	// Hand-over to another process, and from one.
 	tracking bool       // a hand-over is under way
 	changed  []*Charger // changed since, while tracking
+	staging  bool       // before Activate: nothing is read or written
 	staged   []*Charger // adopted, with work to do in Activate
 }
 
@@ -163,7 +174,7 @@ type Relay struct {
 //
 //	not held ----NACK----> held (until notBefore) ----deliver----> not held
 //
-//	reading ----enqueue, at a limit----> paused ----tryResume----> reading
+//	reading ----review, at a limit----> paused ----review----> reading
 //
 // What they mean:
 //
@@ -184,14 +195,18 @@ type Charger struct {
 
 	number   uint64 // of the last delivery
 	session  uint32 // number of its connections so far
+	ranked   uint32 // Relay.ranking when its owner was assigned
 	inFlight uint16 // deliveries not acknowledged
 	attempts uint8  // owners that the first entry of the queue has outlived
 
+	paused    pauseReason
+	pool      pool // that its queue is charged to
 	connected bool
-	paused    bool
-	announce  bool // the owner gets OPENED (moved) before anything else
+	inLine    uint8 // bit p: it stands in memory.line[p]
+	announce  bool  // the owner gets OPENED (moved) before anything else
 	moving    bool
 	ready     bool // in the owner's line, Link.ready
+	flying    bool // in the owner's Link.flying
 	changed   bool // in Relay.changed
 }
 
@@ -200,7 +215,7 @@ func New(cfg Config, g Gateway) *Relay {
 	if cfg.Observer == nil {
 		cfg.Observer = unobserved{}
 	}
-	return &Relay{cfg: cfg, gateway: g, chargers: make(map[string]*Charger)}
+	return &Relay{cfg: cfg, gateway: g, chargers: make(map[string]*Charger), asked: make(map[Asker]map[*call]struct{})}
 }
 
 // SetNow sets the time for all calls until the next SetNow.
@@ -238,23 +253,31 @@ func (r *Relay) Connected(identity string) (conn uint64, ok bool) {
 	return 0, false
 }
 
+// OfflineCount returns how many chargers are known and not connected: they have left
+// something that no processor has taken yet.
+func (r *Relay) OfflineCount() int { return len(r.chargers) - r.online }
+
 // Opened records that a charger has connected. Closed must have been called for
 // an earlier connection of the same identity.
 func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 	c := r.chargers[identity]
 	if c == nil {
 		c = r.newCharger()
-		*c = Charger{identity: identity, subprotocol: unique.Make(subprotocol)}
+		*c = Charger{identity: identity, subprotocol: unique.Make(subprotocol), pool: parked}
 		r.chargers[identity] = c
 	} else if c.connected {
 		panic("relay: charger opened twice: " + identity)
+	} else {
+		r.visit(c)
 	}
-	c.conn, c.connected, c.paused = conn, true, false
+	c.conn, c.connected, c.paused = conn, true, reading
 	c.session++
 	r.online++
 	opened := r.gateway.Describe(conn)
+	opened.Reconnects = r.fold(c)
+	r.setLast(c, nil)
 	body, _ := json.Marshal(opened) // plain fields: cannot fail
-	r.enqueue(c, entry{kind: unixipc.Opened, sub: subprotocol}, body)
+	r.enqueue(c, entry{kind: unixipc.Opened, sub: subprotocol, reconnects: opened.Reconnects}, body)
 	if c.owner == nil {
 		r.assignOwner(c)
 	}
@@ -264,8 +287,12 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 
 // Message takes a complete message of a charger. The answer to a CALL goes to
 // the link that waits for it. Anything else is kept until a processor
-// acknowledges it. The payload is copied.
-func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
+// acknowledges it. The payload is copied. leaving: the connection ends, and the
+// message was received while reading was paused.
+func (r *Relay) Message(c *Charger, payload []byte, binary, leaving bool) {
+	r.enter("Message")
+	defer r.leave()
+	r.visit(c)
 	var flags unixipc.Flags
 	if binary {
 		flags = unixipc.Binary
@@ -282,7 +309,11 @@ func (r *Relay) Message(c *Charger, payload []byte, binary bool) {
 	if late {
 		flags |= unixipc.Late
 	}
-	if !taken {
+	switch {
+	case taken:
+	case leaving && r.overfull(c):
+		c.q.notTaken++
+	default:
 		r.enqueue(c, entry{kind: unixipc.Message, flags: flags}, payload)
 	}
 	r.sendNextCall(c)
@@ -304,6 +335,8 @@ func (r *Relay) toCharger(c *Charger, payload []byte, binary bool) (position uin
 
 // Sent records that everything toward the charger up to position is written.
 func (r *Relay) Sent(c *Charger, position uint64) {
+	r.enter("Sent")
+	defer r.leave()
 	q := c.q
 	if q == nil {
 		return
@@ -322,8 +355,10 @@ func (r *Relay) Sent(c *Charger, position uint64) {
 // Closed records that the charger's connection has ended. The caller must not
 // use c afterwards.
 func (r *Relay) Closed(c *Charger, why unixipc.ClosedBody) {
+	r.enter("Closed")
+	defer r.leave()
 	r.touch(c)
-	c.connected, c.paused = false, false
+	c.connected, c.paused = false, reading
 	r.online--
 	if q := c.q; q != nil {
 		for _, s := range q.sends {
@@ -332,6 +367,12 @@ func (r *Relay) Closed(c *Charger, why unixipc.ClosedBody) {
 		q.sends = q.sends[:0]
 	}
 	r.endCalls(c, why.Reason)
+	if c.q != nil && c.q.notTaken > 0 {
+		why.NotTaken, c.q.notTaken = c.q.notTaken, 0
+		r.gateway.NotTaken(c.identity, why.NotTaken)
+	}
+	last, _ := json.Marshal(r.gateway.Describe(c.conn))
+	r.setLast(c, last)
 	body, _ := json.Marshal(why)
 	r.enqueue(c, entry{kind: unixipc.Closed}, body)
 	r.reportSeen(c, unixipc.SeenBody{Event: unixipc.SeenClosed, ClosedBody: &why})
@@ -351,53 +392,9 @@ func (r *Relay) enqueue(c *Charger, e entry, payload []byte) {
 	q := r.queueOf(c)
 	e.session, e.came = c.session, r.now
 	q.push(e, payload)
-	r.bytes += len(payload)
+	r.charge(c, len(payload)+entryCost)
 	r.offer(c)
-	if c.connected && !c.paused && c.q != nil && r.mustPause(c) {
-		c.paused = true
-		r.gateway.Pause(c.conn)
-	}
-}
-
-// mustPause reports whether reading from c must stop. It records c if the
-// reason is the memory of all queues.
-func (r *Relay) mustPause(c *Charger) bool {
-	if len(c.q.entries) >= r.cfg.QueueMessages || len(c.q.buf) >= r.cfg.QueueBytes {
-		return true
-	}
-	if r.bytes >= r.cfg.BufferBytes {
-		r.pausedOnMemory = append(r.pausedOnMemory, c)
-		return true
-	}
-	return false
-}
-
-// tryResume resumes reading from c if its own queue and the memory of all
-// queues allow it.
-func (r *Relay) tryResume(c *Charger) {
-	if !c.paused || r.bytes >= r.cfg.BufferBytes {
-		return
-	}
-	if q := c.q; q != nil && (len(q.entries) > r.cfg.QueueMessages/2 || len(q.buf) > r.cfg.QueueBytes/2) {
-		return
-	}
-	r.touch(c)
-	c.paused = false
-	r.gateway.Resume(c.conn)
-}
-
-// released records that n bytes of c have left the queues, and resumes chargers.
-func (r *Relay) released(c *Charger, n int) {
-	r.bytes -= n
-	r.tryResume(c)
-	if len(r.pausedOnMemory) == 0 || r.bytes > r.cfg.BufferBytes/8*7 {
-		return
-	}
-	crowded := r.pausedOnMemory
-	r.pausedOnMemory = nil
-	for _, c := range crowded {
-		r.tryResume(c)
-	}
+	r.review(c)
 }
 
 // forget removes c if it is offline and has nothing queued.
@@ -407,28 +404,11 @@ func (r *Relay) forget(c *Charger) {
 	}
 	r.disown(c)
 	delete(r.chargers, c.identity)
-	r.unused = append(r.unused, c)
-}
-
-// newCharger returns memory for a charger, from a slab: chargers are many,
-// small, and long-lived.
-func (r *Relay) newCharger() *Charger {
-	if n := len(r.unused); n > 0 {
-		c := r.unused[n-1]
-		r.unused = r.unused[:n-1]
-		return c
-	}
-	if len(r.slab) == 0 {
-		r.slab = make([]Charger, 32<<10/unsafe.Sizeof(Charger{})) // the allocator's largest size class
-		r.slabs = append(r.slabs, r.slab)
-	}
-	c := &r.slab[0]
-	r.slab = r.slab[1:]
-	return c
+	r.recycle(c)
 }
 
 // Chargers returns the number of known chargers, connected or not.
 func (r *Relay) Chargers() int { return len(r.chargers) }
 
-// Queued returns the number of payload bytes in all queues.
-func (r *Relay) Queued() int { return r.bytes }
+// Queued returns the bytes that all queues take.
+func (r *Relay) Queued() int { return r.memory.used[moving] + r.memory.used[parked] }

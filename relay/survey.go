@@ -4,34 +4,43 @@ import "time"
 
 // Waiting is what a charger has that no processor has acknowledged yet.
 type Waiting struct {
-	Messages int // deliveries, OPENED and CLOSED among them
-	Bytes    int
-	InFlight int           // those of them that its owner has
-	Age      time.Duration // of the oldest
-	Paused   bool          // the charger is not read from because of them
+	Messages  int // deliveries, OPENED and CLOSED among them
+	Bytes     int
+	InFlight  int           // those of them that its owner has
+	Age       time.Duration // of the oldest
+	GivenBack int           // times in a row that the oldest was given back (NACK)
+	Paused    bool          // the charger is not read from because of them
 }
 
-// Survey calls f for each charger that has anything unacknowledged. It scans all
-// chargers, because operators ask rarely. It scans the slabs, which is many times
-// faster than the map; a forgotten charger has nothing.
-func (r *Relay) Survey(f func(*Charger, Waiting)) {
-	for _, slab := range r.slabs {
-		for i := range slab {
-			c := &slab[i]
-			if c.q == nil && !c.paused {
-				continue
-			}
-			if w := r.Waiting(c); w.Messages > 0 || w.Paused {
-				f(c, w)
-			}
+// Survey calls f for each charger that has anything unacknowledged, in slices: it
+// begins at from, which is 0 or was returned by an earlier call, and returns where
+// the next slice begins; 0 after the last one. Between two slices a turn of the loop
+// may pass.
+func (r *Relay) Survey(from int, f func(*Charger, Waiting)) (next int) {
+	stop := min(r.slots.used, from+surveySlice)
+	for i := from; i < stop; i++ {
+		c := r.slots.at(i)
+		if c.q == nil && c.paused == reading {
+			continue
+		}
+		if w := r.Waiting(c); w.Messages > 0 || w.Paused {
+			f(c, w)
 		}
 	}
+	if stop == r.slots.used {
+		return 0
+	}
+	return stop
 }
+
+// surveySlice is how many slots a call of Survey looks at: some 100 µs.
+const surveySlice = 8192
 
 // Waiting returns what c has waiting.
 func (r *Relay) Waiting(c *Charger) Waiting {
-	w := Waiting{InFlight: int(c.inFlight), Paused: c.paused}
+	w := Waiting{InFlight: int(c.inFlight), Paused: c.paused != reading}
 	if q := c.q; q != nil && len(q.entries) > 0 {
+		w.GivenBack = q.nacks
 		w.Age = max(0, r.now.Sub(q.entries[0].came))
 		for i := range q.entries {
 			if e := &q.entries[i]; !e.acked {

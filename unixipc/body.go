@@ -16,6 +16,9 @@ type HelloBody struct {
 	// Window is how many deliveries may be unacknowledged on the link at once;
 	// 0: the gateway's default. The gateway lowers it to its limit.
 	Window int `json:"window,omitempty"`
+	// ChargerWindow is the same for the deliveries of one charger. With 1 the
+	// next delivery of a charger comes when the one before is acknowledged.
+	ChargerWindow int `json:"charger_window,omitempty"`
 	// Authorize: the processor answers AUTHORIZE.
 	Authorize bool `json:"authorize,omitempty"`
 	// AskOnly: the link takes no deliveries, so it never owns a charger.
@@ -24,12 +27,19 @@ type HelloBody struct {
 
 // WelcomeBody is the payload of WELCOME.
 type WelcomeBody struct {
-	Gateway       string `json:"gateway"`        // version of the gateway's program
-	Loops         int    `json:"loops"`          // how many loops it runs
-	Window        int    `json:"window"`         // deliveries unacknowledged on this link at most
-	ChargerWindow int    `json:"charger_window"` // and of one charger at most
-	MaxMessage    int    `json:"max_message"`    // longest message, bytes, either way
-	AckTimeoutMS  int64  `json:"ack_timeout_ms"` // a delivery unacknowledged for longer closes the link
+	Gateway string `json:"gateway"` // version of the gateway's program
+	// Instance names the start of the gateway. An upgrade keeps it; a gateway
+	// that was restarted, or has crashed, has another. Empty: an older gateway.
+	Instance string `json:"instance,omitempty"`
+	// Warnings are what the gateway takes in the HELLO, but not as it was meant,
+	// such as a subprotocol that it does not speak. They are for people.
+	Warnings []string `json:"warnings,omitempty"`
+
+	Loops         int   `json:"loops"`          // how many loops it runs
+	Window        int   `json:"window"`         // deliveries unacknowledged on this link at most
+	ChargerWindow int   `json:"charger_window"` // and of one charger at most
+	MaxMessage    int   `json:"max_message"`    // longest message, bytes, either way
+	AckTimeoutMS  int64 `json:"ack_timeout_ms"` // a delivery unacknowledged for longer closes the link
 
 	CallTimeoutMS    int64 `json:"call_timeout_ms"`     // of a CALL that names no limit
 	MaxCallTimeoutMS int64 `json:"max_call_timeout_ms"` // a longer limit is lowered to it
@@ -43,6 +53,12 @@ type OpenedBody struct {
 	Remote      string    `json:"remote"` // address:port
 	Opened      time.Time `json:"opened"`
 	Moved       bool      `json:"moved,omitempty"` // held since before; new for this processor
+	// Gone, with Moved: the charger has left meanwhile. What it left follows, with
+	// CLOSED at the end.
+	Gone bool `json:"gone,omitempty"`
+	// Reconnects is how many earlier connections of the charger are reported by this
+	// OPENED alone: no processor has seen them, and no message came by them.
+	Reconnects int `json:"reconnects,omitempty"`
 
 	TLS         *TLSBody         `json:"tls,omitempty"`         // of a charger on wss
 	Certificate *CertificateBody `json:"certificate,omitempty"` // the charger's own, verified
@@ -65,6 +81,9 @@ type ClosedBody struct {
 	Code   int    `json:"code"` // RFC 6455 section 7.4; 1006: the connection broke
 	Reason string `json:"reason"`
 	By     string `json:"by"` // charger, processor, operator, gateway or network
+	// NotTaken is how many messages came when the charger's queue was full and its
+	// connection ended. No processor gets them; the charger has no answer to them.
+	NotTaken int `json:"not_taken,omitempty"`
 }
 
 // NackBody is the payload of NACK.
@@ -169,6 +188,6 @@ type SeenBody struct {
 // RefusedBody is the payload of REFUSED.
 type RefusedBody struct {
 	Why      string `json:"why"`
-	Versions []int  `json:"versions,omitempty"` // protocol versions the gateway speaks
+	Versions []int  `json:"versions,omitempty"` // protocol versions the gateway speaks, if that of the HELLO is why
 	Retry    bool   `json:"retry,omitempty"`    // the same may be welcome later: not the processor's fault
 }

@@ -127,9 +127,33 @@ func AppendHeader(dst []byte, t Type, flags Flags, ref uint64, key string, n int
 
 // SyntaxError says why bytes are not a frame. The stream cannot be read any
 // further after it.
-type SyntaxError struct{ Why string }
+type SyntaxError struct {
+	// Frame is what its header says, such as `ACK 7 of "CP1"`, with the ref and
+	// the key. It is empty if there was no header to read, or none of a frame.
+	Frame string
+	Why   string
+}
 
-func (e *SyntaxError) Error() string { return "malformed frame: " + e.Why }
+func (e *SyntaxError) Error() string {
+	if e.Frame == "" {
+		return "malformed frame: " + e.Why
+	}
+	return "malformed frame: " + e.Frame + ": " + e.Why
+}
+
+// malformed is the SyntaxError of the frame at the start of b.
+func malformed(b []byte, format string, args ...any) error {
+	e := &SyntaxError{Why: fmt.Sprintf(format, args...)}
+	if len(b) < HeaderSize || typeNames[Type(b[4])] == "" {
+		return e
+	}
+	e.Frame = fmt.Sprintf("%v %d", Type(b[4]), binary.BigEndian.Uint64(b[8:]))
+	keyLen, rest := uint64(binary.BigEndian.Uint16(b[6:])), uint64(binary.BigEndian.Uint32(b))
+	if end := HeaderSize + keyLen; 0 < keyLen && keyLen <= MaxKey && end <= lengthSize+rest && end <= uint64(len(b)) {
+		e.Frame += fmt.Sprintf(" of %q", b[HeaderSize:end])
+	}
+	return e
+}
 
 // Parse reads the frame at the start of b, whose payload is at most maxPayload
 // bytes, and returns it with the number of bytes it takes. It returns n == 0
@@ -141,10 +165,10 @@ func Parse(b []byte, maxPayload int) (f Frame, n int, err error) {
 	}
 	rest := uint64(binary.BigEndian.Uint32(b))
 	if rest < HeaderSize-lengthSize {
-		return Frame{}, 0, &SyntaxError{fmt.Sprintf("length %d is shorter than the header's %d", rest, HeaderSize-lengthSize)}
+		return Frame{}, 0, malformed(b, "length %d is shorter than the header's %d", rest, HeaderSize-lengthSize)
 	}
 	if limit := uint64(HeaderSize - lengthSize + MaxKey + maxPayload); rest > limit {
-		return Frame{}, 0, &SyntaxError{fmt.Sprintf("length %d is over the limit of %d", rest, limit)}
+		return Frame{}, 0, malformed(b, "length %d is over the limit of %d", rest, limit)
 	}
 	if len(b) < HeaderSize {
 		return Frame{}, 0, nil
@@ -153,13 +177,13 @@ func Parse(b []byte, maxPayload int) (f Frame, n int, err error) {
 	payloadLen := rest - (HeaderSize - lengthSize) - keyLen
 	switch {
 	case keyLen > rest-(HeaderSize-lengthSize):
-		return Frame{}, 0, &SyntaxError{fmt.Sprintf("key of %d bytes does not fit a frame of length %d", keyLen, rest)}
+		return Frame{}, 0, malformed(b, "key of %d bytes does not fit a frame of length %d", keyLen, rest)
 	case keyLen > MaxKey:
-		return Frame{}, 0, &SyntaxError{fmt.Sprintf("key of %d bytes is over the limit of %d", keyLen, MaxKey)}
+		return Frame{}, 0, malformed(b, "key of %d bytes is over the limit of %d", keyLen, MaxKey)
 	case payloadLen > uint64(maxPayload):
-		return Frame{}, 0, &SyntaxError{fmt.Sprintf("payload of %d bytes is over the limit of %d", payloadLen, maxPayload)}
+		return Frame{}, 0, malformed(b, "payload of %d bytes is over the limit of %d", payloadLen, maxPayload)
 	case Flags(b[5])&^allFlags != 0 && b[4] < 0x80: // the gateway may be newer
-		return Frame{}, 0, &SyntaxError{fmt.Sprintf("unknown flags 0x%02x", b[5])}
+		return Frame{}, 0, malformed(b, "unknown flags 0x%02x", b[5])
 	}
 	if uint64(len(b)) < lengthSize+rest {
 		return Frame{}, 0, nil

@@ -61,6 +61,35 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// The error names the frame as far as it was there: whose log holds it can find
+// the charger and the delivery.
+func TestFaultNamesFrame(t *testing.T) {
+	long := Frame{Type: Ack, Ref: 7, Key: []byte("CP1"), Payload: make([]byte, 101)}.Append(nil)
+	huge := Frame{Type: Ack, Ref: 7, Key: []byte("CP1"), Payload: make([]byte, 1000)}.Append(nil)
+	flags := Frame{Type: Send, Flags: 0x80, Ref: 9, Key: []byte("CP\xff")}.Append(nil)
+	unknown := Frame{Type: 0x77, Flags: 0x80, Ref: 9, Key: []byte("CP1")}.Append(nil)
+	beyond, _ := hex.DecodeString("0000000d" + "02000002" + "0000000000000007" + "4343")
+	for _, c := range []struct {
+		name  string
+		bytes []byte
+		frame string
+	}{
+		{"long", long, `ACK 7 of "CP1"`},
+		{"long, key to come", long[:HeaderSize+2], "ACK 7"},
+		{"huge", huge, `ACK 7 of "CP1"`},
+		{"huge, header to come", huge[:HeaderSize-1], ""},
+		{"flags", flags, `SEND 9 of "CP\xff"`},
+		{"unknown type", unknown, ""},
+		{"key beyond frame", beyond, "ACK 7"},
+	} {
+		_, _, err := Parse(c.bytes, 100)
+		var syntax *SyntaxError
+		if !errors.As(err, &syntax) || syntax.Frame != c.frame || !strings.Contains(err.Error(), c.frame) {
+			t.Errorf("%s: %v, want one that names %s", c.name, err, c.frame)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, s := range samples {
 		f.Add(s.Append(nil))

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -17,6 +19,7 @@ var allowed = map[string][]string{
 	"holdfast/relay":                    {"holdfast/unixipc", "holdfast/unixipc/tlv"},
 	"holdfast/proc":                     {"holdfast/unixipc"},
 	"holdfast/proc/proctest":            {"holdfast/unixipc"},
+	"holdfast/proc/ocppj":               {},
 	"holdfast/cmd/processor":            {"holdfast/proc", "holdfast/unixipc"},
 	"holdfast/cmd/holdfast/config":      {},
 	"holdfast/cmd/holdfast/gate":        {},
@@ -69,6 +72,32 @@ func TestImports(t *testing.T) {
 			}) {
 				t.Errorf("%s imports %s; it may import only %v", pkg, imported, may)
 			}
+		}
+	}
+}
+
+// maxLines of code that is no test are in a package at most: what is larger has two
+// subjects.
+const maxLines = 2500
+
+func TestPackagesAreSmall(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{$d := .Dir}}{{.ImportPath}}:{{range .GoFiles}}{{$d}}/{{.}} {{end}}`, "holdfast/cmd/holdfast/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		pkg, files, _ := strings.Cut(strings.TrimSpace(line), ":")
+		lines := 0
+		for _, name := range strings.Fields(files) {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines += bytes.Count(b, []byte("\n"))
+		}
+		t.Logf("%5d %s", lines, pkg)
+		if lines > maxLines {
+			t.Errorf("%s has %d lines, more than %d", pkg, lines, maxLines)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -57,6 +58,12 @@ func runList(i *invocation) error {
 		note := ""
 		if s.Paused {
 			note = "not read from"
+		}
+		if s.Gone {
+			note = "gone; what it sent before is not read yet"
+		}
+		if s.GivenBack > 0 {
+			note = strings.TrimPrefix(fmt.Sprintf("%s, given back %d times", note, s.GivenBack), ", ")
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Identity, s.Subprotocol, s.TLS, s.Remote, age(now.Sub(s.Opened)), s.Processor, s.Queue, note)
 	}

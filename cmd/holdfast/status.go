@@ -79,6 +79,9 @@ func printStatus(w io.Writer, s *admin.Status, now time.Time) {
 	if q.Paused > 0 {
 		line("", "%d chargers are not read from until there is room", q.Paused)
 	}
+	if q.GivenBack > 0 {
+		line("", "deliveries of %d chargers are given back (NACK) again and again", q.GivenBack)
+	}
 	if q.Offline > 0 {
 		line("", "%d of the chargers are not connected any more", q.Offline)
 	}

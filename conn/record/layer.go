@@ -47,12 +47,13 @@ type Layer struct {
 
 	handshake    [keyUpdateSize]byte // a handshake message cut short
 	handshakeLen uint8
-	useless      uint8 // records in a row that brought no data
-	owesUpdate   bool  // the peer asked for a KeyUpdate
-	readClosed   bool  // nothing is opened any more
-	writeClosed  bool  // nothing may be sealed any more
-	cached       bool  // in a Cache
-	recent       bool  // used since the Cache looked at it last
+	useless      uint8  // records in a row that brought no data
+	owesUpdate   bool   // the peer asked for a KeyUpdate
+	readClosed   bool   // nothing is opened any more
+	writeClosed  bool   // nothing may be sealed any more
+	cached       bool   // in a Cache
+	recent       bool   // used since the Cache looked at it last
+	partSent     uint16 // for AppendAddition: the reader holds so much of part
 }
 
 // Types of records.
@@ -110,7 +111,8 @@ func (l *Layer) maxCiphertext() int {
 // is returned with it, and after it nothing more must be opened. Look at
 // OwesUpdate afterwards.
 func (l *Layer) Open(b []byte) (data []byte, err error) {
-	own := len(l.part) > 0
+	own, sent := len(l.part) > 0, l.partSent
+	l.partSent = 0
 	if own {
 		b = append(l.part, b...)
 		l.part = nil
@@ -138,7 +140,7 @@ func (l *Layer) Open(b []byte) (data []byte, err error) {
 	switch {
 	case len(rest) == 0:
 	case own && len(rest) == len(b):
-		l.part = rest // grows in place
+		l.part, l.partSent = rest, sent // grows in place
 	default:
 		l.part = bytes.Clone(rest)
 	}
@@ -376,7 +378,7 @@ func (l *Layer) seal(dst []byte, typ uint8, data []byte) []byte {
 func (l *Layer) Wipe() {
 	l.read.wipe()
 	l.write.wipe()
-	l.part = nil
+	l.part, l.partSent = nil, 0
 	l.readClosed, l.writeClosed = true, true
 }
 

@@ -23,6 +23,7 @@ const (
 	fieldOwesUpdate  = 9  //
 	fieldReadClosed  = 10 //
 	fieldWriteClosed = 11 //
+	fieldPartKept    = 12 // required, and only in an addition: the reader holds so much of fieldPart
 )
 
 const stateVersion = 1
@@ -34,7 +35,16 @@ const maxSeq = 1 << 62
 var stateMagic = [2]byte{'H', 't'}
 
 // AppendState encodes the layer: with its secrets.
-func (l *Layer) AppendState(dst []byte) []byte {
+func (l *Layer) AppendState(dst []byte) []byte { return l.encode(dst, 0) }
+
+// AppendAddition encodes the layer for a reader that holds it as it was at
+// MarkSent: of a record cut short then, only what came since.
+func (l *Layer) AppendAddition(dst []byte) []byte { return l.encode(dst, int(l.partSent)) }
+
+// MarkSent notes that a reader holds the layer as it is.
+func (l *Layer) MarkSent() { l.partSent = uint16(len(l.part)) }
+
+func (l *Layer) encode(dst []byte, kept int) []byte {
 	n := l.suite.secretLen()
 	dst = tlv.AppendHeader(dst, stateMagic, stateVersion)
 	dst = tlv.AppendBytes(dst, fieldSuite, binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, l.suite.version), l.suite.id))
@@ -42,20 +52,31 @@ func (l *Layer) AppendState(dst []byte) []byte {
 	dst = tlv.AppendUint(dst, fieldReadSeq, l.read.seq)
 	dst = tlv.AppendBytes(dst, fieldWriteSecret, l.write.secret[:n])
 	dst = tlv.AppendUint(dst, fieldWriteSeq, l.write.seq)
-	dst = tlv.AppendBytes(dst, fieldPart, l.part)
+	dst = tlv.AppendBytes(dst, fieldPart, l.part[kept:])
 	dst = tlv.AppendBytes(dst, fieldHandshake, l.handshake[:l.handshakeLen])
 	dst = tlv.AppendUint(dst, fieldUseless, uint64(l.useless))
 	dst = tlv.AppendBool(dst, fieldOwesUpdate, l.owesUpdate)
 	dst = tlv.AppendBool(dst, fieldReadClosed, l.readClosed)
 	dst = tlv.AppendBool(dst, fieldWriteClosed, l.writeClosed)
+	if kept > 0 {
+		dst = tlv.AppendRequired(dst, fieldPartKept, binary.AppendUvarint(nil, uint64(kept)))
+	}
 	return tlv.AppendEnd(dst)
 }
 
+// maxPart is the longest that a record cut short can be.
+const maxPart = headerSize + MaxPlaintext + 2048
+
 // ParseState decodes what AppendState has encoded. Nothing of b is kept.
-func ParseState(b []byte) (*Layer, error) {
+func ParseState(b []byte) (*Layer, error) { return ParseAddition(b, nil) }
+
+// ParseAddition decodes what AppendState or AppendAddition has encoded of the
+// layer that was held so far, which may be nil.
+func ParseAddition(b []byte, held *Layer) (*Layer, error) {
 	r := tlv.NewReader("TLS state", b, stateMagic, stateVersion)
 	l := new(Layer)
-	var read, write []byte
+	var read, write, part []byte
+	kept := 0
 	for {
 		id, ok := r.Next()
 		if !ok {
@@ -78,7 +99,7 @@ func ParseState(b []byte) (*Layer, error) {
 		case fieldWriteSeq:
 			l.write.seq = r.Uint(maxSeq)
 		case fieldPart:
-			l.part = append(l.part, r.Bytes(headerSize+MaxPlaintext+2048)...)
+			part = r.Bytes(maxPart)
 		case fieldHandshake:
 			l.handshakeLen = uint8(copy(l.handshake[:], r.Bytes(keyUpdateSize-1)))
 		case fieldUseless:
@@ -89,6 +110,9 @@ func ParseState(b []byte) (*Layer, error) {
 			l.readClosed = r.Bool()
 		case fieldWriteClosed:
 			l.writeClosed = r.Bool()
+		case fieldPartKept:
+			r.Required()
+			kept = int(r.Uint(maxPart))
 		default:
 			r.Unknown()
 		}
@@ -96,6 +120,13 @@ func ParseState(b []byte) (*Layer, error) {
 	if err := r.Err(); err != nil {
 		return nil, err
 	}
+	if kept > 0 {
+		if held == nil || kept != len(held.part) || len(part) > maxPart-kept {
+			return nil, errors.New("TLS state: adds to a record that is not there")
+		}
+		l.part = held.part
+	}
+	l.part = append(l.part, part...)
 	switch {
 	case l.suite == nil:
 		return nil, errors.New("TLS state: without a suite")

@@ -203,6 +203,48 @@ func TestStateHostile(t *testing.T) {
 	}
 }
 
+// A record that was cut short at one byte and again at a later one is put together
+// from a state and an addition, or refused if it is added to anything else.
+func TestAdditions(t *testing.T) {
+	eachSuite(t, func(t *testing.T, s *suite) {
+		near, far := layers(s)
+		b := sends(far, typeData, []byte("a record"), 0)
+		after := func(n int) *Layer {
+			l := throughState(t, near)
+			if _, err := l.Open(bytes.Clone(b[:n])); err != nil {
+				t.Fatal(err)
+			}
+			return l
+		}
+		for i := 1; i < len(b); i++ {
+			for j := i; j <= len(b); j++ {
+				l := after(i)
+				held := throughState(t, l)
+				l.MarkSent()
+				if _, err := l.Open(bytes.Clone(b[i:j])); err != nil {
+					t.Fatal(err)
+				}
+				addition := l.AppendAddition(nil)
+				next, err := ParseAddition(addition, held)
+				if err != nil || !bytes.Equal(next.AppendState(nil), l.AppendState(nil)) {
+					t.Fatalf("%d, %d: became %+v, %v", i, j, next, err)
+				}
+				if j == len(b) {
+					continue // the record is gone
+				}
+				for _, other := range []*Layer{nil, near, after(i + 1)} {
+					if i+1 == len(b) {
+						continue
+					}
+					if _, err := ParseAddition(addition, other); err == nil {
+						t.Fatalf("%d, %d: added to %+v", i, j, other)
+					}
+				}
+			}
+		}
+	})
+}
+
 // hasUnknown tells that there is a field in b that is passed over.
 func hasUnknown(b []byte) bool {
 	r := tlv.NewReader("", b, stateMagic, stateVersion)

@@ -131,7 +131,7 @@ func (ch *charger) tell(l *link, token uint64, event string, closed *unixipc.Clo
 	}
 	body := unixipc.SeenBody{Event: event, ClosedBody: closed}
 	if closed == nil {
-		opened := ch.openedBody(false)
+		opened := ch.openedBody()
 		body.OpenedBody = &opened
 		if ch.owner != nil {
 			body.Processor = ch.owner.hello.Name

@@ -12,9 +12,9 @@ import (
 	"holdfast/unixipc"
 )
 
-// ErrNotWritten reports that a processor's reply came too late: its connection
-// had been closed.
-var ErrNotWritten = errors.New("proctest: reply came after the connection was closed")
+// ErrNotWritten reports that a processor's reply did not reach the charger: its
+// connection had been closed, or FailReplies was called.
+var ErrNotWritten = errors.New("proctest: reply was not written")
 
 // Order is something a processor sent by itself, not as a reply.
 type Order struct {
@@ -28,8 +28,10 @@ type Delivery struct {
 	gw         *Gateway
 	kind       unixipc.Type
 	flags      unixipc.Flags
-	payload    []byte
-	connection int // of its charger, counted
+	payload    []byte // nil of an OPENED, which says how things are when it is sent
+	connection int    // of its charger, counted
+	reconnects int    // of an OPENED
+	moved      bool
 
 	ref      uint64 // of the last attempt
 	inFlight bool
@@ -74,15 +76,17 @@ type charger struct {
 	open        bool
 	connections int
 	opened      time.Time
+	reconnects  int // earlier connections that this one reports
 
 	line    []*Delivery // unacknowledged, in order
 	lastRef uint64
 	owner   *link
 	held    *time.Timer // after a NACK: no deliveries until it fires
 
-	orders []Order
-	answer unixipc.Status // to orders; "" follows from open
-	busy   sync.Mutex     // one CALL at a time; taken before gw.mu
+	orders  []Order
+	answer  unixipc.Status // to orders; "" follows from open
+	replies unixipc.Status // of replies; the same
+	busy    sync.Mutex     // one CALL at a time; taken before gw.mu
 }
 
 func (gw *Gateway) charger(identity string) *charger {
@@ -102,7 +106,9 @@ func (gw *Gateway) connected(identity string) *charger {
 	return ch
 }
 
-// Open connects a charger. Opening one that is connected panics.
+// Open connects a charger. Opening one that is connected panics. A connection
+// of it that has ended with no message, and that no processor has seen, is
+// reported by this one: its deliveries are acknowledged.
 func (gw *Gateway) Open(identity, subprotocol string) *Delivery {
 	gw.mu.Lock()
 	defer gw.mu.Unlock()
@@ -112,7 +118,8 @@ func (gw *Gateway) Open(identity, subprotocol string) *Delivery {
 	}
 	ch.open, ch.subprotocol, ch.opened = true, subprotocol, time.Now()
 	ch.connections++
-	d := ch.add(unixipc.Opened, 0, mustJSON(ch.openedBody(false)))
+	ch.fold()
+	d := ch.add(unixipc.Opened, 0, nil)
 	ch.seen(unixipc.SeenOpened, nil)
 	return d
 }
@@ -166,12 +173,46 @@ func (gw *Gateway) Answer(identity string, status Status) {
 	gw.charger(identity).answer = status
 }
 
+// FailReplies has no further reply to a charger written, as if with a status, or,
+// with "", no longer.
+func (gw *Gateway) FailReplies(identity string, status Status) {
+	gw.mu.Lock()
+	defer gw.mu.Unlock()
+	gw.charger(identity).replies = status
+}
+
 // The rest is called with gw.mu held.
 
-func (ch *charger) openedBody(moved bool) unixipc.OpenedBody {
+func (ch *charger) openedBody() unixipc.OpenedBody {
 	return unixipc.OpenedBody{
-		Subprotocol: ch.subprotocol, Path: "/ocpp/", Remote: "192.0.2.7:40112", Opened: ch.opened, Moved: moved,
+		Subprotocol: ch.subprotocol, Path: "/ocpp/", Remote: "192.0.2.7:40112", Opened: ch.opened,
 	}
+}
+
+// fold takes a connection that nobody has seen out of the line: its OPENED with
+// nothing but CLOSED behind it.
+func (ch *charger) fold() {
+	unseen := len(ch.line) == 2 && ch.line[0].kind == unixipc.Opened && ch.line[1].kind == unixipc.Closed &&
+		!ch.line[0].moved && ch.line[0].attempts == 0
+	if !unseen {
+		ch.reconnects = 0
+		return
+	}
+	ch.line[0].acked, ch.line[1].acked = true, true
+	ch.line = nil
+	ch.reconnects++
+	ch.gw.change()
+}
+
+// lose forgets the charger with all that is unacknowledged.
+func (ch *charger) lose() {
+	for _, d := range ch.line {
+		d.acked, d.inFlight, d.err = true, false, ErrLost
+	}
+	if ch.held != nil {
+		ch.held.Stop()
+	}
+	ch.open, ch.owner, ch.line, ch.held, ch.lastRef, ch.reconnects = false, nil, nil, nil, 0, 0
 }
 
 func (ch *charger) close(code int, reason, by string) *Delivery {
@@ -182,7 +223,7 @@ func (ch *charger) close(code int, reason, by string) *Delivery {
 }
 
 func (ch *charger) add(kind unixipc.Type, flags unixipc.Flags, payload []byte) *Delivery {
-	d := &Delivery{gw: ch.gw, kind: kind, flags: flags, payload: payload, connection: ch.connections}
+	d := &Delivery{gw: ch.gw, kind: kind, flags: flags, payload: payload, connection: ch.connections, reconnects: ch.reconnects}
 	ch.line = append(ch.line, d)
 	ch.pump()
 	return d
@@ -199,14 +240,14 @@ func (ch *charger) pump() {
 			return
 		}
 		if ch.line[0].kind != unixipc.Opened {
-			moved := &Delivery{gw: ch.gw, kind: unixipc.Opened, payload: mustJSON(ch.openedBody(true))}
+			moved := &Delivery{gw: ch.gw, kind: unixipc.Opened, moved: true, connection: ch.line[0].connection}
 			ch.line = slices.Insert(ch.line, 0, moved)
 		}
 	}
 	if ch.owner.draining {
 		return
 	}
-	for _, d := range ch.line[:min(len(ch.line), ch.gw.ChargerWindow)] {
+	for _, d := range ch.line[:min(len(ch.line), ch.owner.window)] {
 		if d.inFlight {
 			continue
 		}
@@ -216,7 +257,14 @@ func (ch *charger) pump() {
 		ch.lastRef++
 		d.ref, d.inFlight = ch.lastRef, true
 		d.attempts++
-		ch.owner.put(d.kind, d.flags, d.ref, ch.identity, d.payload)
+		payload := d.payload
+		if d.kind == unixipc.Opened {
+			body := ch.openedBody()
+			body.Moved, body.Gone = d.moved, !ch.open || d.connection != ch.connections
+			body.Reconnects = d.reconnects
+			payload = mustJSON(body)
+		}
+		ch.owner.put(d.kind, d.flags, d.ref, ch.identity, payload)
 	}
 }
 
@@ -242,6 +290,8 @@ func (ch *charger) ack(l *link, f unixipc.Frame) unixipc.Status {
 	case len(f.Payload) == 0:
 	case d.kind != unixipc.Message:
 		status = unixipc.StatusRefused
+	case ch.replies != "":
+		status, d.err = ch.replies, ErrNotWritten
 	case !ch.open || d.connection != ch.connections:
 		status, d.err = unixipc.StatusClosed, ErrNotWritten
 	default:
@@ -301,7 +351,7 @@ func (ch *charger) disown() {
 		d.inFlight = false
 	}
 	// An OPENED that only announced a move is made anew for the next owner.
-	if len(ch.line) > 0 && ch.line[0].kind == unixipc.Opened && ch.line[0].connection == 0 {
+	if len(ch.line) > 0 && ch.line[0].moved {
 		ch.line = ch.line[1:]
 	}
 }

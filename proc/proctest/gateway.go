@@ -3,6 +3,7 @@ package proctest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"net"
@@ -34,6 +35,8 @@ type Gateway struct {
 	conns    map[net.Conn]bool
 	chargers map[string]*charger
 	refuse   string
+	warnings []string
+	restarts int
 	stopped  bool
 	onCall   func(identity, action string, payload json.RawMessage) (json.RawMessage, error)
 	calls    sync.WaitGroup
@@ -118,6 +121,41 @@ func (gw *Gateway) DropLinks() {
 		ch.disown()
 	}
 	gw.change()
+}
+
+// ErrLost is the error of a Delivery that was not acknowledged when the gateway
+// restarted.
+var ErrLost = errors.New("proctest: lost with the gateway")
+
+// Restart is the crash of a gateway, and its new start: links and connections of
+// chargers end without a frame, what is unacknowledged is lost, and WELCOME
+// names another instance. Chargers may be opened again at once.
+func (gw *Gateway) Restart() {
+	gw.mu.Lock()
+	defer gw.mu.Unlock()
+	gw.restarts++
+	gw.closeConns()
+	gw.links = nil
+	for _, ch := range gw.chargers {
+		ch.lose()
+	}
+	gw.change()
+}
+
+// Instance returns what WELCOME calls this start of the gateway.
+func (gw *Gateway) Instance() string {
+	gw.mu.Lock()
+	defer gw.mu.Unlock()
+	return gw.instance()
+}
+
+func (gw *Gateway) instance() string { return fmt.Sprint("proctest-", gw.restarts+1) }
+
+// Warn has each WELCOME from now on carry warnings.
+func (gw *Gateway) Warn(warnings ...string) {
+	gw.mu.Lock()
+	defer gw.mu.Unlock()
+	gw.warnings = warnings
 }
 
 func (gw *Gateway) closeConns() {

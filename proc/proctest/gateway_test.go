@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -128,13 +129,106 @@ func TestFaults(t *testing.T) {
 		"version":   {Type: unixipc.Hello, Ref: 2, Payload: []byte(`{"name":"p"}`)},
 		"no name":   {Type: unixipc.Hello, Ref: 1},
 		"no loop":   {Type: unixipc.Hello, Ref: 1, Payload: []byte(`{"name":"p","loop":1}`)},
+		"no window": {Type: unixipc.Hello, Ref: 1, Payload: []byte(`{"name":"p","charger_window":-1}`)},
 		"not HELLO": {Type: unixipc.Ack},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := dial(t, proctest.New(t))
 			l.Write(hello.Append(nil))
-			l.want(unixipc.Refused, 0, "", `"versions":[1]`)
+			f := l.want(unixipc.Refused, 0, "", "why")
+			if named := strings.Contains(string(f.Payload), `"versions":[1]`); named != (name == "version") {
+				t.Errorf("%s", f.Payload)
+			}
 		})
+	}
+}
+
+// With a window of 1 the next delivery waits for the acknowledgement of the one
+// before, or comes behind it when it was given back.
+func TestChargerWindow(t *testing.T) {
+	gw := proctest.New(t)
+	gw.Warn("mind the gap")
+	l := dial(t, gw)
+	l.put(unixipc.Hello, unixipc.Version, "", `{"name":"p","charger_window":1}`)
+	welcome := l.want(unixipc.Welcome, unixipc.Version, "", `"charger_window":1`)
+	if !strings.Contains(string(welcome.Payload), `"warnings":["mind the gap"]`) {
+		t.Errorf("WELCOME %s", welcome.Payload)
+	}
+	gw.Open("CP1", "")
+	gw.Message("CP1", []byte("a"))
+	gw.Message("CP1", []byte("b"))
+	l.want(unixipc.Opened, 1, "CP1", "")
+	l.put(unixipc.Ack, 1, "CP1", "")
+	l.want(unixipc.Message, 2, "CP1", "a")
+	l.put(unixipc.Nack, 2, "CP1", `{"retry_after_ms":1}`)
+	l.want(unixipc.Message, 3, "CP1", "a")
+	l.put(unixipc.Ack, 3, "CP1", "")
+	l.want(unixipc.Message, 4, "CP1", "b")
+}
+
+// Connections that nobody has seen: the last one is reported, as gone.
+func TestGone(t *testing.T) {
+	ctx, gw := testContext(t), proctest.New(t)
+	var deliveries []*proctest.Delivery
+	for range 3 {
+		deliveries = append(deliveries, gw.Open("CP1", "ocpp1.6"), gw.CloseCharger("CP1", 1001, ""))
+	}
+	for _, d := range deliveries[:4] {
+		if _, err := d.Reply(ctx); err != nil || d.Attempts() != 0 {
+			t.Errorf("%v after %d attempts", err, d.Attempts())
+		}
+	}
+	l := join(t, gw, `{"name":"p"}`)
+	f := l.want(unixipc.Opened, 1, "CP1", `"gone":true,"reconnects":2`)
+	if !strings.Contains(string(f.Payload), `"ocpp1.6"`) || strings.Contains(string(f.Payload), "moved") {
+		t.Errorf("OPENED %s", f.Payload)
+	}
+	l.want(unixipc.Closed, 2, "CP1", "")
+	l.Close()
+	next := join(t, gw, `{"name":"next"}`) // nothing was acknowledged
+	next.want(unixipc.Opened, 3, "CP1", `"gone":true,"reconnects":2`)
+	next.put(unixipc.Ack, 3, "CP1", "")
+	next.want(unixipc.Closed, 4, "CP1", "")
+	next.put(unixipc.Ack, 4, "CP1", "")
+	gw.Open("CP1", "ocpp1.6")
+	if f := next.want(unixipc.Opened, 5, "CP1", "opened"); strings.Contains(string(f.Payload), "gone") || strings.Contains(string(f.Payload), "reconnects") {
+		t.Errorf("OPENED %s", f.Payload)
+	}
+}
+
+func TestRestart(t *testing.T) {
+	ctx, gw := testContext(t), proctest.New(t)
+	l, before := join(t, gw, `{"name":"p"}`), gw.Instance()
+	gw.Open("CP1", "")
+	l.want(unixipc.Opened, 1, "CP1", "")
+	lost := gw.Message("CP1", nil)
+	gw.Restart()
+	if _, err := lost.Reply(ctx); err != proctest.ErrLost {
+		t.Errorf("Reply: %v", err)
+	}
+	if _, err := io.Copy(io.Discard, l.in); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Error(err)
+	}
+	if gw.Instance() == before {
+		t.Errorf("still %q", before)
+	}
+	l = join(t, gw, `{"name":"p"}`)
+	gw.Open("CP1", "")
+	l.want(unixipc.Opened, 1, "CP1", "")
+}
+
+func TestFailReplies(t *testing.T) {
+	ctx, gw := testContext(t), proctest.New(t)
+	l := join(t, gw, `{"name":"p"}`)
+	gw.Open("CP1", "")
+	l.want(unixipc.Opened, 1, "CP1", "")
+	gw.FailReplies("CP1", proctest.StatusFull)
+	d := gw.Message("CP1", nil)
+	l.want(unixipc.Message, 2, "CP1", "")
+	l.put(unixipc.Ack, 2, "CP1", "reply")
+	l.want(unixipc.Result, 2, "CP1", "full")
+	if _, err := d.Reply(ctx); err != proctest.ErrNotWritten {
+		t.Errorf("Reply: %v", err)
 	}
 }
 

@@ -18,6 +18,7 @@ type link struct {
 	gw       *Gateway
 	conn     net.Conn
 	hello    unixipc.HelloBody
+	window   int // of one charger
 	joined   bool
 	draining bool
 	drained  bool // DRAINED is on its way
@@ -62,7 +63,11 @@ func (l *link) read() {
 			err = l.take(f)
 		}
 		if err != nil {
-			l.put(unixipc.Refused, 0, 0, "", mustJSON(unixipc.RefusedBody{Why: err.Error(), Versions: []int{unixipc.Version}}))
+			body := unixipc.RefusedBody{Why: err.Error()}
+			if _, ok := errors.AsType[versionError](err); ok {
+				body.Versions = []int{unixipc.Version}
+			}
+			l.put(unixipc.Refused, 0, 0, "", mustJSON(body))
 			l.gw.mu.Unlock()
 			return
 		}
@@ -197,9 +202,14 @@ func (l *link) take(f unixipc.Frame) error {
 	return fmt.Errorf("unexpected %v", f.Type)
 }
 
+// versionError is a HELLO of this version, which is not spoken.
+type versionError uint64
+
+func (v versionError) Error() string { return fmt.Sprint("protocol version ", uint64(v)) }
+
 func (l *link) welcome(f unixipc.Frame) error {
 	if f.Ref != unixipc.Version {
-		return fmt.Errorf("protocol version %d", f.Ref)
+		return versionError(f.Ref)
 	}
 	if err := unmarshal(f, &l.hello); err != nil {
 		return err
@@ -211,14 +221,21 @@ func (l *link) welcome(f unixipc.Frame) error {
 		return fmt.Errorf("name %q", l.hello.Name)
 	case l.hello.Loop < 0 || l.hello.Loop >= l.gw.Loops:
 		return fmt.Errorf("loop %d of %d", l.hello.Loop, l.gw.Loops)
+	case l.hello.Window < 0 || l.hello.ChargerWindow < 0:
+		return errors.New("negative window")
 	}
 	window := 256
 	if l.hello.Window > 0 {
 		window = min(l.hello.Window, 65536)
 	}
+	l.window = l.gw.ChargerWindow
+	if l.hello.ChargerWindow > 0 {
+		l.window = min(l.hello.ChargerWindow, l.window)
+	}
 	l.joined = true
 	l.put(unixipc.Welcome, 0, unixipc.Version, "", mustJSON(unixipc.WelcomeBody{
-		Gateway: "proctest", Loops: l.gw.Loops, Window: window, ChargerWindow: l.gw.ChargerWindow,
+		Gateway: "proctest", Instance: l.gw.instance(), Warnings: l.gw.warnings,
+		Loops: l.gw.Loops, Window: window, ChargerWindow: l.window,
 		MaxMessage: l.gw.MaxMessage, AckTimeoutMS: 60_000,
 		CallTimeoutMS: 30_000, MaxCallTimeoutMS: 600_000, CallQueue: 16,
 	}))

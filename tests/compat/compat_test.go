@@ -4,8 +4,11 @@
 package compat
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +16,7 @@ import (
 	"testing"
 
 	"holdfast/tests/harness"
+	"holdfast/unixipc"
 )
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
@@ -138,4 +142,46 @@ func TestOldRelease(t *testing.T) {
 	w.must(t, "and to new again", harness.Holdfast())
 	l.More(500)
 	w.CheckLedger(l.Finish())
+}
+
+// What a processor relies on, and the other release does not know, refuses a downgrade
+// by its name. It works once the processor is gone. The other release is the old one if
+// it lacks charger_window, or else this tree without its features.
+func TestFeatureThatTheOtherReleaseLacks(t *testing.T) {
+	other := os.Getenv("HOLDFAST_OLD")
+	var env []string
+	if other == "" || knows(t, other, `json:"charger_window,omitempty"`) {
+		other, env = future(t), []string{"HOLDFAST_FUTURE=forgets"}
+	}
+	w := start(t, harness.Holdfast(), env...)
+	c, err := net.Dial("unix", w.Processors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	hello, _ := json.Marshal(unixipc.HelloBody{Name: "ordered", ChargerWindow: 1})
+	if _, err := c.Write(unixipc.Frame{Type: unixipc.Hello, Ref: unixipc.Version, Payload: hello}.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Read(make([]byte, 4096)); err != nil { // WELCOME
+		t.Fatal(err)
+	}
+	out, err := w.upgrade(t, other)
+	if err == nil || !strings.Contains(out, "rolled back") || !strings.Contains(out, "charger_window") || !strings.Contains(out, `"ordered"`) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	c.Close()
+	harness.Until(t, "the link to end", func() bool { return w.Log.Contains("processor left") })
+	w.must(t, "downgrade", other)
+	w.must(t, "upgrade", harness.Holdfast())
+}
+
+// knows reports whether a program has a text in it.
+func knows(t *testing.T, binary, text string) bool {
+	t.Helper()
+	b, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Contains(b, []byte(text))
 }

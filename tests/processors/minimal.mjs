@@ -60,7 +60,7 @@ async function* frames(link) {
 // One link: acknowledges what it delivers, with a reply where there is one.
 async function serve(loop) {
   const link = connect(socket);
-  link.write(frame(HELLO, 1n, "", JSON.stringify({ name, loop })));
+  link.write(frame(HELLO, 1n, "", JSON.stringify({ name, loop, charger_window: 1 })));
   process.once("SIGTERM", () => link.write(frame(DRAIN)));
   for await (const { type, ref, key, payload } of frames(link)) {
     if (type === WELCOME && loop === 0) { // which says how many loops there are

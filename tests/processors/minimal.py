@@ -51,7 +51,7 @@ async def serve(links, socket, name, loop=0):
     """One link: acknowledge what it delivers, with a reply where there is one."""
     reader, writer = await asyncio.open_unix_connection(socket)
     links.append(writer)
-    writer.write(frame(HELLO, ref=1, payload=json.dumps({"name": name, "loop": loop}).encode()))
+    writer.write(frame(HELLO, ref=1, payload=json.dumps({"name": name, "loop": loop, "charger_window": 1}).encode()))
     async with asyncio.TaskGroup() as others:
         while True:
             type, ref, key, payload = await read_frame(reader)

@@ -236,7 +236,7 @@ func (p *processor) next(want unixipc.Type, identity string) unixipc.Frame {
 		}
 	}
 	for {
-		f, n, err := unixipc.Parse(p.in, 8<<20)
+		f, n, err := unixipc.Parse(p.in, 32<<20)
 		if n == 0 && err == nil {
 			b := make([]byte, 64<<10)
 			n, err = p.UnixConn.Read(b)

@@ -19,7 +19,7 @@ type op uint8
 
 const (
 	opPut    op = iota // it is new
-	opUpdate           // its state replaces the one before; no fd
+	opUpdate           // its state replaces the one before, or adds to it; no fd
 	opDrop             // it is gone; no fd, no state
 )
 
@@ -87,6 +87,10 @@ var frameNames = map[unixipc.Type]string{
 type Hello struct {
 	Program  string  `json:"program"`  // version of the program
 	Versions []uint8 `json:"versions"` // of the state, that it reads
+
+	// Features are names of what New knows beyond the versions. They are the
+	// caller's own.
+	Features []string `json:"features,omitempty"`
 }
 
 // Begin is what Old says of the state to come.

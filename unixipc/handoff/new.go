@@ -16,7 +16,8 @@ type Stager interface {
 	// Put stages an item. Its FD is the stager's, also if it returns an error;
 	// State is good during the call only.
 	Put(it Item) error
-	// Update replaces the state of an item that was put.
+	// Update replaces the state of an item that was put, or adds to it, if a
+	// feature in Hello allows that.
 	Update(id uint64, state []byte) error
 	// Drop forgets an item that was put: its fd is to be closed, not shut down.
 	Drop(id uint64) error

@@ -253,6 +253,9 @@ func (o *Old) CloseRead() error { return o.s.conn.CloseRead() }
 // Close closes the channel.
 func (o *Old) Close() { o.s.close() }
 
+// Knows reports whether New has named the feature.
+func (h Hello) Knows(feature string) bool { return slices.Contains(h.Features, feature) }
+
 // Speak chooses the newest version of the state that New reads, among those
 // that Old can write.
 func (h Hello) Speak(writes []uint8) (uint8, error) {

@@ -61,7 +61,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	c := gate.ConnOf(r)
 	c.Passed() // an upgrade does not wait for itself
 	s.note(c, "upgrade")
-	request := &UpgradeRequest{lines: make(chan Progress, 4096)}
+	request := &UpgradeRequest{lines: make(chan Progress, maxProgress)}
 	select {
 	case s.Upgrades <- request:
 	case <-s.over:
@@ -70,12 +70,21 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
-	out := json.NewEncoder(w)
-	for p := range request.lines {
+	out, control := json.NewEncoder(w), http.NewResponseController(w)
+	write := func(p Progress) {
+		_ = control.SetWriteDeadline(time.Now().Add(gate.WriteTimeout))
 		_ = out.Encode(p) // a watcher who leaves does not stop the upgrade
-		_ = http.NewResponseController(w).Flush()
+		_ = control.Flush()
 	}
+	for p := range request.lines {
+		write(p)
+	}
+	write(request.last)
 }
+
+// maxProgress is how many lines may wait for a watcher. What is beyond is left out:
+// the outcome is what matters.
+const maxProgress = 256
 
 // writeReplaced has a Client ask again: by now the socket leads to another process,
 // if there is one.

@@ -34,6 +34,9 @@ type QueueStatus struct {
 	Chargers      int     `json:"chargers"` // that have any
 	Paused        int     `json:"paused"`   // of these, not read from because of it
 	Offline       int     `json:"offline"`  // of these, not connected
+	// GivenBack counts those whose oldest delivery was given back (NACK) ten times in a
+	// row or more.
+	GivenBack int `json:"given_back"`
 }
 
 // LinkStatus is a link: of a processor, or of an operator's command.
@@ -60,9 +63,11 @@ type ChargerStatus struct {
 	TLS         string    `json:"tls"`
 	Remote      string    `json:"remote"`
 	Opened      time.Time `json:"opened"`
-	Processor   string    `json:"processor,omitempty"` // the owner
-	Queue       int       `json:"queue"`               // deliveries that no processor has acknowledged
-	Paused      bool      `json:"paused,omitempty"`    // not read from
+	Processor   string    `json:"processor,omitempty"`  // the owner
+	Queue       int       `json:"queue"`                // deliveries that no processor has acknowledged
+	Paused      bool      `json:"paused,omitempty"`     // not read from
+	Gone        bool      `json:"gone,omitempty"`       // paused, and its end of the connection has closed
+	GivenBack   int       `json:"given_back,omitempty"` // times in a row that the oldest delivery was given back (NACK)
 }
 
 // UpgradeReport is the outcome of an upgrade, as Status has it.

@@ -2,7 +2,8 @@ package admin
 
 // UpgradeRequest is one `holdfast upgrade` that waits for the outcome.
 type UpgradeRequest struct {
-	lines chan Progress
+	lines chan Progress // closed when it is over
+	last  Progress      // the outcome, once lines is closed
 }
 
 // Report passes a step of the upgrade on to whoever asked for it. It never waits.
@@ -23,6 +24,6 @@ func (r *UpgradeRequest) Finish(err error, gone bool) {
 	case err != nil:
 		last = Progress{Phase: PhaseRolledBack, Error: err.Error()}
 	}
-	r.lines <- last
+	r.last = last
 	close(r.lines)
 }

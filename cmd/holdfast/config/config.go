@@ -36,6 +36,7 @@ type Config struct {
 	Handshakes         int
 	HandshakesPerSec   int
 	MaxConnections     int
+	MaxOffline         int
 
 	MaxMessage    int
 	WriteBuffer   int

@@ -35,6 +35,7 @@ func Options(c *Config) []Option {
 		{"handshake-timeout", "10s", "time limit for a charger's handshake", duration{&c.HandshakeTimeout, 100 * time.Millisecond, time.Hour}},
 		{"max-handshakes", "1024", "most handshakes at the same time; more wait in the listen backlog", number{&c.Handshakes, 1, 100_000}},
 		{"max-handshakes-per-second", "0", "most handshakes per second; beyond it chargers get 429 with Retry-After; 0: no limit", number{&c.HandshakesPerSec, 0, 1_000_000}},
+		{"max-offline", "100000", "most chargers that are not connected and have left something; beyond it unknown chargers get 503 with Retry-After", number{&c.MaxOffline, 1, 10_000_000}},
 		{"max-connections", "100000", "most chargers connected; beyond it chargers get 503 with Retry-After", number{&c.MaxConnections, 1, 10_000_000}},
 
 		{"max-message", "1MiB", "longest message of a charger, or for one", size{&c.MaxMessage, 1 << 10, 64 << 20}},

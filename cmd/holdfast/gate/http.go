@@ -92,6 +92,7 @@ func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout:      WriteTimeout,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -101,6 +102,10 @@ func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	s.SetKeepAlivesEnabled(false)
 	return s
 }
+
+// WriteTimeout is how long an answer may take to be read. A handler that answers bit
+// by bit sets a deadline for each.
+const WriteTimeout = 30 * time.Second
 
 // ServeHTTP serves until the server is shut down. It logs any other end.
 func ServeHTTP(s *http.Server, l net.Listener, log *slog.Logger) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
+	"syscall"
 	"time"
 
 	"holdfast/cmd/holdfast/config"
@@ -21,6 +22,15 @@ type applicant struct {
 	tls         *tls.ConnectionState // nil: ws
 	certificate *conn.Certificate    // nil: none
 	deadline    time.Time            // of its whole handshake
+	file        int                  // the descriptor that the connection has once it is held; -1: none yet
+}
+
+// closeFile gives the descriptor back.
+func (a *applicant) closeFile() {
+	if a.file >= 0 {
+		_ = syscall.Close(a.file)
+		a.file = -1
+	}
 }
 
 // An authorizer decides which charger may connect: by its certificate, by the

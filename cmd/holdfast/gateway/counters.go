@@ -12,9 +12,13 @@ import (
 func (g *gateway) sample(ctx context.Context) (metrics.Samples, error) {
 	all := metrics.Samples{}
 	for _, s := range g.shards {
+		waits, err := s.Survey(ctx)
+		if err != nil {
+			return nil, err
+		}
 		part, err := shard.Ask(ctx, s, func() metrics.Samples {
 			part := metrics.Samples{}
-			s.Count(part)
+			s.Count(part, waits)
 			return part
 		})
 		if err != nil {

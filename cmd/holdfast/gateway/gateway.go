@@ -60,6 +60,7 @@ import (
 type gateway struct {
 	cfg        *config.Config
 	version    string
+	files      fileBudget
 	log        *slog.Logger
 	flip       *tableflip.Upgrader
 	shards     []*shard.Shard

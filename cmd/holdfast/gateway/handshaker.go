@@ -24,6 +24,9 @@ import (
 // descriptor being left.
 const acceptPause = 100 * time.Millisecond
 
+// shortageInterval is the least time between two lines of the log about one shortage.
+const shortageInterval = time.Minute
+
 // A handshaker lets chargers in: it accepts, has the handshake done on a bounded
 // number of goroutines, and passes the connection to its loop.
 type handshaker struct {
@@ -34,7 +37,12 @@ type handshaker struct {
 	held        *atomic.Int64
 	entering    atomic.Int64  // admitted, and not held yet
 	slots       chan struct{} // one for each handshake in progress
+	opening     chan struct{} // one for each connection that its loop has not taken over yet
 	max         int           // connections
+	maxFile     int           // descriptors of chargers have lower numbers
+	maxOffline  int           // chargers that are known and not connected
+	noFiles     reminder      // in the log
+	offlineFull reminder
 	rate        *rate
 	timeout     time.Duration // of a whole handshake
 	userTimeout time.Duration
@@ -47,7 +55,7 @@ type handshaker struct {
 }
 
 // newHandshaker reads the files that the listeners need.
-func newHandshaker(c *config.Config, shards []*shard.Shard, at *gate.Gate, counters *metrics.Counters, log *slog.Logger) (*handshaker, error) {
+func newHandshaker(c *config.Config, files fileBudget, shards []*shard.Shard, at *gate.Gate, counters *metrics.Counters, log *slog.Logger) (*handshaker, error) {
 	certificates, passwords, err := credentials.Read(c)
 	if err != nil {
 		return nil, err
@@ -70,8 +78,13 @@ func newHandshaker(c *config.Config, shards []*shard.Shard, at *gate.Gate, count
 		shards:       shards,
 		log:          log,
 		held:         shards[0].Held,
-		slots:        make(chan struct{}, c.Handshakes),
+		slots:        make(chan struct{}, files.handshakes),
+		opening:      make(chan struct{}, files.handshakes),
 		max:          c.MaxConnections,
+		maxFile:      files.chargers,
+		maxOffline:   c.MaxOffline,
+		noFiles:      reminder{interval: shortageInterval},
+		offlineFull:  reminder{interval: shortageInterval},
 		rate:         newRate(c.HandshakesPerSec),
 		timeout:      c.HandshakeTimeout,
 		userTimeout:  c.IdleTimeout,
@@ -129,7 +142,9 @@ func (h *handshaker) run(l net.Listener, how config.Listener) {
 				return
 			}
 			if !again {
-				h.log.Error("cannot accept chargers", "err", err)
+				if h.noFiles.due(time.Now()) {
+					h.log.Error("cannot accept chargers", "err", err)
+				}
 				time.Sleep(acceptPause)
 			}
 			continue
@@ -166,7 +181,7 @@ func (h *handshaker) setKeepAlive(nc net.Conn) {
 func (h *handshaker) letIn(nc net.Conn, how config.Listener) {
 	began := time.Now()
 	h.setKeepAlive(nc)
-	who := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: began.Add(h.timeout)}
+	who := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: began.Add(h.timeout), file: -1}
 	held, state, early, err := h.shakeHands(nc, &who)
 	if err != nil {
 		_ = nc.Close()
@@ -181,12 +196,10 @@ func (h *handshaker) letIn(nc net.Conn, how config.Listener) {
 		return
 	}
 	defer h.entering.Add(-1)
+	h.opening <- struct{}{}
 	h.counters.Handshake("opened", http.StatusSwitchingProtocols, time.Since(began))
-	fd, err := conn.Take(held)
-	if err != nil {
-		h.log.Error("connection lost", "charger", state.Identity, "remote", who.remote, "err", err)
-		return
-	}
+	fd := who.file
+	_ = held.Close()
 	if h.userTimeout > 0 {
 		if err := conn.SetUserTimeout(fd, h.userTimeout); err != nil {
 			h.log.Warn("connection without a time-out of the kernel's", "charger", state.Identity, "err", err)
@@ -194,7 +207,10 @@ func (h *handshaker) letIn(nc net.Conn, how config.Listener) {
 	}
 	h.trimmer.handshake(h.held.Add(1))
 	s := h.shards[relay.LoopOf(state.Identity, len(h.shards))]
-	s.Loop.Post(func() { s.Open(fd, state, early) })
+	s.Loop.Post(func() {
+		<-h.opening
+		s.Open(fd, state, early)
+	})
 }
 
 // shakeHands returns the connection, its state and what the charger sent early.
@@ -215,6 +231,9 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 	handshake.Admit = func(identity string) *conn.Refusal {
 		refusal := h.admit(identity)
 		admitted = refusal == nil
+		if admitted {
+			refusal = h.reserveFile(who, nc, identity)
+		}
 		return refusal
 	}
 	handshake.Authorize = func(r conn.Request) *conn.Refusal { return h.authorizer.authorize(*who, r) }
@@ -229,6 +248,7 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 	}
 	if err != nil && admitted {
 		h.entering.Add(-1)
+		who.closeFile()
 	}
 	return nc, state, early, err
 }
@@ -255,6 +275,13 @@ func (h *handshaker) admit(identity string) *conn.Refusal {
 	if !h.rate.allow(time.Now()) {
 		return conn.RefusalRate.Refusal()
 	}
+	if shard.Offline(h.shards) >= h.maxOffline && !h.knows(identity) {
+		if h.offlineFull.due(time.Now()) {
+			h.log.Error("as many chargers are known and not connected as -max-offline allows: unknown ones are refused with 503",
+				"limit", h.maxOffline, "remedy", "have a processor take what they have left, or raise max-offline")
+		}
+		return conn.RefusalOffline.Refusal()
+	}
 	if int(h.entering.Add(1)+h.held.Load()) > h.max && !h.holds(identity) {
 		h.entering.Add(-1)
 		return conn.RefusalFull.Refusal()
@@ -264,16 +291,46 @@ func (h *handshaker) admit(identity string) *conn.Refusal {
 
 // holds asks the loop whether the charger is connected.
 func (h *handshaker) holds(identity string) bool {
+	return h.ask(identity, func(r *relay.Relay) bool {
+		_, held := r.Connected(identity)
+		return held
+	})
+}
+
+// knows asks the loop whether the charger is connected, or has left something.
+func (h *handshaker) knows(identity string) bool {
+	return h.ask(identity, func(r *relay.Relay) bool { return r.Charger(identity) != nil })
+}
+
+func (h *handshaker) ask(identity string, f func(*relay.Relay) bool) bool {
 	s := h.shards[relay.LoopOf(identity, len(h.shards))]
 	answer := make(chan bool, 1)
-	s.Loop.Post(func() {
-		_, held := s.Relay.Connected(identity)
-		answer <- held
-	})
+	s.Loop.Post(func() { answer <- f(s.Relay) })
 	select {
-	case held := <-answer:
-		return held
+	case yes := <-answer:
+		return yes
 	case <-time.After(h.timeout):
 		return false
 	}
+}
+
+// reserveFile acquires the file descriptor that the connection has once it is held,
+// before the charger hears that it is connected: the handshake's own is closed then.
+// It refuses a charger that would take one of the reserve, unless the charger is held
+// already, and only takes its own place.
+func (h *handshaker) reserveFile(who *applicant, nc net.Conn, identity string) *conn.Refusal {
+	fd, err := conn.Duplicate(nc)
+	if err == nil {
+		who.file = fd
+		if fd < h.maxFile || h.holds(identity) {
+			return nil
+		}
+	}
+	who.closeFile()
+	h.counters.NoFile()
+	if h.noFiles.due(time.Now()) {
+		h.log.Error("file descriptors run out: chargers are refused with 503 until some have left", "chargers", h.held.Load(),
+			"remedy", "LimitNOFILE= of the unit")
+	}
+	return conn.RefusalFiles.Refusal()
 }

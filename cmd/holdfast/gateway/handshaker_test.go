@@ -19,7 +19,7 @@ func TestAdmitCountsThoseEntering(t *testing.T) {
 	}
 	go func() { _ = shards[0].Run() }()
 	defer shards[0].Loop.Post(shards[0].Loop.Stop)
-	h := &handshaker{held: new(atomic.Int64), max: 2, shards: shards, timeout: time.Minute}
+	h := &handshaker{held: new(atomic.Int64), max: 2, maxOffline: 1, shards: shards, timeout: time.Minute}
 	h.held.Add(1)
 	if r := h.admit("CP-1"); r != nil {
 		t.Fatal(r)

@@ -23,9 +23,11 @@ type linkAcceptor struct {
 	shards   []*shard.Shard
 	log      *slog.Logger
 	maxLinks int
-	joined   *atomic.Int64
-	gate     *gate.Gate
-	counters *metrics.Counters
+
+	cannotAccept reminder // in the log
+	joined       *atomic.Int64
+	gate         *gate.Gate
+	counters     *metrics.Counters
 }
 
 // run accepts until the listener is closed.
@@ -38,7 +40,9 @@ func (a *linkAcceptor) run() {
 				return
 			}
 			if !again {
-				a.log.Error("cannot accept processors", "err", err)
+				if a.cannotAccept.due(time.Now()) {
+					a.log.Error("cannot accept processors", "err", err)
+				}
 				time.Sleep(acceptPause)
 			}
 			continue
@@ -121,7 +125,7 @@ func (a *linkAcceptor) refuse(c *net.UnixConn, who unixipc.Peer, why error, retr
 	a.joined.Add(-1)
 	a.counters.LinkRefused()
 	a.log.Warn("processor refused", "pid", who.PID, "uid", who.UID, "reason", why.Error())
-	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: []int{unixipc.Version}, Retry: retry})
+	body, _ := json.Marshal(unixipc.RefusedBody{Why: why.Error(), Versions: relay.RefusedVersions(why), Retry: retry})
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = c.Write(unixipc.Frame{Type: unixipc.Refused, Payload: body}.Append(nil))
 	_ = c.Close()

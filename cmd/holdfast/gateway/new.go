@@ -20,10 +20,10 @@ import (
 
 // newGateway sets everything up, with the listeners of the old process if there
 // is one, but serves nothing yet.
-func newGateway(c *config.Config, version string, flip *tableflip.Upgrader, log *slog.Logger) (*gateway, error) {
+func newGateway(c *config.Config, version string, files fileBudget, flip *tableflip.Upgrader, log *slog.Logger) (*gateway, error) {
 	now := time.Now()
 	g := &gateway{
-		cfg: c, version: version, log: log, flip: flip, gate: gate.New(),
+		cfg: c, version: version, files: files, log: log, flip: flip, gate: gate.New(),
 		counters: metrics.NewCounters(admin.OutcomeDone, admin.OutcomeRolledBack), since: now, began: now,
 	}
 	var err error
@@ -31,7 +31,7 @@ func newGateway(c *config.Config, version string, flip *tableflip.Upgrader, log 
 		return nil, err
 	}
 	g.failed = make(chan error, len(g.shards))
-	if g.handshaker, err = newHandshaker(c, g.shards, g.gate, g.counters, log); err != nil {
+	if g.handshaker, err = newHandshaker(c, files, g.shards, g.gate, g.counters, log); err != nil {
 		return nil, err
 	}
 	about := systemd.Process{Version: version, Chargers: g.shards[0].Held.Load, Links: g.shards[0].Joined.Load}
@@ -51,6 +51,7 @@ func newGateway(c *config.Config, version string, flip *tableflip.Upgrader, log 
 	g.upgrades = &upgrade.Process{
 		Config: c, Version: version, Log: log, Flip: flip, Shards: g.shards, Gate: g.gate, Reporter: g.reporter,
 		Counters: g.counters, Tickets: g.handshaker.tickets(), EncodeCounters: g.encodeCounters, Record: g.recordUpgrade,
+		Slice: files.slice,
 	}
 	return g, nil
 }
@@ -78,7 +79,7 @@ func (g *gateway) listenProcessors() (err error) {
 	g.gate.Guard(g.processors)
 	g.linkAcceptor = &linkAcceptor{
 		listener: g.processors, shards: g.shards, log: g.log, gate: g.gate,
-		maxLinks: g.cfg.MaxLinks, joined: g.shards[0].Joined, counters: g.counters,
+		maxLinks: g.cfg.MaxLinks, cannotAccept: reminder{interval: shortageInterval}, joined: g.shards[0].Joined, counters: g.counters,
 	}
 	return nil
 }

@@ -28,12 +28,12 @@ func Run(c *config.Config, faults []error, version string, stderr io.Writer) err
 	if len(faults) > 0 {
 		return upgrade.Refuse(channel, config.Faults(faults))
 	}
-	raiseFiles()
+	files := newFileBudget(hardFileLimit(), c)
 	out := newLogWriter(stderr)
 	defer out.close()
 	log := newLogger(c, out)
-	warnFiles(c, log)
-	g, err := newGateway(c, version, flip, log)
+	files.warn(c, log)
+	g, err := newGateway(c, version, files, flip, log)
 	if err != nil {
 		return upgrade.Refuse(channel, err)
 	}

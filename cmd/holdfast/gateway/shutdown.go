@@ -1,16 +1,16 @@
 package gateway
 
 import (
+	"errors"
 	"os"
 	"time"
 
 	"holdfast/cmd/holdfast/shard"
-	"holdfast/relay"
 )
 
 // end closes everything.
 func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
-	held := g.shards[0].Held
+	held, began := g.shards[0].Held, time.Now()
 	g.log.Info("shutting down", "signal", s.String(), "connections", held.Load(), "grace", g.cfg.ShutdownGrace.String())
 	g.reporter.Stopping(g.cfg.ShutdownGrace)
 	g.gate.End()
@@ -18,20 +18,42 @@ func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	for _, s := range g.shards {
 		s.Loop.Post(s.Loop.Stop)
 	}
-	g.running.Wait()
+	turning := g.awaitLoops(max(stopTime, time.Until(began.Add(g.cfg.ShutdownGrace))))
 	g.admin.ShutDown()
 	g.metrics.shutDown()
 	g.flip.Stop()
 	<-g.flip.Exit()
+	if !turning {
+		return errors.New("a loop does not turn: the process ends without it")
+	}
 	lost := 0
-	for _, s := range g.shards { // their loops turn no more
-		s.Relay.Survey(func(_ *relay.Charger, waiting relay.Waiting) { lost += waiting.Messages })
+	for _, s := range g.shards { // their loops have ended
+		lost += s.Unacknowledged()
 	}
 	if lost > 0 {
 		g.log.Warn("deliveries are lost: no processor has acknowledged them", "deliveries", lost)
 	}
 	g.log.Info("ended", "closed_by_force", held.Load())
 	return nil
+}
+
+// stopTime is how long loops may take to end when nothing is left of the grace
+// period.
+const stopTime = time.Second
+
+// awaitLoops returns true when all loops have ended, and false after limit.
+func (g *gateway) awaitLoops(limit time.Duration) bool {
+	ended := make(chan struct{})
+	go func() {
+		g.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return true
+	case <-time.After(limit):
+		return false
+	}
 }
 
 // closeChargers closes the chargers with 1012, spread over half of the grace period

@@ -24,7 +24,11 @@ func (g *gateway) Status(ctx context.Context) (*admin.Status, error) {
 		all.Listen = append(all.Listen, l.Addr().String())
 	}
 	for _, s := range g.shards {
-		part, err := shard.Ask(ctx, s, s.Status)
+		waits, err := s.Survey(ctx)
+		if err != nil {
+			return nil, err
+		}
+		part, err := shard.Ask(ctx, s, func() admin.Status { return s.Status(waits) })
 		if err != nil {
 			return nil, err
 		}
@@ -58,6 +62,7 @@ func addPart(all *admin.Status, part admin.Status) {
 	q.Chargers += p.Chargers
 	q.Paused += p.Paused
 	q.Offline += p.Offline
+	q.GivenBack += p.GivenBack
 	q.OldestSeconds = max(q.OldestSeconds, p.OldestSeconds)
 }
 

@@ -16,11 +16,11 @@ import (
 // replace upgrades, and logs the outcome. done reports that this process is over.
 func (g *gateway) replace(progress func(admin.Progress)) (done bool, err error) {
 	g.log.Info("upgrade begins", "binary", os.Args[0], "connections", g.shards[0].Held.Load())
-	if err := g.awaitParent(); err != nil {
-		return false, err
-	}
+	waiting := g.awaitParent()
 	g.reporter.Reloading()
-	err = g.upgrades.Upgrade(progress)
+	if err = waiting; err == nil {
+		err = g.upgrades.Upgrade(progress)
+	}
 	switch {
 	case err == nil:
 		g.log.Info("upgrade done: this process ends")

@@ -19,6 +19,7 @@ type LoopCounters struct {
 	MessagesOut, BytesOut uint64
 	Pauses                uint64
 	Poison                uint64
+	NotTaken              uint64 // messages
 	Joined                uint64
 	Left, LeftUnclean     uint64
 
@@ -161,6 +162,7 @@ func (l *LoopCounters) AppendTo(s Samples) {
 	}
 	s.histogram(callTime, &l.callTime)
 	s.count(poison, l.Poison)
+	s.count(notTaken, l.NotTaken)
 	s.count(linksJoined, l.Joined)
 	s.count(linksLeft, l.Left, "true")
 	s.count(linksLeft, l.LeftUnclean, "false")
@@ -173,6 +175,7 @@ type Counters struct {
 	handshakes map[handshakeOutcome]uint64
 	took       histogram
 	refused    uint64
+	noFiles    uint64
 	upgrades   map[string]uint64 // by outcome
 	phases     map[string]*histogram
 	pause      histogram
@@ -212,6 +215,13 @@ func (c *Counters) LinkRefused() {
 	c.refused++
 }
 
+// NoFile counts a charger that was refused for want of a file descriptor.
+func (c *Counters) NoFile() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noFiles++
+}
+
 func (c *Counters) Phase(name string, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,6 +254,7 @@ func (c *Counters) AppendTo(s Samples) {
 	}
 	s.histogram(handshakeTime, &c.took)
 	s.count(refused, c.refused)
+	s.count(noFiles, c.noFiles)
 	for outcome, n := range c.upgrades {
 		s.count(upgrades, n, outcome)
 	}

@@ -32,6 +32,7 @@ var (
 	closed      = newCounter("holdfast_closed_total", "Connections of chargers that have ended; by what, and with which kind of close code.", "by", "code")
 
 	handshakes    = newCounter("holdfast_handshakes_total", "Handshakes of chargers; status is the HTTP status sent, empty when the network or TLS failed.", "outcome", "status")
+	noFiles       = newCounter("holdfast_file_limit_refusals_total", "Handshakes refused because every file descriptor but the reserve was taken.")
 	handshakeTime = newHistogram("holdfast_handshake_seconds", "Duration of the handshakes that succeeded.", millis(1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000))
 
 	messages     = newCounter("holdfast_messages_total", "Messages from chargers (in) and to them (out).", "direction")
@@ -47,6 +48,7 @@ var (
 	deliveries  = newCounter("holdfast_deliveries_total", "Deliveries made to processors; redelivered: whether the message had been delivered before.", "redelivered")
 	AckTime     = newHistogram("holdfast_acknowledge_seconds", "Time from a delivery until its acknowledgement.", millis(0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000))
 	nacks       = newCounter("holdfast_deliveries_given_back_total", "Deliveries that a processor gave back (NACK).")
+	notTaken    = newCounter("holdfast_messages_not_taken_total", "Messages of chargers that were dropped: their connection was ending and their queue full.")
 	poison      = newCounter("holdfast_poison_total", "Messages given up because -max-attempts processors died of them.")
 	Links       = newGauge("holdfast_links", "Links now, by kind: processor (one for each loop), asker (takes no deliveries) and operator (a command).", "kind")
 	linksJoined = newCounter("holdfast_links_joined_total", "Links that have joined.")

@@ -64,6 +64,26 @@ func (t toChargers) Called(identity string, status unixipc.Status, took time.Dur
 	t.Log.Debug("call ended", "charger", identity, "status", string(status), "took", took.String())
 }
 
+// nackLogInterval is the least time between two lines about NACKs: a processor whose
+// database is down gives back the deliveries of all its chargers.
+const nackLogInterval = 10 * time.Second
+
+func (t toChargers) GivenBackAgain(identity, processor string, times int, oldest time.Duration) {
+	now := t.Loop.Now()
+	if now.Sub(t.nacksLogged) < nackLogInterval {
+		t.nacksUnlogged++
+		return
+	}
+	t.Log.Warn("deliveries of a charger are given back again and again", "charger", identity, "processor", processor,
+		"times", times, "oldest", oldest.Round(time.Second).String(), "other_chargers", t.nacksUnlogged)
+	t.nacksLogged, t.nacksUnlogged = now, 0
+}
+
+func (t toChargers) NotTaken(identity string, messages int) {
+	t.Counters.NotTaken += uint64(messages)
+	t.Log.Warn("messages not taken: the queue was full when the connection ended", "charger", identity, "messages", messages)
+}
+
 func (t toChargers) Poison(identity string, payload []byte, attempts int) {
 	t.Counters.Poison++
 	t.Log.Error("message given up: processors died of it", "charger", identity, "attempts", attempts,

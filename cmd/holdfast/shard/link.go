@@ -181,7 +181,7 @@ func (l *Link) watch() {
 	if l.source == nil {
 		return
 	}
-	if err := l.source.Want(len(l.Relay.Unwritten()) <= l.links.maxUnwritten, l.blocked); err != nil {
+	if err := l.source.Want(len(l.Relay.Unwritten()) <= l.links.maxUnwritten && !l.Relay.Ahead(), l.blocked); err != nil {
 		l.links.loop.Post(func() { l.close(err.Error()) })
 	}
 }

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"crypto/rand"
 	"log/slog"
 	"sync/atomic"
 
@@ -21,6 +22,7 @@ const (
 // New returns c.Loops shards. Their loops do not turn before Run.
 func New(c *config.Config, version string, log *slog.Logger) ([]*Shard, error) {
 	shards := make([]*Shard, c.Loops)
+	instance := rand.Text() // an upgrade replaces it
 	held, joined := new(atomic.Int64), new(atomic.Int64)
 	for i := range shards {
 		s := &Shard{
@@ -31,7 +33,7 @@ func New(c *config.Config, version string, log *slog.Logger) ([]*Shard, error) {
 		if s.Loop, err = conn.NewLoop(loopConfig(c), s); err != nil {
 			return nil, err
 		}
-		s.Relay = relay.New(relayConfig(c, version, s), toChargers{s})
+		s.Relay = relay.New(relayConfig(c, version, instance, s), toChargers{s})
 		s.links = links{
 			index: i, loop: s.Loop, relay: s.Relay, log: log, counters: &s.Counters, joined: joined,
 			maxUnwritten: orderBytes + c.MaxMessage, all: map[*relay.Link]*Link{},
@@ -54,9 +56,11 @@ func loopConfig(c *config.Config) conn.Config {
 	}
 }
 
-func relayConfig(c *config.Config, version string, s *Shard) relay.Config {
+func relayConfig(c *config.Config, version, instance string, s *Shard) relay.Config {
 	return relay.Config{
 		Version:       version,
+		Instance:      instance,
+		Subprotocols:  c.Subprotocols,
 		Loop:          s.Index,
 		Loops:         c.Loops,
 		MaxMessage:    c.MaxMessage,
@@ -67,6 +71,7 @@ func relayConfig(c *config.Config, version string, s *Shard) relay.Config {
 		MaxWindow:     config.MaxWindow,
 		ChargerWindow: chargerWindow,
 		AckTimeout:    c.AckTimeout,
+		LinkBacklog:   1<<20 + c.BufferBytes/c.Loops/4,
 		MaxAttempts:   c.MaxAttempts,
 
 		CallTimeout:    c.CallTimeout,

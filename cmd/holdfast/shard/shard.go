@@ -78,6 +78,11 @@ type Shard struct {
 	links    links
 	Counters metrics.LoopCounters
 
+	offline atomic.Int64 // chargers that are known and not connected, at the end of the last turn; any goroutine
+
+	nacksLogged   time.Time // when a line about NACKs was logged last
+	nacksUnlogged int       // chargers of which there was none since
+
 	late Late // not nil: the shard was handed over
 }
 
@@ -136,7 +141,7 @@ func (s *Shard) BeginTurn(now time.Time) { s.Relay.SetNow(now) }
 func (s *Shard) Message(c *conn.Conn, payload []byte, binary bool) {
 	s.Counters.MessagesIn++
 	s.Counters.BytesIn += uint64(len(payload))
-	s.Relay.Message(c.User.(*relay.Charger), payload, binary)
+	s.Relay.Message(c.User.(*relay.Charger), payload, binary, c.Leaving())
 }
 
 // Sent implements conn.Handler.
@@ -160,9 +165,20 @@ func (s *Shard) Alarm(time.Time) { s.Relay.Tick() }
 
 // EndTurn implements conn.Handler: one write for each link that has something.
 func (s *Shard) EndTurn() {
+	s.Relay.EndTurn()
 	s.links.flush()
+	s.offline.Store(int64(s.Relay.OfflineCount()))
 	s.Loop.SetAlarm(s.Relay.Deadline())
 	s.Counters.EndTurn(s.Loop.Now())
+}
+
+// Offline returns how many chargers of all shards are known and not connected. Any
+// goroutine may call it.
+func Offline(shards []*Shard) (n int) {
+	for _, s := range shards {
+		n += int(s.offline.Load())
+	}
+	return n
 }
 
 // CloseShare begins to close one in n of the connections that are open.

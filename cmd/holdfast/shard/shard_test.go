@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"holdfast/cmd/holdfast/admin"
 	"holdfast/cmd/holdfast/metrics"
 	"holdfast/conn"
 	"holdfast/unixipc"
@@ -184,7 +185,11 @@ func TestStatus(t *testing.T) {
 	p.deliver(unixipc.Opened, "")
 	c.send("hello")
 	p.expect(unixipc.Message)
-	part := ask(r, s, s.Status)
+	waits, err := s.Survey(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := ask(r, s, func() admin.Status { return s.Status(waits) })
 	if len(part.Kinds) != 1 || part.Kinds[0].Connections != 2 || part.Kinds[0].Subprotocol != "ocpp1.6" || part.Kinds[0].TLS != "none" {
 		t.Errorf("kinds %+v", part.Kinds)
 	}
@@ -213,7 +218,7 @@ func TestStatus(t *testing.T) {
 	}
 	samples := ask(r, s, func() metrics.Samples {
 		all := metrics.Samples{}
-		s.Count(all)
+		s.Count(all, waits)
 		return all
 	})
 	if len(samples) == 0 {

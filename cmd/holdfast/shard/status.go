@@ -10,34 +10,22 @@ import (
 	"holdfast/relay"
 )
 
-// Status returns the shard's part of the gateway's status.
-func (s *Shard) Status() (part admin.Status) {
+// Status returns the shard's part of the gateway's status, with what Survey returned.
+func (s *Shard) Status(waits *Survey) (part admin.Status) {
 	for k, n := range s.Counters.Kinds {
 		if n.Held > 0 {
 			part.Kinds = append(part.Kinds, admin.KindStatus{Subprotocol: k.Subprotocol, TLS: k.TLS, Connections: n.Held})
 		}
 	}
-	queues := map[*relay.Link]int{}
-	s.Relay.Survey(func(c *relay.Charger, waits relay.Waiting) {
-		q := &part.Queue
-		q.Messages += waits.Messages
-		q.Bytes += waits.Bytes
-		q.InFlight += waits.InFlight
-		q.OldestSeconds = max(q.OldestSeconds, waits.Age.Seconds())
-		q.Chargers++
-		if waits.Paused {
-			q.Paused++
-		}
-		if _, connected := c.Conn(); !connected {
-			q.Offline++
-		}
-		queues[c.Owner()] += waits.Messages - waits.InFlight
-	})
+	part.Queue = admin.QueueStatus{
+		Messages: waits.Messages, Bytes: waits.Bytes, InFlight: waits.InFlight, OldestSeconds: waits.Oldest.Seconds(),
+		Chargers: waits.Chargers, Paused: waits.Paused, Offline: waits.Offline, GivenBack: waits.GivenBack,
+	}
 	for l, own := range s.links.all {
 		who := own.peer()
 		part.Links = append(part.Links, admin.LinkStatus{
 			Processor: l.Name(), PID: who.PID, UID: who.UID, Loop: s.Index, Link: l.ID(),
-			Chargers: l.Chargers(), InFlight: l.InFlight(), Window: l.Window(), Queue: queues[l],
+			Chargers: l.Chargers(), InFlight: l.InFlight(), Window: l.Window(), Queue: waits.queues[l],
 			Unwritten: len(l.Unwritten()), Draining: l.Draining(), Operator: l.Operator(), AskOnly: l.AskOnly(),
 		})
 	}
@@ -72,7 +60,7 @@ func (s *Shard) Describe(handles []uint64) (rows []admin.ChargerStatus) {
 		waits := s.Relay.Waiting(charger)
 		row := admin.ChargerStatus{
 			Identity: c.Identity, Subprotocol: c.Subprotocol.String(), TLS: metrics.TLSOf(c), Remote: c.Remote.String(),
-			Opened: time.UnixMilli(c.Opened).UTC(), Queue: waits.Messages, Paused: waits.Paused,
+			Opened: time.UnixMilli(c.Opened).UTC(), Queue: waits.Messages, Paused: waits.Paused, Gone: c.Gone(), GivenBack: waits.GivenBack,
 		}
 		if owner := charger.Owner(); owner != nil {
 			row.Processor = owner.Name()
@@ -82,24 +70,14 @@ func (s *Shard) Describe(handles []uint64) (rows []admin.ChargerStatus) {
 	return rows
 }
 
-// Count adds to all what the shard has counted, and its gauges as they are now.
-func (s *Shard) Count(all metrics.Samples) {
+// Count adds to all what the shard has counted, and its gauges as they are now, with
+// what Survey returned.
+func (s *Shard) Count(all metrics.Samples, waits *Survey) {
 	s.Counters.AppendTo(all)
-	var messages, bytes, inFlight, paused int
-	oldest := time.Duration(0)
-	s.Relay.Survey(func(_ *relay.Charger, waits relay.Waiting) {
-		messages += waits.Messages
-		bytes += waits.Bytes
-		inFlight += waits.InFlight
-		oldest = max(oldest, waits.Age)
-		if waits.Paused {
-			paused++
-		}
-	})
-	all.Gauge(metrics.Queued, float64(messages))
-	all.Gauge(metrics.QueuedBytes, float64(bytes))
-	all.Gauge(metrics.InFlight, float64(inFlight))
-	all.Gauge(metrics.Paused, float64(paused))
+	all.Gauge(metrics.Queued, float64(waits.Messages))
+	all.Gauge(metrics.QueuedBytes, float64(waits.Bytes))
+	all.Gauge(metrics.InFlight, float64(waits.InFlight))
+	all.Gauge(metrics.Paused, float64(waits.Paused))
 	for l := range s.links.all {
 		kind := "processor"
 		if l.Operator() {
@@ -112,5 +90,5 @@ func (s *Shard) Count(all metrics.Samples) {
 	for _, kind := range []string{"processor", "asker", "operator"} {
 		all.Gauge(metrics.Links, 0, kind)
 	}
-	all.Most(metrics.Oldest, oldest.Seconds())
+	all.Most(metrics.Oldest, waits.Oldest.Seconds())
 }

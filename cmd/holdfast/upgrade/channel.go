@@ -23,6 +23,7 @@ type beginNote struct {
 	Loops       int
 	Connections int64
 	PID         int
+	Instance    string // see unixipc.WelcomeBody
 }
 
 // openChannel makes the channel, and has the process that flip starts next

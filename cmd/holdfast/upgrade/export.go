@@ -18,21 +18,20 @@ type exporter struct {
 	shard *shard.Shard
 	ids   *atomic.Uint32         // of items, shared by all shards
 	links map[*shard.Link]uint64 // ids of those exported
+	to    handoff.Hello          // of the new process
+	size  int                    // connections that are exported in one turn of the loop
 	buf   []conn.Exported
 }
 
-func newExporter(s *shard.Shard, ids *atomic.Uint32) *exporter {
-	return &exporter{shard: s, ids: ids, links: map[*shard.Link]uint64{}}
+func newExporter(s *shard.Shard, ids *atomic.Uint32, size int) *exporter {
+	return &exporter{shard: s, ids: ids, size: size, links: map[*shard.Link]uint64{}}
 }
-
-// sliceSize is how many connections are exported in one turn of a loop.
-const sliceSize = 128
 
 // begin starts to keep account of changes, and exports the links. The fds are
 // duplicates.
 func (e *exporter) begin() (items []handoff.Item, err error) {
 	e.shard.Relay.BeginHandover()
-	e.shard.Loop.BeginHandover()
+	e.shard.Loop.BeginHandover(e.to.Knows(featureAdditions))
 	return e.exportLinks(nil)
 }
 
@@ -56,6 +55,9 @@ func (e *exporter) exportLinks(items []handoff.Item) (_ []handoff.Item, err erro
 }
 
 func (e *exporter) exportLink(items []handoff.Item, l *shard.Link, dup bool) ([]handoff.Item, error) {
+	if err := checkFeatures(e.to, l.Relay); err != nil {
+		return items, err
+	}
 	fd, err := ownFD(l.FD(), dup)
 	if err != nil {
 		return items, err
@@ -88,7 +90,7 @@ func (e *exporter) slice() (items []handoff.Item, more bool, err error) {
 	if items, err = e.exportLinks(nil); err != nil {
 		return items, false, err
 	}
-	e.buf, more = e.shard.Loop.Export(e.buf[:0], sliceSize, e.ids)
+	e.buf, more = e.shard.Loop.Export(e.buf[:0], e.size, e.ids)
 	for _, c := range e.buf {
 		fd, err := ownFD(c.FD, true)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"holdfast/unixipc"
@@ -30,6 +31,7 @@ const (
 	// know them may leave out.
 	itemOptional itemKind = 0x80
 	itemTickets  itemKind = itemOptional | 't' // first: keys of TLS session tickets
+	itemLastLink itemKind = itemOptional | 'i' // see appendLastLinks
 )
 
 // appendItem appends an item. loop is less than 256.
@@ -66,6 +68,29 @@ func parseFrozen(first []byte) (at time.Time, err error) {
 		return at, errors.New("time of the freeze is malformed")
 	}
 	return time.Unix(0, int64(binary.BigEndian.Uint64(first))), nil
+}
+
+// appendLastLinks appends the item with the highest id of a link that each loop has
+// given (first part: uvarints, in the order of the loops). No id is used twice while
+// an answer to a former link may be under way.
+func appendLastLinks(dst []byte, last []uint32) []byte {
+	var first []byte
+	for _, id := range last {
+		first = binary.AppendUvarint(first, uint64(id))
+	}
+	return appendItem(dst, itemLastLink, 0, first, nil)
+}
+
+// parseLastLinks decodes the first part of an itemLastLink.
+func parseLastLinks(first []byte) (last []uint32, err error) {
+	for len(first) > 0 {
+		id, n := binary.Uvarint(first)
+		if n <= 0 || id > math.MaxUint32 {
+			return nil, errors.New("last links are malformed")
+		}
+		last, first = append(last, uint32(id)), first[n:]
+	}
+	return last, nil
 }
 
 // lateHello is the first part of itemLateJoin.

@@ -66,7 +66,7 @@ func Refuse(channel *net.UnixConn, why error) error {
 // not run yet. Without an error all is this process's. keys is nil without TLS.
 func TakeOver(channel *net.UnixConn, version string, shards []*shard.Shard, counters *metrics.Counters, keys *credentials.Tickets) (*Takeover, error) {
 	n := handoff.NewNew(channel)
-	begin, err := n.Hello(handoff.Hello{Program: version, Versions: conn.StateVersions})
+	begin, err := n.Hello(handoff.Hello{Program: version, Versions: conn.StateVersions, Features: features()})
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +76,11 @@ func TakeOver(channel *net.UnixConn, version string, shards []*shard.Shard, coun
 	}
 	if note.Loops != len(shards) {
 		return nil, n.Refuse(fmt.Errorf("loops is %d, and was %d: that can only change with a restart", len(shards), note.Loops))
+	}
+	if note.Instance != "" { // an older release has none
+		for _, s := range shards {
+			s.Relay.SetInstance(note.Instance)
+		}
 	}
 	s := newStage(shards, counters, keys)
 	if err := n.Receive(s); err != nil {

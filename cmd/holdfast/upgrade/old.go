@@ -27,8 +27,9 @@ package upgrade
 // Who may move it. Only the goroutine of Upgrade, one step after the other. The
 // new process moves it by what it says on the channel (HELLO, TOOK, PREPARED,
 // ACTIVE), and back by REFUSED, by its death, or by a silence that reaches the limit
-// of the step: UpgradeTimeout until the freeze, FreezeTimeout from there on. Loops,
-// handshakes and operators move nothing: loops park, the others wait at the gate.
+// of the step: UpgradeTimeout until the freeze, FreezeTimeout from there on. A loop
+// that does not turn is waited for no longer than that either. Loops, handshakes
+// and operators move nothing: loops park, the others wait at the gate.
 //
 // What holds in each state:
 //
@@ -84,7 +85,7 @@ var ErrGone = errors.New("the new process took over and then died")
 func (p *Process) Upgrade(progress func(admin.Progress)) error {
 	u := &upgrade{process: p, began: time.Now(), freeze: freeze{shards: p.Shards, gate: p.Gate}}
 	for _, s := range p.Shards {
-		u.parts = append(u.parts, newExporter(s, &u.ids))
+		u.parts = append(u.parts, newExporter(s, &u.ids, max(1, p.Slice)))
 	}
 	u.progress = func(at admin.Progress) {
 		at.Seconds = time.Since(u.began).Seconds()
@@ -115,7 +116,7 @@ func (u *upgrade) run() error {
 		return err
 	}
 	done := int64(0)
-	err := precopy(u.parts, u.old, func(connections int) {
+	err := precopy(u.parts, u.old, u.began.Add(p.Config.UpgradeTimeout), func(connections int) {
 		done += int64(connections)
 		u.progress(admin.Progress{Phase: "precopy", Done: done, Total: u.held})
 	})
@@ -164,10 +165,13 @@ func (u *upgrade) start() error {
 	if err != nil {
 		return err
 	}
+	for _, e := range u.parts {
+		e.to = hello
+	}
 	u.held, u.started = p.held(), time.Now()
 	p.Counters.Phase("start", u.started.Sub(u.began))
 	u.progress(admin.Progress{Phase: "started", Text: fmt.Sprintf("the new process (%s) has started", hello.Program)})
-	note, _ := json.Marshal(beginNote{Loops: len(p.Shards), Connections: u.held, PID: os.Getpid()})
+	note, _ := json.Marshal(beginNote{Loops: len(p.Shards), Connections: u.held, PID: os.Getpid(), Instance: p.Shards[0].Relay.Instance()})
 	return u.old.Begin(handoff.Begin{Program: p.Version, Version: version, Note: note})
 }
 
@@ -187,6 +191,13 @@ func (u *upgrade) seal() error {
 		if err := u.put(appendItem(nil, itemTickets, 0, t.Append(nil), nil)); err != nil {
 			return err
 		}
+	}
+	last := make([]uint32, len(u.process.Shards))
+	for i, s := range u.process.Shards {
+		last[i] = s.Relay.LastLink()
+	}
+	if err := u.put(appendLastLinks(nil, last)); err != nil {
+		return err
 	}
 	if err := u.put(appendFrozen(nil, u.freeze.began, u.process.EncodeCounters())); err != nil {
 		return err
@@ -231,10 +242,9 @@ func (u *upgrade) rollBack(why error) error {
 			e.end()
 			continue
 		}
-		_ = onLoop(e.shard, func() error {
-			e.end()
-			return nil
-		})
+		// Nobody waits for it: the loop may hang, and what another upgrade
+		// posts comes behind it.
+		e.shard.Loop.Post(e.end)
 	}
 	if u.freeze.holds {
 		u.freeze.end()

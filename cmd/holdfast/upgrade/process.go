@@ -26,6 +26,7 @@ type Process struct {
 	Reporter *systemd.Reporter
 	Counters *metrics.Counters
 	Tickets  *credentials.Tickets // nil: no TLS
+	Slice    int                  // connections duplicated at once: each takes a file descriptor meanwhile
 
 	// EncodeCounters encodes everything that the gateway has counted. It is
 	// called while the loops are frozen.

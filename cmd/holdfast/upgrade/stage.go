@@ -72,6 +72,15 @@ func (s *stage) Put(it handoff.Item) (err error) {
 		s.encoded = append([]byte(nil), second...)
 		s.frozen, err = parseFrozen(first)
 		return err
+	case itemLastLink:
+		last, err := parseLastLinks(first)
+		if err == nil && len(last) != len(s.shards) {
+			err = fmt.Errorf("last links of %d loops; there are %d", len(last), len(s.shards))
+		}
+		for i := 0; i < len(last) && err == nil; i++ {
+			s.shards[i].Relay.SetLastLink(last[i])
+		}
+		return err
 	case itemTickets:
 		s.tickets, err = credentials.ParseTickets(first)
 		return err

@@ -1,0 +1,61 @@
+package shard
+
+import (
+	"context"
+	"time"
+
+	"holdfast/relay"
+)
+
+// A Survey is what the chargers of a shard have waiting.
+type Survey struct {
+	Messages, Bytes, InFlight int
+	Chargers, Paused, Offline int // of those that have something
+	Oldest                    time.Duration
+	GivenBack                 int // chargers whose oldest delivery was given back relay.ManyNacks times or more
+
+	queues map[*relay.Link]int // deliveries that are not in flight, by owner
+}
+
+// Survey looks at all chargers: a slice in each of several turns of the loop, which
+// work is not held up by. It is for goroutines other than the loop's.
+func (s *Shard) Survey(ctx context.Context) (*Survey, error) {
+	sum := &Survey{queues: map[*relay.Link]int{}}
+	for next := 0; ; {
+		var err error
+		if next, err = Ask(ctx, s, func() int { return s.Relay.Survey(next, sum.add) }); err != nil {
+			return nil, err // and sum is the loop's
+		}
+		if next == 0 {
+			return sum, nil
+		}
+	}
+}
+
+// Unacknowledged returns how many deliveries wait or are in flight. The loop must
+// have ended.
+func (s *Shard) Unacknowledged() int {
+	sum := &Survey{queues: map[*relay.Link]int{}}
+	for next := s.Relay.Survey(0, sum.add); next > 0; {
+		next = s.Relay.Survey(next, sum.add)
+	}
+	return sum.Messages
+}
+
+func (sum *Survey) add(c *relay.Charger, waits relay.Waiting) {
+	sum.Messages += waits.Messages
+	sum.Bytes += waits.Bytes
+	sum.InFlight += waits.InFlight
+	sum.Oldest = max(sum.Oldest, waits.Age)
+	sum.Chargers++
+	if waits.GivenBack >= relay.ManyNacks {
+		sum.GivenBack++
+	}
+	if waits.Paused {
+		sum.Paused++
+	}
+	if _, connected := c.Conn(); !connected {
+		sum.Offline++
+	}
+	sum.queues[c.Owner()] += waits.Messages - waits.InFlight
+}
