@@ -38,6 +38,17 @@ type Close struct {
 	Code   int
 	Reason string // sent to the charger up to 123 bytes, and logged
 	By     By
+
+	// NoFrame ends the connection without a Close frame: Reason is reported and not
+	// sent. There are chargers that take a graceful close for final, and
+	// connect again only after TCP has ended.
+	NoFrame bool
+}
+
+// WithoutFrame returns c with NoFrame, and the code that such an end has.
+func (c Close) WithoutFrame() Close {
+	c.Code, c.NoFrame = CodeAbnormal, true
+	return c
 }
 
 // SendableCode reports whether an endpoint may put code into a Close frame, RFC

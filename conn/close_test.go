@@ -27,7 +27,7 @@ func TestCloseCodes(t *testing.T) {
 				continue
 			}
 			got, fault := parseClose(closePayload(code, "why"))
-			if tt.ok && (fault != nil || got != Close{code, "why", ByCharger}) || !tt.ok && (fault == nil || fault.Code != CodeProtocolError) {
+			if tt.ok && (fault != nil || got != Close{Code: code, Reason: "why", By: ByCharger}) || !tt.ok && (fault == nil || fault.Code != CodeProtocolError) {
 				t.Errorf("%d from a charger: %+v, %+v", code, got, fault)
 			}
 		}
@@ -40,10 +40,10 @@ func TestClosePayloads(t *testing.T) {
 		want    Close
 		fault   int
 	}{
-		{"", Close{CodeNoStatus, "", ByCharger}, 0},
+		{"", Close{Code: CodeNoStatus, Reason: "", By: ByCharger}, 0},
 		{"\x03", Close{}, CodeProtocolError},
-		{"\x03\xe8", Close{CodeNormal, "", ByCharger}, 0},
-		{"\x03\xe8bye ☂", Close{CodeNormal, "bye ☂", ByCharger}, 0},
+		{"\x03\xe8", Close{Code: CodeNormal, Reason: "", By: ByCharger}, 0},
+		{"\x03\xe8bye ☂", Close{Code: CodeNormal, Reason: "bye ☂", By: ByCharger}, 0},
 		{"\x03\xe8\xff", Close{}, CodeInvalidData},
 		{"\x03\xe8\xe2\x98", Close{}, CodeInvalidData},
 	} {

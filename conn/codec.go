@@ -47,6 +47,8 @@ const (
 	fieldUnreadKept    = 30
 	fieldUnwrittenKept = 31
 	fieldRecordsKept   = 32
+
+	fieldNoFrame = 33 // the end comes without a Close frame
 )
 
 // StateVersion is the version of the encoding that is written; StateVersions
@@ -118,6 +120,7 @@ func (s *State) encode(dst []byte, due tick, addition bool) []byte {
 	dst = appendKept(dst, fieldUnreadKept, k.unread)
 	dst = appendKept(dst, fieldUnwrittenKept, k.unwritten)
 	dst = appendKept(dst, fieldRecordsKept, k.records)
+	dst = tlv.AppendBool(dst, fieldNoFrame, s.why != nil && s.why.NoFrame)
 	return tlv.AppendEnd(appendFuture(dst))
 }
 
@@ -175,7 +178,7 @@ func parseAddition(b []byte, held *State) (s State, due tick, err error) {
 			break
 		}
 		switch {
-		case id >= fieldCloseCode && id <= fieldCloseBy:
+		case id >= fieldCloseCode && id <= fieldCloseBy, id == fieldNoFrame:
 			hasWhy = true
 		case id >= fieldHead && id <= fieldUnread, id == fieldMessageKept, id == fieldUnreadKept:
 			hasPart = true
@@ -207,6 +210,8 @@ func parseAddition(b []byte, held *State) (s State, due tick, err error) {
 			why.Reason = r.String(maxReason)
 		case fieldCloseBy:
 			why.By = By(r.String(32))
+		case fieldNoFrame:
+			why.NoFrame = r.Bool()
 		case fieldHead:
 			p.headLen = uint8(copy(p.head[:], r.Bytes(maxHeader-1)))
 		case fieldFrame:

@@ -50,7 +50,7 @@ func after(b []byte, deflateBits uint8) State {
 var (
 	fragments  = stream(clientFrame{op: opText, more: true, payload: []byte("ab\xe6")}, clientFrame{op: opPing, payload: []byte("ping")}, clientFrame{more: true, payload: []byte("\x97\xa5c")}, clientFrame{payload: []byte("d")})
 	compressed = stream(clientFrame{op: opBinary, rsv: rsv1Bit, more: true, payload: []byte("\xff\x80")}, clientFrame{payload: []byte("xyz")})
-	orderly    = &Close{CodeNormal, "bye", ByProcessor}
+	orderly    = &Close{Code: CodeNormal, Reason: "bye", By: ByProcessor}
 )
 
 // stateSamples are one state of every kind. Their names are those of the golden
@@ -93,11 +93,18 @@ var stateSamples = []struct {
 	{"closing", held(func(s *State) { s.phase, s.why = phaseClosing, orderly }), 40},
 	{"closing-in-message", func() State {
 		s := after(fragments[:9], 0)
-		s.phase, s.why = phaseClosing, &Close{CodeGoingAway, "", ByOperator}
+		s.phase, s.why = phaseClosing, &Close{Code: CodeGoingAway, Reason: "", By: ByOperator}
 		s.out = &outbound{buf: appendClose(nil, CodeGoingAway, ""), off: 1}
 		return s
 	}(), 1},
-	{"draining", held(func(s *State) { s.phase, s.why = phaseLingering, &Close{CodeAbnormal, "gone", ByNetwork} }), 0},
+	{"closing-without-a-frame", func() State {
+		s := held(func(s *State) {
+			s.phase, s.why = phaseClosing, &Close{Code: CodeAbnormal, By: ByOperator, NoFrame: true}
+		})
+		s.out = &outbound{buf: []byte("\x81\x05Hello"), off: 1}
+		return s
+	}(), 40},
+	{"draining", held(func(s *State) { s.phase, s.why = phaseLingering, &Close{Code: CodeAbnormal, Reason: "gone", By: ByNetwork} }), 0},
 	{"draining-unwritten", held(func(s *State) {
 		s.phase, s.why = phaseLingering, orderly
 		s.out = &outbound{buf: appendClose(nil, CodeNormal, "bye"), last: 4}
@@ -117,7 +124,7 @@ var stateSamples = []struct {
 	}(), 0},
 	{"tls-alert", func() State {
 		s := heldTLS(nil, 2)
-		s.phase, s.why = phaseLingering, &Close{CodeAbnormal, "TLS", ByGateway}
+		s.phase, s.why = phaseLingering, &Close{Code: CodeAbnormal, Reason: "TLS", By: ByGateway}
 		_, err := s.TLS.Open([]byte{23, 3, 3, 0xff, 0xff})
 		s.out = &outbound{records: s.TLS.AppendAlert(nil, err)[1:]}
 		return s
@@ -503,7 +510,7 @@ func hasUnknown(b []byte) bool {
 		if id == fieldTLS {
 			r.Required()
 			r.Bytes(len(b))
-		} else if r.Unknown(); id > fieldNames {
+		} else if r.Unknown(); id > fieldNames && id != fieldNoFrame {
 			return true
 		}
 	}

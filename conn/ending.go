@@ -4,7 +4,8 @@ import "golang.org/x/sys/unix"
 
 // Close begins the close handshake: what was sent before goes out first, then
 // a Close frame; messages of the charger are received until its own Close
-// frame, or the time-out.
+// frame, or the time-out. With NoFrame the socket is shut down for writing instead,
+// and the charger's end of stream takes the place of its Close frame.
 func (c *Conn) Close(why Close) {
 	if c.phase != phaseOpen {
 		return
@@ -13,7 +14,11 @@ func (c *Conn) Close(why Close) {
 	c.phase = phaseClosing
 	c.touch()
 	c.due = c.loop.tick() + ticks(c.loop.cfg.CloseTimeout)
-	c.write(func(b []byte) []byte { return appendClose(b, why.Code, why.Reason) })
+	if why.NoFrame {
+		c.markDirty() // flush shuts down
+	} else {
+		c.write(func(b []byte) []byte { return appendClose(b, why.Code, why.Reason) })
+	}
 	c.arm()
 }
 

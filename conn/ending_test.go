@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var policy = Close{CodePolicy, "replaced", ByGateway}
+var policy = Close{Code: CodePolicy, Reason: "replaced", By: ByGateway}
 
 func TestChargerCloses(t *testing.T) {
 	for _, tt := range []struct {
@@ -18,9 +18,9 @@ func TestChargerCloses(t *testing.T) {
 		want    Close
 		answer  string
 	}{
-		{"with code and reason", closePayload(1001, "reboot"), Close{1001, "reboot", ByCharger}, "\x03\xe9"},
-		{"without a code", nil, Close{CodeNoStatus, "", ByCharger}, ""},
-		{"with a code of the application", closePayload(4999, ""), Close{4999, "", ByCharger}, "\x13\x87"},
+		{"with code and reason", closePayload(1001, "reboot"), Close{Code: 1001, Reason: "reboot", By: ByCharger}, "\x03\xe9"},
+		{"without a code", nil, Close{Code: CodeNoStatus, Reason: "", By: ByCharger}, ""},
+		{"with a code of the application", closePayload(4999, ""), Close{Code: 4999, Reason: "", By: ByCharger}, "\x13\x87"},
 	} {
 		r := newRig(t, nil)
 		r.echo()
@@ -53,13 +53,13 @@ func TestChargerCloses(t *testing.T) {
 func TestGatewayCloses(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.connect("CP", State{})
-	want := Close{CodeRestart, "new version", ByOperator}
+	want := Close{Code: CodeRestart, Reason: "new version", By: ByOperator}
 	p.conn(func(c *Conn) {
 		if _, err := c.Send([]byte("before"), false); err != nil {
 			t.Error(err)
 		}
 		c.Close(want)
-		c.Close(Close{CodeNormal, "again", ByProcessor})
+		c.Close(Close{Code: CodeNormal, Reason: "again", By: ByProcessor})
 		if _, err := c.Send([]byte("after"), false); !errors.Is(err, ErrClosing) {
 			t.Error(err)
 		}
@@ -74,6 +74,32 @@ func TestGatewayCloses(t *testing.T) {
 		t.Errorf("%+v", why)
 	}
 	p.Close()
+	r.gone(p)
+}
+
+// Without a Close frame the stream ends behind what was sent before, and the charger's
+// last messages are received until it ends, too.
+func TestCloseWithoutAFrame(t *testing.T) {
+	r := newRig(t, nil)
+	p := r.connect("CP", State{})
+	want := Close{Code: CodeAbnormal, Reason: "again, please", By: ByOperator, NoFrame: true}
+	p.conn(func(c *Conn) {
+		if _, err := c.Send([]byte("before"), false); err != nil {
+			t.Error(err)
+		}
+		c.Close(want)
+		if _, err := c.Send([]byte("after"), false); !errors.Is(err, ErrClosing) {
+			t.Error(err)
+		}
+	})
+	p.expect(opText, "before")
+	p.expectEOF()
+	p.send(textFrame("on its way"), clientFrame{op: opPing})
+	p.expectMessages([]string{"on its way"})
+	p.Close()
+	if why := p.ended(); why != want {
+		t.Errorf("%+v", why)
+	}
 	r.gone(p)
 }
 
@@ -120,8 +146,8 @@ func TestDrop(t *testing.T) {
 		if len(p.seen.messages) != 10 || len(p.seen.closed) != 1 || p.seen.closed[0] != policy {
 			t.Errorf("%q, %+v", p.seen.messages, p.seen.closed)
 		}
-		c.Drop(Close{CodeNormal, "again", ByProcessor})
-		c.Close(Close{CodeNormal, "again", ByProcessor})
+		c.Drop(Close{Code: CodeNormal, Reason: "again", By: ByProcessor})
+		c.Close(Close{Code: CodeNormal, Reason: "again", By: ByProcessor})
 		c.Resume()
 	})
 	p.expectMessages(want)
@@ -142,7 +168,7 @@ func TestFaultBehindAPause(t *testing.T) {
 		{"drop", func(c *Conn) { c.Drop(policy) }},
 		{"close", func(c *Conn) { c.Close(policy); c.Resume() }},
 		{"resume", func(c *Conn) { c.Resume() }},
-		{"network", func(c *Conn) { c.closeNow(Close{CodeAbnormal, "test", ByNetwork}) }},
+		{"network", func(c *Conn) { c.closeNow(Close{Code: CodeAbnormal, Reason: "test", By: ByNetwork}) }},
 	} {
 		r := newRig(t, nil)
 		r.onMessage = func(c *Conn, payload []byte, _ bool) {

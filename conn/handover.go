@@ -225,7 +225,7 @@ func (c *Conn) restore(s State, due tick) {
 	}
 	c.interest = c.wanted()
 	c.arm()
-	if s.out != nil || s.phase == phaseLingering || s.TLS != nil && s.TLS.OwesUpdate() {
+	if s.out != nil || s.phase == phaseLingering || c.leavesSilently() || s.TLS != nil && s.TLS.OwesUpdate() {
 		c.markDirty() // written in the first turn
 	}
 	if p := s.decoder.part; p != nil && p.unread != nil && s.pause == 0 {

@@ -305,9 +305,9 @@ func (w *handoverWorld) play(n int) {
 				}
 			})
 		case n < 94:
-			w.with(p, func(c *Conn) { c.Close(Close{CodeGoingAway, "enough", ByOperator}) })
+			w.with(p, func(c *Conn) { c.Close(Close{Code: CodeGoingAway, Reason: "enough", By: ByOperator}) })
 		case n < 95:
-			w.with(p, func(c *Conn) { c.Drop(Close{CodePolicy, "out", ByGateway}) })
+			w.with(p, func(c *Conn) { c.Drop(Close{Code: CodePolicy, Reason: "out", By: ByGateway}) })
 		case n < 96:
 			if !p.closing {
 				p.closing = true

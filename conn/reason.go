@@ -19,7 +19,7 @@ func (r *Reason) Close(args ...any) Close {
 	if len(args) > 0 {
 		text = fmt.Sprintf(r.Format, args...)
 	}
-	return Close{r.Code, text, r.By}
+	return Close{Code: r.Code, Reason: text, By: r.By}
 }
 
 // fault is Close for decoders, which return nil if all is well.

@@ -56,7 +56,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 		r.loop.Post(func() {
 			for slot := range r.loop.table.used {
 				if c := r.loop.table.at(slot); c.loop != nil {
-					c.closeNow(Close{CodeGoingAway, "the test is over", ByOperator})
+					c.closeNow(Close{Code: CodeGoingAway, Reason: "the test is over", By: ByOperator})
 				}
 			}
 			r.loop.Stop()

@@ -167,7 +167,7 @@ func TestTLSEndings(t *testing.T) {
 	}{
 		{"Close frame", func(p *tlsPeer) {
 			p.send(clientFrame{op: opClose, payload: closePayload(1001, "bye")}, textFrame("behind"))
-		}, 1001, io.EOF, Close{1001, "bye", ByCharger}},
+		}, 1001, io.EOF, Close{Code: 1001, Reason: "bye", By: ByCharger}},
 		{"our Close frame", func(p *tlsPeer) {
 			p.conn(func(c *Conn) { c.Close(policy) })
 			p.send(clientFrame{op: opClose, payload: closePayload(CodePolicy, "")})
@@ -181,17 +181,17 @@ func TestTLSEndings(t *testing.T) {
 			p.sendRaw(bad)
 		}, -CodePolicy, record.AlertError(20), policy},
 		{"dropped", func(p *tlsPeer) { p.conn(func(c *Conn) { c.Drop(policy) }) }, CodePolicy, io.EOF, policy},
-		{"bad frame", func(p *tlsPeer) { p.send(clientFrame{op: opText, plain: true}) }, CodeProtocolError, io.EOF, Close{CodeProtocolError, "", ByGateway}},
-		{"close_notify alone", func(p *tlsPeer) { p.sendRaw(p.far.out.AppendCloseNotify(nil)) }, 0, io.EOF, Close{CodeAbnormal, "connection ended without a close frame", ByCharger}},
-		{"bad record", func(p *tlsPeer) { p.sendRaw(bad) }, 0, record.AlertError(20), Close{CodeAbnormal, "", ByGateway}},
-		{"bad record, and another", func(p *tlsPeer) { p.sendRaw(slices.Concat(bad, bad)) }, 0, record.AlertError(20), Close{CodeAbnormal, "", ByGateway}},
-		{"ChangeCipherSpec", func(p *tlsPeer) { p.sendRaw([]byte{20, 3, 3, 0, 1, 1}) }, 0, record.AlertError(10), Close{CodeAbnormal, "", ByGateway}},
-		{"plain HTTP", func(p *tlsPeer) { p.sendRaw([]byte("GET / HTTP/1.1\r\n\r\n")) }, 0, record.AlertError(10), Close{CodeAbnormal, "", ByGateway}},
-		{"too long a record", func(p *tlsPeer) { p.sendRaw([]byte{23, 3, 3, 0xff, 0xff}) }, 0, record.AlertError(22), Close{CodeAbnormal, "", ByGateway}},
+		{"bad frame", func(p *tlsPeer) { p.send(clientFrame{op: opText, plain: true}) }, CodeProtocolError, io.EOF, Close{Code: CodeProtocolError, Reason: "", By: ByGateway}},
+		{"close_notify alone", func(p *tlsPeer) { p.sendRaw(p.far.out.AppendCloseNotify(nil)) }, 0, io.EOF, Close{Code: CodeAbnormal, Reason: "connection ended without a close frame", By: ByCharger}},
+		{"bad record", func(p *tlsPeer) { p.sendRaw(bad) }, 0, record.AlertError(20), Close{Code: CodeAbnormal, Reason: "", By: ByGateway}},
+		{"bad record, and another", func(p *tlsPeer) { p.sendRaw(slices.Concat(bad, bad)) }, 0, record.AlertError(20), Close{Code: CodeAbnormal, Reason: "", By: ByGateway}},
+		{"ChangeCipherSpec", func(p *tlsPeer) { p.sendRaw([]byte{20, 3, 3, 0, 1, 1}) }, 0, record.AlertError(10), Close{Code: CodeAbnormal, Reason: "", By: ByGateway}},
+		{"plain HTTP", func(p *tlsPeer) { p.sendRaw([]byte("GET / HTTP/1.1\r\n\r\n")) }, 0, record.AlertError(10), Close{Code: CodeAbnormal, Reason: "", By: ByGateway}},
+		{"too long a record", func(p *tlsPeer) { p.sendRaw([]byte{23, 3, 3, 0xff, 0xff}) }, 0, record.AlertError(22), Close{Code: CodeAbnormal, Reason: "", By: ByGateway}},
 		{"alert", func(p *tlsPeer) {
 			p.sendRaw(p.far.out.AppendAlert(nil, &record.ViolationError{Alert: 80, Why: "x"}))
-		}, 0, io.EOF, Close{CodeAbnormal, "TLS: the charger sent the alert internal error", ByCharger}},
-		{"end of the stream alone", func(p *tlsPeer) { _ = p.CloseWrite() }, 0, io.ErrUnexpectedEOF, Close{CodeAbnormal, "connection ended without a close frame", ByCharger}},
+		}, 0, io.EOF, Close{Code: CodeAbnormal, Reason: "TLS: the charger sent the alert internal error", By: ByCharger}},
+		{"end of the stream alone", func(p *tlsPeer) { _ = p.CloseWrite() }, 0, io.ErrUnexpectedEOF, Close{Code: CodeAbnormal, Reason: "connection ended without a close frame", By: ByCharger}},
 	} {
 		eachTLS(t, func(t *testing.T, which int) {
 			r := newRig(t, nil)

@@ -87,10 +87,14 @@ func (c *Conn) flush() {
 		c.updateInterest()
 		c.resume(pauseOut)
 	}
-	if c.phase == phaseLingering {
+	if c.phase == phaseLingering || c.leavesSilently() {
 		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR)
 	}
 }
+
+// leavesSilently reports whether nothing follows what is unwritten, not even a Close
+// frame or the end of TLS, though the charger is still listened to.
+func (c *Conn) leavesSilently() bool { return c.phase == phaseClosing && c.why.NoFrame }
 
 // writeOut writes what the socket takes; n bytes of it.
 func (c *Conn) writeOut(o *outbound) (n int, errno syscall.Errno) {

@@ -52,7 +52,19 @@ func (ch *Charger) Send(ctx context.Context, payload []byte, binary bool) error 
 // taken the order; Config.Closed follows, at the charger's owner. Errors are
 // those of Send.
 func (ch *Charger) Close(ctx context.Context, code int, reason string) error {
-	body, err := json.Marshal(unixipc.CloseBody{Code: code, Reason: reason})
+	return ch.close(ctx, unixipc.CloseBody{Code: code, Reason: reason})
+}
+
+// Drop is Close without a Close frame: behind what was sent before, the charger sees
+// its TCP connection end. Some firmware connects again only then. CLOSED has the code
+// 1006, and reason, which the charger does not get. A gateway of release 0.1 closes
+// with 1000 instead.
+func (ch *Charger) Drop(ctx context.Context, reason string) error {
+	return ch.close(ctx, unixipc.CloseBody{Reason: reason, Drop: true})
+}
+
+func (ch *Charger) close(ctx context.Context, order unixipc.CloseBody) error {
+	body, err := json.Marshal(order)
 	if err == nil {
 		_, err = ch.order(ctx, unixipc.Close, 0, body)
 	}

@@ -156,7 +156,16 @@ func (c *Client) Send(ctx context.Context, identity string, message []byte) erro
 
 // Disconnect closes a charger's connection; see Charger.Close.
 func (c *Client) Disconnect(ctx context.Context, identity string, code int, reason string) error {
-	body, err := json.Marshal(unixipc.CloseBody{Code: code, Reason: reason})
+	return c.close(ctx, identity, unixipc.CloseBody{Code: code, Reason: reason})
+}
+
+// Drop ends a charger's connection without a Close frame; see Charger.Drop.
+func (c *Client) Drop(ctx context.Context, identity, reason string) error {
+	return c.close(ctx, identity, unixipc.CloseBody{Reason: reason, Drop: true})
+}
+
+func (c *Client) close(ctx context.Context, identity string, order unixipc.CloseBody) error {
+	body, err := json.Marshal(order)
 	if err == nil {
 		_, err = c.order(ctx, unixipc.Close, 0, identity, body)
 	}

@@ -194,7 +194,7 @@ func (m *model) Send(conn uint64, payload []byte, _ bool) (uint64, unixipc.Statu
 	return c.position, unixipc.StatusOK
 }
 
-func (m *model) Close(conn uint64, _ int, _, _ string) { m.byConn(conn) }
+func (m *model) Close(conn uint64, _ unixipc.CloseBody, _ string) { m.byConn(conn) }
 func (m *model) Pause(conn uint64)                     { m.byConn(conn).paused = true; m.Pauses++ }
 func (m *model) Resume(conn uint64)                    { m.byConn(conn).paused = false }
 func (m *model) LinkReady(*Link)                       {}

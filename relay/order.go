@@ -74,11 +74,10 @@ func (r *Relay) carryOut(o order) {
 	case c == nil || !c.connected:
 		result.Status = unixipc.StatusOffline
 	case f.Type == unixipc.Close:
-		if body.Code == 0 {
-			body.Code = 1000
-		}
 		switch {
-		case !closeCode(body.Code):
+		case body.Drop && body.Code != 0:
+			refuse("a connection that is dropped has no close code")
+		case body.Code != 0 && !closeCode(body.Code):
 			refuse(fmt.Sprintf("close code %d is not for a processor to send", body.Code))
 		case !utf8.ValidString(body.Reason) || len(body.Reason) > 123:
 			refuse("a close reason is UTF-8 of at most 123 bytes")
@@ -87,7 +86,10 @@ func (r *Relay) carryOut(o order) {
 			if o.operator {
 				by = "operator"
 			}
-			r.gateway.Close(c.conn, body.Code, body.Reason, by)
+			if body.Code == 0 && !body.Drop {
+				body.Code = 1000
+			}
+			r.gateway.Close(c.conn, body, by)
 		}
 	case f.Flags&unixipc.Binary == 0 && !utf8.Valid(f.Payload):
 		refuse("text is not UTF-8")

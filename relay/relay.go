@@ -87,9 +87,9 @@ type Gateway interface {
 	// Send queues a message for the charger and returns the position of its
 	// end for Relay.Sent, or a status other than StatusOK.
 	Send(conn uint64, payload []byte, binary bool) (position uint64, status unixipc.Status)
-	// Close begins the close handshake on an order; by is "processor" or
-	// "operator".
-	Close(conn uint64, code int, reason, by string)
+	// Close begins the end of the connection on an order, whose code is 0 only if the
+	// connection is to be dropped; by is "processor" or "operator".
+	Close(conn uint64, order unixipc.CloseBody, by string)
 	// Pause stops reading from the charger until Resume. Message may still be
 	// called for what was read before.
 	Pause(conn uint64)

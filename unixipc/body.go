@@ -95,6 +95,7 @@ type NackBody struct {
 type CloseBody struct {
 	Code   int    `json:"code,omitempty"` // 0: 1000
 	Reason string `json:"reason,omitempty"`
+	Drop   bool   `json:"drop,omitempty"` // without a Close frame; there is no code then
 }
 
 // AuthorizeBody is the payload of AUTHORIZE: a charger that wants to connect.

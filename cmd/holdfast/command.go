@@ -52,6 +52,7 @@ type invocation struct {
 	timeout time.Duration
 	code    int
 	reason  string
+	drop    bool
 	passwd  passwd
 }
 
@@ -97,8 +98,9 @@ func commands() []command {
 			name: "close", args: []argument{{"ID", aCharger, false}}, help: "close a charger's connection",
 			options: func(i *invocation) []config.Option {
 				return append([]config.Option{
-					config.Define("code", "1000", "close code: 1000, 1001, 1003, 1008, 1011 to 1014, or 3000 to 4999", config.Number(&i.code, 1000, 4999)),
+					config.Define("code", "", "close code: 1000 (the default), 1001, 1003, 1008, 1011 to 1014, or 3000 to 4999", config.Number(&i.code, 1000, 4999)),
 					config.Define("reason", "", "reason that the charger gets, at most 123 bytes", config.Text(&i.reason)),
+					config.Define("drop", "false", "send no Close frame: the charger sees its TCP connection end", config.Boolean(&i.drop)),
 				}, orderOptions(i)...)
 			},
 			run: runClose,

@@ -180,13 +180,19 @@ func (l *link) take(f unixipc.Frame) error {
 		return nil
 
 	case unixipc.Close:
-		body := unixipc.CloseBody{Code: 1000}
+		var body unixipc.CloseBody
 		if err := unmarshal(f, &body); err != nil {
 			return err
 		}
-		if !mayClose(body.Code) {
+		if !mayClose(body.Code) || body.Drop && body.Code != 0 {
 			l.result(0, f, unixipc.StatusRefused, fmt.Sprintf("code %d", body.Code))
 			return nil
+		}
+		switch {
+		case body.Drop:
+			body.Code = 1006 // as the gateway reports it
+		case body.Code == 0:
+			body.Code = 1000
 		}
 		status := ch.order(Order{Close: &body})
 		l.result(0, f, status, "")

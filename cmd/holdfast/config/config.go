@@ -45,6 +45,7 @@ type Config struct {
 	WriteTimeout  time.Duration
 	CloseTimeout  time.Duration
 	ShutdownGrace time.Duration
+	ShutdownClose string // a close code, or ShutdownDrop
 
 	UpgradeTimeout time.Duration
 	FreezeTimeout  time.Duration

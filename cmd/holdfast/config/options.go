@@ -44,7 +44,8 @@ func Options(c *Config) []Option {
 		{"idle-timeout", "3 ping intervals", "close a connection from which nothing came for so long; 0: never", autoDuration{&c.IdleTimeout}},
 		{"write-timeout", "30s", "close a connection that accepted no bytes for so long", duration{&c.WriteTimeout, 100 * time.Millisecond, time.Hour}},
 		{"close-timeout", "5s", "time limit for a charger to answer a Close frame", duration{&c.CloseTimeout, 100 * time.Millisecond, time.Hour}},
-		{"shutdown-grace", "10s", "how long a shutdown (SIGTERM, SIGINT) may take: chargers are closed with 1012, spread over the first half; the rest is for their answers", duration{&c.ShutdownGrace, 0, time.Hour}},
+		{"shutdown-grace", "10s", "how long a shutdown (SIGTERM, SIGINT) may take: chargers are closed, spread over the first half; the rest is for their answers", duration{&c.ShutdownGrace, 0, time.Hour}},
+		{"shutdown-close", "1012", "how a shutdown closes chargers: with the code 1012 (service restart) or 1001 (going away), or drop: without a Close frame, for chargers that connect again only after TCP has ended", ChoiceValue{&c.ShutdownClose, []string{"1012", "1001", ShutdownDrop}}},
 		{"upgrade-timeout", "30s", "time limit for each step of an upgrade before the freeze, such as the start of the new process", duration{&c.UpgradeTimeout, 100 * time.Millisecond, time.Hour}},
 		{"freeze-timeout", "3s", "time limit from the freeze until the new process is ready; beyond it the upgrade is rolled back", duration{&c.FreezeTimeout, 10 * time.Millisecond, time.Minute}},
 
@@ -61,6 +62,9 @@ func Options(c *Config) []Option {
 		{"call-queue", "16", "most CALLs to one charger at the same time: the one that it works on, and those that wait", number{&c.CallQueue, 1, 10_000}},
 	}
 }
+
+// ShutdownDrop is the -shutdown-close without a Close frame.
+const ShutdownDrop = "drop"
 
 // besideProcessors is the default of -admin-socket.
 const besideProcessors = "admin.sock beside processors"

@@ -9,7 +9,7 @@ package gateway
 //	taking over   only if another gateway started this one (package upgrade)
 //	serving       loops turn, chargers, processors and operators come in (accept)
 //	upgrading     the loops are handed over; see upgrade/old.go for its states
-//	shutting down chargers are closed with 1012, over half of -shutdown-grace
+//	shutting down chargers are closed, over half of -shutdown-grace
 //
 //	starting ──▶ taking over ──▶ serving ──▶ shutting down ──▶ exit
 //	   │                          ▲ │  ▲

@@ -3,9 +3,12 @@ package gateway
 import (
 	"errors"
 	"os"
+	"strconv"
 	"time"
 
+	"holdfast/cmd/holdfast/config"
 	"holdfast/cmd/holdfast/shard"
+	"holdfast/conn"
 )
 
 // end closes everything.
@@ -14,7 +17,7 @@ func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	g.log.Info("shutting down", "signal", s.String(), "connections", held.Load(), "grace", g.cfg.ShutdownGrace.String())
 	g.reporter.Stopping(g.cfg.ShutdownGrace)
 	g.gate.End()
-	closeChargers(g.shards, g.cfg.ShutdownGrace, signals)
+	closeChargers(g.shards, shutdownClose(g.cfg.ShutdownClose), g.cfg.ShutdownGrace, signals)
 	for _, s := range g.shards {
 		s.Loop.Post(s.Loop.Stop)
 	}
@@ -56,10 +59,22 @@ func (g *gateway) awaitLoops(limit time.Duration) bool {
 	}
 }
 
-// closeChargers closes the chargers with 1012, spread over half of the grace period
-// so that they do not all come back at once, and waits for them. A second
-// signal cuts it short.
-func closeChargers(shards []*shard.Shard, grace time.Duration, signals <-chan os.Signal) {
+// shutdownClose returns the end of each connection for a setting of -shutdown-close.
+func shutdownClose(setting string) conn.Close {
+	why := conn.ReasonShutdown.Close()
+	if setting == config.ShutdownDrop {
+		return why.WithoutFrame()
+	}
+	if code, err := strconv.Atoi(setting); err == nil {
+		why.Code = code
+	}
+	return why
+}
+
+// closeChargers closes the chargers, spread over half of the grace period so that
+// they do not all come back at once, and waits for them. A second signal cuts it
+// short.
+func closeChargers(shards []*shard.Shard, why conn.Close, grace time.Duration, signals <-chan os.Signal) {
 	const steps = 50
 	interval := max(time.Millisecond, grace/(2*steps))
 	began := time.Now()
@@ -70,7 +85,7 @@ func closeChargers(shards []*shard.Shard, grace time.Duration, signals <-chan os
 		// By the clock, not by counting: a busy machine skips ticks.
 		left := int(time.Until(spread) / interval)
 		for _, s := range shards {
-			s.Loop.Post(func() { s.CloseShare(max(1, left)) })
+			s.Loop.Post(func() { s.CloseShare(max(1, left), why) })
 		}
 		select {
 		case <-tick.C:

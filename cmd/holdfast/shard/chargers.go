@@ -26,8 +26,12 @@ func (t toChargers) Send(handle uint64, payload []byte, binary bool) (uint64, un
 	return 0, unixipc.StatusClosed
 }
 
-func (t toChargers) Close(handle uint64, code int, reason, by string) {
-	t.Loop.Lookup(handle).Close(conn.Close{Code: code, Reason: reason, By: conn.By(by)})
+func (t toChargers) Close(handle uint64, order unixipc.CloseBody, by string) {
+	why := conn.Close{Code: order.Code, Reason: order.Reason, By: conn.By(by)}
+	if order.Drop {
+		why = why.WithoutFrame()
+	}
+	t.Loop.Lookup(handle).Close(why)
 }
 
 func (t toChargers) Pause(handle uint64) {

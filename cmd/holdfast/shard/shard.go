@@ -182,11 +182,11 @@ func Offline(shards []*Shard) (n int) {
 }
 
 // CloseShare begins to close one in n of the connections that are open.
-func (s *Shard) CloseShare(n int) {
+func (s *Shard) CloseShare(n int, why conn.Close) {
 	i := 0
 	s.Loop.All(func(c *conn.Conn) {
 		if i++; i%n == 0 {
-			c.Close(conn.ReasonShutdown.Close())
+			c.Close(why)
 		}
 	})
 }

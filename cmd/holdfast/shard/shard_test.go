@@ -85,8 +85,9 @@ func TestCloseShare(t *testing.T) {
 	for _, identity := range []string{"a", "b", "c", "d"} {
 		all = append(all, r.open(s, identity))
 	}
-	s.Loop.Post(func() { s.CloseShare(5) }) // none of four
-	s.Loop.Post(func() { s.CloseShare(1) })
+	why := conn.ReasonShutdown.Close()
+	s.Loop.Post(func() { s.CloseShare(5, why) }) // none of four
+	s.Loop.Post(func() { s.CloseShare(1, why) })
 	for _, c := range all {
 		if code, reason := c.closed(); code != conn.CodeRestart || reason != conn.ReasonShutdown.Format {
 			t.Errorf("closed with %d %q", code, reason)
