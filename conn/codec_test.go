@@ -104,7 +104,9 @@ var stateSamples = []struct {
 		s.out = &outbound{buf: []byte("\x81\x05Hello"), off: 1}
 		return s
 	}(), 40},
-	{"draining", held(func(s *State) { s.phase, s.why = phaseLingering, &Close{Code: CodeAbnormal, Reason: "gone", By: ByNetwork} }), 0},
+	{"draining", held(func(s *State) {
+		s.phase, s.why = phaseLingering, &Close{Code: CodeAbnormal, Reason: "gone", By: ByNetwork}
+	}), 0},
 	{"draining-unwritten", held(func(s *State) {
 		s.phase, s.why = phaseLingering, orderly
 		s.out = &outbound{buf: appendClose(nil, CodeNormal, "bye"), last: 4}

@@ -32,8 +32,8 @@ func (g stageGateway) Send(conn uint64, payload []byte, _ bool) (uint64, unixipc
 	return uint64(len(g.sent[conn])), unixipc.StatusOK
 }
 func (g stageGateway) Close(uint64, unixipc.CloseBody, string) {}
-func (g stageGateway) Pause(uint64)                      {}
-func (g stageGateway) Resume(uint64)                     {}
+func (g stageGateway) Pause(uint64)                            {}
+func (g stageGateway) Resume(uint64)                           {}
 func (g stageGateway) Describe(uint64) unixipc.OpenedBody {
 	return unixipc.OpenedBody{Subprotocol: "ocpp1.6"}
 }

@@ -24,7 +24,7 @@ var codecNow = time.Unix(1_700_000_000, 123_456_789)
 type nobody struct{ t *testing.T }
 
 func (nobody) Send(uint64, []byte, bool) (uint64, unixipc.Status) { return 0, unixipc.StatusClosed }
-func (nobody) Close(uint64, unixipc.CloseBody, string)             {}
+func (nobody) Close(uint64, unixipc.CloseBody, string)            {}
 func (nobody) Pause(uint64)                                       {}
 func (nobody) Resume(uint64)                                      {}
 func (nobody) Describe(uint64) unixipc.OpenedBody                 { return unixipc.OpenedBody{} }
