@@ -198,7 +198,7 @@ func (m *model) Close(conn uint64, _ unixipc.CloseBody, _ string) { m.byConn(con
 func (m *model) Pause(conn uint64)                                { m.byConn(conn).paused = true; m.Pauses++ }
 func (m *model) Resume(conn uint64)                               { m.byConn(conn).paused = false }
 func (m *model) LinkReady(*Link)                                  {}
-func (m *model) Forward(int, func(*Relay)) { m.fail("forwarded with one loop") }
+func (m *model) Forward(int, func(*Relay))                        { m.fail("forwarded with one loop") }
 
 func (m *model) Describe(conn uint64) unixipc.OpenedBody {
 	return unixipc.OpenedBody{Subprotocol: "any", Remote: fmt.Sprint(conn)}
