@@ -78,7 +78,7 @@ func (p *partial) join(held *partial, k kept, message, unread []byte) (checked u
 		held = &partial{}
 	}
 	if k.message > 0 {
-		if k.message != len(held.msg) || p.op != held.op || p.compressed != held.compressed {
+		if k.message != len(held.msg) || p.op != held.op || p.compressed != held.compressed || p.malformed != held.malformed {
 			return checked, errNotHeld
 		}
 		checked = held.utf8

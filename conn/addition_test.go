@@ -171,7 +171,7 @@ func TestFreezeSendsWhatWasAddedToAMessage(t *testing.T) {
 		text := strings.Repeat("日本 ", halfMessage/7) + "!"
 		frame := stream(textFrame(text))
 		got := ""
-		take := func(_ *Conn, payload []byte, _ bool) { got = string(payload) }
+		take := func(_ *Conn, payload []byte, _ Kind) { got = string(payload) }
 		g.onMessage, to.onMessage = take, take
 		g.arrive(t, g.wire(frame[:halfMessage/2]))
 		frame = frame[halfMessage/2:]
@@ -243,7 +243,7 @@ func TestFreezeKeepsUnreadInput(t *testing.T) {
 	eachLayer(t, func(t *testing.T, which int) {
 		g, to := grow(t, which), newManual(t)
 		var got []string
-		g.onMessage = func(c *Conn, payload []byte, _ bool) {
+		g.onMessage = func(c *Conn, payload []byte, _ Kind) {
 			got = append(got, string(payload))
 			c.Pause()
 		}

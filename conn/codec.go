@@ -48,7 +48,8 @@ const (
 	fieldUnwrittenKept = 31
 	fieldRecordsKept   = 32
 
-	fieldNoFrame = 33 // the end comes without a Close frame
+	fieldNoFrame   = 33 // the end comes without a Close frame
+	fieldMalformed = 34 // the message came as text; an older reader delivers it as binary
 )
 
 // StateVersion is the version of the encoding that is written; StateVersions
@@ -121,6 +122,7 @@ func (s *State) encode(dst []byte, due tick, addition bool) []byte {
 	dst = appendKept(dst, fieldUnwrittenKept, k.unwritten)
 	dst = appendKept(dst, fieldRecordsKept, k.records)
 	dst = tlv.AppendBool(dst, fieldNoFrame, s.why != nil && s.why.NoFrame)
+	dst = tlv.AppendBool(dst, fieldMalformed, s.decoder.part != nil && s.decoder.part.malformed)
 	return tlv.AppendEnd(appendFuture(dst))
 }
 
@@ -180,7 +182,7 @@ func parseAddition(b []byte, held *State) (s State, due tick, err error) {
 		switch {
 		case id >= fieldCloseCode && id <= fieldCloseBy, id == fieldNoFrame:
 			hasWhy = true
-		case id >= fieldHead && id <= fieldUnread, id == fieldMessageKept, id == fieldUnreadKept:
+		case id >= fieldHead && id <= fieldUnread, id == fieldMessageKept, id == fieldUnreadKept, id == fieldMalformed:
 			hasPart = true
 		case id >= fieldUnwritten && id <= fieldOutLast, id == fieldSealed, id == fieldRecords, id == fieldUnwrittenKept, id == fieldRecordsKept:
 			hasOut = true
@@ -191,9 +193,9 @@ func parseAddition(b []byte, held *State) (s State, due tick, err error) {
 		case fieldIdentity:
 			s.Identity = r.String(MaxIdentity)
 		case fieldPath:
-			s.Path = MakeName(r.String(maxRequest))
+			s.Path = MakeName(r.String(MaxRequest))
 		case fieldSubprotocol:
-			s.Subprotocol = MakeName(r.String(maxRequest))
+			s.Subprotocol = MakeName(r.String(MaxRequest))
 		case fieldOpened:
 			s.Opened = int64(r.Uint(1 << 62))
 		case fieldRemote:
@@ -212,6 +214,8 @@ func parseAddition(b []byte, held *State) (s State, due tick, err error) {
 			why.By = By(r.String(32))
 		case fieldNoFrame:
 			why.NoFrame = r.Bool()
+		case fieldMalformed:
+			p.malformed = r.Bool()
 		case fieldHead:
 			p.headLen = uint8(copy(p.head[:], r.Bytes(maxHeader-1)))
 		case fieldFrame:
@@ -371,6 +375,8 @@ func (p *partial) fault(compressed bool, known int, seen utf8Check) string {
 		return "with a payload but no message"
 	case p.compressed && !compressed:
 		return "with a compressed message, though compression was not negotiated"
+	case p.malformed && p.op != opBinary:
+		return "with a malformed text that is no binary message"
 	case p.op == opText && !p.compressed && !seen.write(p.msg[known:]):
 		return "with a text that is not UTF-8"
 	case !bytes.Equal(seen.tail[:seen.n], p.utf8.tail[:p.utf8.n]):

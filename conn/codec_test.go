@@ -38,7 +38,7 @@ func after(b []byte, deflateBits uint8) State {
 	s := held(func(s *State) { s.DeflateBits = deflateBits })
 	b = bytes.Clone(b)
 	for len(b) > 0 {
-		_, rest, _, fault := s.decoder.next(b, bounds{70_000, deflateBits != 0})
+		_, rest, _, fault := s.decoder.next(b, bounds{70_000, deflateBits != 0, false})
 		if fault != nil {
 			panic(fault.Reason)
 		}
@@ -492,7 +492,7 @@ func FuzzConnState(f *testing.F) {
 		}
 		next = append(s.decoder.takeUnread(), next...)
 		for len(next) > 0 {
-			_, rest, _, fault := s.decoder.next(next, bounds{1000, s.DeflateBits != 0})
+			_, rest, _, fault := s.decoder.next(next, bounds{1000, s.DeflateBits != 0, false})
 			if fault != nil {
 				return
 			}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"syscall"
 	"time"
+	"unicode/utf8"
 )
 
 // A Conn is a held connection, owned by its loop. It is a struct in a table:
@@ -154,7 +155,7 @@ func (c *Conn) ingest(b []byte, own bool) {
 	if c.decoder.part != nil {
 		c.touch()
 	}
-	lim := bounds{c.loop.cfg.MaxMessage, c.DeflateBits != 0}
+	lim := c.bounds()
 	for len(b) > 0 && c.phase <= phaseClosing {
 		if c.pause != 0 {
 			if !own {
@@ -179,18 +180,25 @@ func (c *Conn) ingest(b []byte, own bool) {
 	c.account()
 }
 
+func (c *Conn) bounds() bounds {
+	cfg := &c.loop.cfg
+	return bounds{cfg.MaxMessage, c.DeflateBits != 0, cfg.Lenient.Has(TolerateText)}
+}
+
 func (c *Conn) handle(ev event) {
 	switch ev.op {
 	case opText, opBinary:
 		payload := ev.payload
 		if ev.compressed {
 			var fault *Close
-			if payload, fault = c.loop.deflate.inflate(payload, c.loop.cfg.MaxMessage, ev.op == opText); fault != nil {
+			lim, text := c.bounds(), ev.op == opText
+			if payload, fault = c.loop.deflate.inflate(payload, lim.maxMessage, text && !lim.anyText); fault != nil {
 				c.Drop(*fault)
 				return
 			}
+			ev.malformed = text && !utf8.Valid(payload)
 		}
-		c.loop.handler.Message(c, payload, ev.op == opBinary)
+		c.loop.handler.Message(c, payload, ev.kind())
 	case opPing:
 		if c.phase == phaseOpen { // nothing follows our Close frame
 			c.write(func(b []byte) []byte {

@@ -21,6 +21,7 @@ type partial struct {
 
 	op         opcode // of the message being assembled; opContinuation: none
 	compressed bool
+	malformed  bool // it came as text and is not UTF-8; op is opBinary since
 	utf8       utf8Check
 	msg        []byte // its payload so far, unmasked
 	control    []byte // payload so far of a control frame
@@ -38,6 +39,7 @@ type partial struct {
 type event struct {
 	op         opcode // opText, opBinary, opClose, opPing, opPong
 	compressed bool
+	malformed  bool // a binary message that came as text: TolerateText
 	payload    []byte
 }
 
@@ -45,6 +47,7 @@ type event struct {
 type bounds struct {
 	maxMessage int  // payload of a message, bytes, as it is on the wire
 	compressed bool // permessage-deflate was negotiated
+	anyText    bool // text that is not UTF-8 passes for binary: TolerateText
 }
 
 // next decodes from b up to the end of one event and returns it with the bytes
@@ -61,10 +64,14 @@ func (d *decoder) next(b []byte, lim bounds) (ev event, rest []byte, ok bool, fa
 				end := n + int(h.length)
 				payload := b[n:end:end]
 				unmask(payload, h.mask, 0)
+				ev = event{op: h.op, compressed: h.rsv1, payload: payload}
 				if h.op == opText && !h.rsv1 && !utf8.Valid(payload) {
-					return event{}, nil, false, reasonNotUTF8.fault()
+					if !lim.anyText {
+						return event{}, nil, false, reasonNotUTF8.fault()
+					}
+					ev.op, ev.malformed = opBinary, true
 				}
-				return event{h.op, h.rsv1, payload}, b[end:], true, nil
+				return ev, b[end:], true, nil
 			}
 		}
 		p := d.part
@@ -76,14 +83,17 @@ func (d *decoder) next(b []byte, lim bounds) (ev event, rest []byte, ok bool, fa
 			p.control = append(p.control, take...)
 		} else {
 			if p.op == opText && !p.compressed && !p.utf8.write(take) {
-				return event{}, nil, false, reasonNotUTF8.fault()
+				if !lim.anyText {
+					return event{}, nil, false, reasonNotUTF8.fault()
+				}
+				p.malform()
 			}
 			p.msg = append(p.msg, take...)
 		}
 		if p.left > 0 {
 			return event{}, nil, false, nil
 		}
-		if ev, ok, fault = d.endFrame(); ok || fault != nil {
+		if ev, ok, fault = d.endFrame(lim); ok || fault != nil {
 			return ev, b, ok, fault
 		}
 		if len(b) == 0 {
@@ -154,7 +164,7 @@ func (d *decoder) check(h header, lim bounds) *Close {
 }
 
 // endFrame ends the current frame; ok means that it completed an event.
-func (d *decoder) endFrame() (ev event, ok bool, fault *Close) {
+func (d *decoder) endFrame(lim bounds) (ev event, ok bool, fault *Close) {
 	p := d.part
 	p.inFrame = false
 	switch {
@@ -168,11 +178,23 @@ func (d *decoder) endFrame() (ev event, ok bool, fault *Close) {
 	case !p.frame.fin:
 		return event{}, false, nil
 	case !p.utf8.complete():
-		return event{}, false, reasonCutUTF8.fault()
+		if !lim.anyText {
+			return event{}, false, reasonCutUTF8.fault()
+		}
+		p.malform()
 	}
-	ev = event{p.op, p.compressed, p.msg}
+	ev = event{op: p.op, compressed: p.compressed, malformed: p.malformed, payload: p.msg}
 	d.part = nil
 	return ev, true, nil
+}
+
+// malform lets the text that is being assembled pass for a binary message. The reader
+// of a hand-over, which may hold its beginning as a text, gets all of it again.
+func (p *partial) malform() {
+	p.op, p.malformed, p.utf8, p.sent = opBinary, true, utf8Check{}, 0
+	if p.frame.op == opText {
+		p.frame.op = opBinary
+	}
 }
 
 func (d *decoder) partial() *partial {

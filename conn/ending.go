@@ -148,7 +148,7 @@ func (c *Conn) deliverUnread() {
 	}
 	c.leaving = true
 	b := c.decoder.takeUnread()
-	lim := bounds{c.loop.cfg.MaxMessage, c.DeflateBits != 0}
+	lim := c.bounds()
 	for len(b) > 0 && c.phase <= phaseClosing {
 		ev, rest, ok, fault := c.decoder.next(b, lim)
 		if fault != nil {

@@ -132,7 +132,7 @@ func TestCloseTimeouts(t *testing.T) {
 // Drop tells its reason at once, and what was here already is delivered before.
 func TestDrop(t *testing.T) {
 	r := newRig(t, nil)
-	r.onMessage = func(c *Conn, payload []byte, _ bool) {
+	r.onMessage = func(c *Conn, payload []byte, _ Kind) {
 		if string(payload) == "0" {
 			c.Pause()
 		}
@@ -171,7 +171,7 @@ func TestFaultBehindAPause(t *testing.T) {
 		{"network", func(c *Conn) { c.closeNow(Close{Code: CodeAbnormal, Reason: "test", By: ByNetwork}) }},
 	} {
 		r := newRig(t, nil)
-		r.onMessage = func(c *Conn, payload []byte, _ bool) {
+		r.onMessage = func(c *Conn, payload []byte, _ Kind) {
 			if string(payload) == "0" {
 				c.Pause()
 			}
@@ -225,7 +225,7 @@ func TestReadLeft(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.connect("CP", State{})
 	p.conn(func(c *Conn) {
-		r.onMessage = func(_ *Conn, payload []byte, _ bool) {
+		r.onMessage = func(_ *Conn, payload []byte, _ Kind) {
 			p.send(textFrame("more after " + string(payload)))
 			awaitInput(t, c)
 		}

@@ -135,7 +135,7 @@ func (w *handoverWorld) do(f func()) {
 
 // The Handler.
 
-func (w *handoverWorld) Message(c *Conn, payload []byte, binary bool) {
+func (w *handoverWorld) Message(c *Conn, payload []byte, _ Kind) {
 	p := c.User.(*handoverPeer)
 	w.mu.Lock()
 	p.got = append(p.got, string(payload))

@@ -2,7 +2,7 @@ package conn
 
 import (
 	"bufio"
-	"bytes"
+	"cmp"
 	"crypto/sha1"
 	"encoding/base64"
 	"errors"
@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -23,14 +22,14 @@ type Handshake struct {
 	Paths              []string // prefixes of the path, each beginning and ending with a slash
 	Subprotocols       []string // that may be chosen
 	DefaultSubprotocol string   // for a charger that offers none; "": refuse it
-	Lenient            bool     // tolerate a missing Connection: Upgrade
-	Compression        bool     // accept permessage-deflate
+	Lenient            Tolerances
+	Compression        bool // accept permessage-deflate
+	MaxRequest         int  // bytes of a request's head; 0: DefaultMaxRequest
 
-	// Admit is asked once the request is read and before anything else about
-	// it; a Refusal is sent to the charger. identity is as far as it is known.
+	// Admit is asked, if there is one, about a request that is right; a Refusal is
+	// sent to the charger.
 	Admit func(identity string) *Refusal
-	// Authorize is asked, if there is one, about a request that is right in
-	// everything else.
+	// Authorize is asked, if there is one, about a request that Admit let in.
 	Authorize func(Request) *Refusal
 }
 
@@ -47,40 +46,42 @@ type Request struct {
 	Password []byte
 }
 
-// maxRequest bounds the request's head, in bytes.
-const maxRequest = 8 << 10
+// DefaultMaxRequest is the longest head of a request, in bytes, unless Handshake says
+// otherwise. MaxRequest is the longest that it can say.
+const (
+	DefaultMaxRequest = 8 << 10
+	MaxRequest        = 64 << 10
+)
 
 // Serve does the server's half of the handshake on nc, whose deadline is the
 // caller's. early are bytes of the charger that came with its request. An error
 // is a *Refusal, which was sent to the charger, or describes how the network
 // failed. nc is never closed.
 func (h *Handshake) Serve(nc net.Conn) (s State, early []byte, err error) {
-	limited := &io.LimitedReader{R: nc, N: maxRequest}
-	br := bufio.NewReaderSize(limited, 2048)
+	br := bufio.NewReaderSize(nc, 2048)
 	if first, err := br.Peek(1); err == nil && first[0] == tlsHandshake {
 		writeAndLinger(nc, tlsAlert) // a TLS client understands it; it would not understand HTTP
 		return s, nil, refusalTLS.Refusal()
 	}
-	req, err := http.ReadRequest(br)
-	if err != nil {
-		switch {
-		case limited.N <= 0:
-			err = refusalTooLarge.Refusal(maxRequest)
-		case isNetwork(err):
-			return s, nil, fmt.Errorf("handshake: %w", err)
-		default:
-			err = refusalNotHTTP.Refusal(err)
-		}
-		Refuse(nc, err.(*Refusal))
-		return s, nil, err
+	limit := cmp.Or(h.MaxRequest, DefaultMaxRequest)
+	head, err := readHead(br, limit)
+	if err != nil && !errors.Is(err, errTooLarge) {
+		return s, nil, fmt.Errorf("handshake: %w", err)
 	}
-	s, answer, refusal := h.decide(req)
+	var answer string
+	var refusal *Refusal
+	if err != nil {
+		refusal = refusalTooLarge.Refusal(limit)
+	} else {
+		s, answer, refusal = h.answer(head)
+	}
 	if refusal == nil || refusal.Status == http.StatusSwitchingProtocols {
 		if _, err := io.WriteString(nc, answer); err != nil {
 			return s, nil, fmt.Errorf("handshake: %w", err)
 		}
 	}
 	if refusal != nil {
+		refusal.Target = targetOf(head)
 		Refuse(nc, refusal)
 		return s, nil, refusal
 	}
@@ -100,28 +101,25 @@ const tlsHandshake = 22
 
 var tlsAlert = []byte{21, 3, 1, 0, 2, 2, 10}
 
-// isNetwork reports whether err is a failed connection, not a malformed request.
-func isNetwork(err error) bool {
-	var ne net.Error
-	var target *url.Error // passes for a net.Error
-	return !errors.As(err, &target) && (errors.As(err, &ne) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF))
+// answer is decide for the head of a request.
+func (h *Handshake) answer(head []byte) (s State, answer string, refusal *Refusal) {
+	req, refusal := parseHead(head)
+	if refusal != nil {
+		return s, "", refusal
+	}
+	return h.decide(req, checkHost(head, req))
 }
 
 // decide holds the request against RFC 6455 section 4.2.1 and our own rules,
-// and returns the response that opens the WebSocket.
-func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *Refusal) {
+// and returns the response that opens the WebSocket. host is why the header Host
+// cannot be; nil if it can.
+func (h *Handshake) decide(req *http.Request, host *Refusal) (s State, answer string, refusal *Refusal) {
 	refuse := func(why *RefusalReason, args ...any) (State, string, *Refusal) {
 		r := why.Refusal(args...)
 		r.Identity = s.Identity
 		return s, "", r
 	}
-	path, identity, err := splitTarget(req.RequestURI, h.Paths)
-	if h.Admit != nil {
-		if r := h.Admit(identity); r != nil {
-			r.Identity = identity
-			return s, "", r
-		}
-	}
+	path, identity, err := splitTarget(req.RequestURI, h.Paths, h.Lenient)
 	s.Path, s.Identity = MakeName(path), identity
 	header := req.Header
 	key := header.Get("Sec-WebSocket-Key")
@@ -134,19 +132,32 @@ func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *
 		return refuse(refusalMethod)
 	case !req.ProtoAtLeast(1, 1):
 		return refuse(refusalHTTPVersion)
+	case host != nil:
+		host.Identity = identity
+		return s, "", host
 	case req.ContentLength != 0 || len(req.TransferEncoding) > 0:
 		return refuse(refusalBody)
 	case !hasToken(header["Upgrade"], "websocket"):
 		return refuse(refusalNoUpgrade)
-	case !hasToken(header["Connection"], "upgrade") && !h.Lenient:
+	case !hasToken(header["Connection"], "upgrade") && !h.Lenient.Has(TolerateConnection):
 		return refuse(refusalNoConnection)
+	case len(header["Sec-Websocket-Key"]) > 1:
+		return refuse(refusalTwice, "Sec-WebSocket-Key")
+	case len(header["Sec-Websocket-Version"]) > 1:
+		return refuse(refusalTwice, "Sec-WebSocket-Version")
 	case header.Get("Sec-WebSocket-Version") != "13":
 		return refuse(refusalWebSocketVersion)
-	case !validKey(key):
+	case !h.validKey(key):
 		return refuse(refusalKey)
 	}
+	if h.Admit != nil {
+		if r := h.Admit(identity); r != nil {
+			r.Identity = identity
+			return s, "", r
+		}
+	}
 
-	chosen, offered := h.subprotocol(header["Sec-Websocket-Protocol"])
+	chosen, spelling, offered := h.subprotocol(header["Sec-Websocket-Protocol"])
 	if h.Authorize != nil {
 		r := Request{Identity: identity, Path: path, Subprotocol: chosen}
 		r.basic(header["Authorization"])
@@ -170,7 +181,7 @@ func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *
 		refusal.Identity = s.Identity
 	case offered: // a server must not choose what was not offered
 		b.WriteString("\r\nSec-WebSocket-Protocol: ")
-		b.WriteString(chosen)
+		b.WriteString(spelling)
 	}
 	if h.Compression && refusal == nil {
 		response, bits := acceptDeflate(header["Sec-Websocket-Extensions"])
@@ -183,24 +194,9 @@ func (h *Handshake) decide(req *http.Request) (s State, answer string, refusal *
 	return s, b.String(), refusal
 }
 
-// basic reads the one Authorization header of a request.
-func (r *Request) basic(headers []string) {
-	if len(headers) != 1 {
-		return
-	}
-	scheme, value, _ := strings.Cut(headers[0], " ")
-	b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(value))
-	if !strings.EqualFold(scheme, "basic") || err != nil {
-		return
-	}
-	name, password, ok := bytes.Cut(b, []byte(":"))
-	if ok {
-		r.HasBasic, r.Username, r.Password = true, string(name), password
-	}
-}
-
-// subprotocol chooses the first of the client's that is known here.
-func (h *Handshake) subprotocol(headers []string) (chosen string, offered bool) {
+// subprotocol chooses the first of the client's that is known here. spelling is the
+// client's own: a server must not answer what was not offered.
+func (h *Handshake) subprotocol(headers []string) (chosen, spelling string, offered bool) {
 	for _, list := range headers {
 		for name := range strings.SplitSeq(list, ",") {
 			if name = strings.TrimSpace(name); name == "" {
@@ -209,15 +205,25 @@ func (h *Handshake) subprotocol(headers []string) (chosen string, offered bool) 
 			offered = true
 			// The configured string, not the request's: nothing of the
 			// request is kept.
-			if i := slices.Index(h.Subprotocols, name); i >= 0 {
-				return h.Subprotocols[i], true
+			if i := slices.IndexFunc(h.Subprotocols, func(known string) bool { return h.sameSubprotocol(name, known) }); i >= 0 {
+				return h.Subprotocols[i], name, true
 			}
 		}
 	}
 	if !offered {
-		return h.DefaultSubprotocol, false
+		return h.DefaultSubprotocol, "", false
 	}
-	return "", true
+	return "", "", true
+}
+
+func (h *Handshake) sameSubprotocol(offered, known string) bool {
+	if !h.Lenient.Has(TolerateSubprotocol) {
+		return offered == known
+	}
+	if n := len(offered); n > 2 && offered[0] == offered[n-1] && (offered[0] == '"' || offered[0] == '\'') {
+		offered = offered[1 : n-1]
+	}
+	return strings.EqualFold(offered, known)
 }
 
 // hasToken looks for a token in comma-separated header values, in any case.
@@ -232,7 +238,10 @@ func hasToken(headers []string, token string) bool {
 	return false
 }
 
-func validKey(key string) bool {
+func (h *Handshake) validKey(key string) bool {
+	if h.Lenient.Has(TolerateKey) {
+		return key != ""
+	}
 	b, err := base64.StdEncoding.DecodeString(key)
 	return err == nil && len(b) == 16
 }

@@ -3,6 +3,7 @@ package conn
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net"
@@ -42,7 +43,7 @@ func request(edit ...string) string {
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: ocpp1.6",
 	}
 	for _, e := range edit {
-		if strings.HasSuffix(e, "HTTP/1.1") || strings.HasSuffix(e, "HTTP/1.0") {
+		if strings.Contains(e, " HTTP/") {
 			lines[0] = e
 			continue
 		}
@@ -78,7 +79,13 @@ func TestHandshakeAccepts(t *testing.T) {
 		{"default for an empty one", []string{"Sec-WebSocket-Protocol: ,"}, func(h *Handshake) { h.DefaultSubprotocol = "ocpp1.6" }, "ocpp1.6", "", false},
 		{"tokens in any case and company", []string{"Upgrade: h2c, WebSocket", "Connection: keep-alive, upgrade"}, nil, "ocpp1.6", "ocpp1.6", false},
 		{"header names in any case", []string{"Sec-WebSocket-Protocol: x\r\nsec-websocket-protocol: ocpp2.1"}, nil, "ocpp2.1", "ocpp2.1", false},
-		{"lenient without Connection", []string{"Connection:"}, func(h *Handshake) { h.Lenient = true }, "ocpp1.6", "ocpp1.6", false},
+		{"lenient without Connection", []string{"Connection:"}, func(h *Handshake) { h.Lenient = TolerateConnection }, "ocpp1.6", "ocpp1.6", false},
+		{"empty lines before", []string{"\r\n\r\nGET /ocpp/CP-1 HTTP/1.1"}, nil, "ocpp1.6", "ocpp1.6", false},
+		{"line feeds alone before", []string{"\n\nGET /ocpp/CP-1 HTTP/1.1"}, nil, "ocpp1.6", "ocpp1.6", false},
+		{"HTTP/1.2", []string{"GET /ocpp/CP-1 HTTP/1.2"}, nil, "ocpp1.6", "ocpp1.6", false},
+		{"Host is an address", []string{"Host: [2001:db8::1]:8887"}, nil, "ocpp1.6", "ocpp1.6", false},
+		{"Host with an underscore and a port", []string{"Host: back_end.example:80"}, nil, "ocpp1.6", "ocpp1.6", false},
+		{"empty Host", []string{"Host: \t"}, nil, "ocpp1.6", "ocpp1.6", false},
 		{"Content-Length of zero", []string{"Content-Length: 0"}, nil, "ocpp1.6", "ocpp1.6", false},
 		{"compression", []string{"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits"}, nil, "ocpp1.6", "ocpp1.6", true},
 		{"compression off", []string{"Sec-WebSocket-Extensions: permessage-deflate"}, func(h *Handshake) { h.Compression = false }, "ocpp1.6", "ocpp1.6", false},
@@ -122,6 +129,22 @@ var refusals = []struct {
 	{"no HTTP", "hello\r\n\r\n", 400, "", ""},
 	{"bad header", request("no colon\r\nX: y"), 400, "", ""},
 	{"bad escape", request("GET /ocpp/%zz HTTP/1.1"), 400, "", ""},
+	{"HTTP/2.0", request("GET /ocpp/CP-1 HTTP/2.0"), 505, "", ""},
+	{"HTTP/9.9", request("GET /ocpp/CP-1 HTTP/9.9"), 505, "", ""},
+	{"HTTP/0.9", request("GET /ocpp/CP-1 HTTP/0.9"), 505, "", ""},
+	{"the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "", ""},
+	{"space before a colon", request("Upgrade : websocket"), 400, "", ""},
+	{"tab before a colon", request("X\t: y"), 400, "", ""},
+	{"no Host", request("Host:"), 400, "CP-1", ""},
+	{"two Hosts", request("X: y\r\nhost: gateway"), 400, "", ""},
+	{"Host with a space", request("Host: a b"), 400, "CP-1", ""},
+	{"Host with a path", request("Host: gateway/ocpp"), 400, "CP-1", ""},
+	{"Host with a user", request("Host: me@gateway"), 400, "CP-1", ""},
+	{"Host with a port that is none", request("Host: gateway:http"), 400, "CP-1", ""},
+	{"Host with a bracket", request("Host: [::1"), 400, "CP-1", ""},
+	{"key twice", request("X: y\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="), 400, "CP-1", ""},
+	{"version twice", request("X: y\r\nSec-WebSocket-Version: 13"), 400, "CP-1", ""},
+	{"no HTTP, and no end", "hello\r\n", 400, "", ""},
 	{"control character in the target", request("GET /ocpp/a\x01 HTTP/1.1"), 400, "", ""},
 	{"other path", request("GET /metrics HTTP/1.1"), 404, "", ""},
 	{"deeper path", request("GET /ocpp/a/b HTTP/1.1"), 404, "", ""},
@@ -142,9 +165,9 @@ var refusals = []struct {
 	{"no key", request("Sec-WebSocket-Key:"), 400, "CP-1", ""},
 	{"short key", request("Sec-WebSocket-Key: c2hvcnQ="), 400, "CP-1", ""},
 	{"key that is no base64", request("Sec-WebSocket-Key: !!!"), 400, "CP-1", ""},
-	{"header too large", request("X: " + strings.Repeat("x", maxRequest)), 431, "", ""},
-	{"header without end", "GET /ocpp/CP-1 HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", maxRequest), 431, "", ""},
-	{"target without end", "GET /ocpp/" + strings.Repeat("x", 2*maxRequest), 431, "", ""},
+	{"header too large", request("X: " + strings.Repeat("x", DefaultMaxRequest)), 431, "", ""},
+	{"header without end", "GET /ocpp/CP-1 HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", DefaultMaxRequest), 431, "", ""},
+	{"target without end", "GET /ocpp/" + strings.Repeat("x", 2*DefaultMaxRequest), 431, "", ""},
 }
 
 func TestHandshakeRefuses(t *testing.T) {
@@ -190,7 +213,15 @@ func TestHandshakeAuthorize(t *testing.T) {
 		{"no colon", "Authorization: Basic Q1AtMQ==", Request{}},
 		{"no base64", "Authorization: Basic ???", Request{}},
 		{"bearer", "Authorization: Bearer Q1AtMTpwYXNz", Request{}},
-		{"twice", "Authorization: Basic Q1AtMTpwYXNz\r\nAuthorization: Basic Q1AtMTpwYXNz", Request{}},
+		{"twice", "Authorization: Basic Q1AtMTpwYXNz\r\nAuthorization: Basic Q1AtMTpwYXNz", Request{HasBasic: true, Username: "CP-1", Password: []byte("pass")}},
+		{"twice, and not the same", "Authorization: Basic Q1AtMTpwYXNz\r\nAuthorization: Basic Q1AtMTpwYXN0", Request{}},
+		{"a colon behind the scheme", "Authorization: Basic: Q1AtMTpwYXNz", Request{HasBasic: true, Username: "CP-1", Password: []byte("pass")}},
+		{"a tab behind the scheme", "Authorization: BASIC\tQ1AtMTpwYXNz", Request{HasBasic: true, Username: "CP-1", Password: []byte("pass")}},
+		{"scheme alone", "Authorization: Basic", Request{}},
+		{"another scheme that begins so", "Authorization: Basically Q1AtMTpwYXNz", Request{}},
+		{"percent-encoded as in a path", "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("%43P%2D1:a:b")), Request{HasBasic: true, Username: "CP-1", Password: []byte("a:b")}},
+		{"another user", "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("CP-2:a:b")), Request{HasBasic: true, Username: "CP-2", Password: []byte("a:b")}},
+		{"a user whose name begins so", "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("CP-10:a")), Request{HasBasic: true, Username: "CP-10", Password: []byte("a")}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := testHandshake()
@@ -247,6 +278,45 @@ func TestHandshakeWithoutSubprotocol(t *testing.T) {
 		}
 		if len(frame) < 4 || frame[0] != finBit|byte(opClose) || int(frame[1]) != len(frame)-2 || frame[2:4] != "\x03\xea" {
 			t.Errorf("%q: % x", offer, frame)
+		}
+	}
+}
+
+// RFC 7617 ends a user name at the first colon. Here the identity is known.
+func TestHandshakeIdentityWithColons(t *testing.T) {
+	const identity = "00:1B:44:11:3A:B7"
+	for _, credentials := range []string{identity + ":pass:word", "00%3A1B%3A44%3A11%3A3A%3AB7:pass:word"} {
+		h := testHandshake()
+		var got Request
+		h.Authorize = func(r Request) *Refusal { got = r; return nil }
+		nc := &script{in: strings.NewReader(request("GET /ocpp/"+identity+" HTTP/1.1", "Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(credentials))))}
+		if _, _, err := h.Serve(nc); err != nil || got.Username != identity || string(got.Password) != "pass:word" {
+			t.Errorf("%v, %+v", err, got)
+		}
+	}
+}
+
+// Whom the request does not let in takes no place and no token.
+func TestHandshakeAdmitsTheRightOnes(t *testing.T) {
+	for _, tt := range refusals {
+		h := testHandshake()
+		h.Admit = func(string) *Refusal { t.Errorf("%s: asked", tt.name); return nil }
+		_, _, _ = h.Serve(&script{in: strings.NewReader(tt.request)})
+	}
+}
+
+// The log has the path, bounded and without its query, which may be secret.
+func TestRefusalHasThePath(t *testing.T) {
+	for target, want := range map[string]string{
+		"/metrics":                         "/metrics",
+		"/ocp/CP-1?token=secret":           "/ocp/CP-1",
+		"/" + strings.Repeat("x", 1000):    "/" + strings.Repeat("x", maxTarget-len("GET /")),
+		"http://gateway/elsewhere?a/b?c=d": "http://gateway/elsewhere",
+	} {
+		_, _, err := testHandshake().Serve(&script{in: strings.NewReader(request("GET " + target + " HTTP/1.1"))})
+		var r *Refusal
+		if !errors.As(err, &r) || r.Target != want {
+			t.Errorf("%v: %q", err, r.Target)
 		}
 	}
 }

@@ -17,7 +17,7 @@ var errPath = errors.New("no such path")
 // splitTarget finds the prefix and the identity in the target of a request, as
 // it stands in the request line. Prefixes begin and end with a slash. An error
 // other than errPath is about the identity.
-func splitTarget(target string, prefixes []string) (prefix, identity string, err error) {
+func splitTarget(target string, prefixes []string, lenient Tolerances) (prefix, identity string, err error) {
 	// RFC 9112 section 3.2.2: a server accepts the absolute form.
 	if i := strings.Index(target, "://"); i > 0 && !strings.HasPrefix(target, "/") {
 		target = target[i+3:]
@@ -27,6 +27,9 @@ func splitTarget(target string, prefixes []string) (prefix, identity string, err
 		target = target[i:]
 	}
 	target, _, _ = strings.Cut(target, "?")
+	for lenient.Has(TolerateSlashes) && strings.Contains(target, "//") {
+		target = strings.ReplaceAll(target, "//", "/")
+	}
 	for _, p := range prefixes {
 		if len(p) > len(prefix) && strings.HasPrefix(target, p) {
 			prefix = p
@@ -36,8 +39,11 @@ func splitTarget(target string, prefixes []string) (prefix, identity string, err
 		return "", "", errPath
 	}
 	segment := strings.TrimSuffix(target[len(prefix):], "/")
-	if strings.Contains(segment, "/") {
-		return "", "", errPath
+	if first, again, more := strings.Cut(segment, "/"); more {
+		if first != again || !lenient.Has(TolerateIdentityTwice) {
+			return "", "", errPath
+		}
+		segment = first
 	}
 	if identity, err = url.PathUnescape(segment); err != nil {
 		return "", "", errors.New("identity is not percent-encoded correctly")

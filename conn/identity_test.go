@@ -58,7 +58,7 @@ func TestTargets(t *testing.T) {
 		{"/c/%zz", "", "", "identity"},
 		{"/c/a%2", "", "", "identity"},
 	} {
-		prefix, identity, err := splitTarget(tt.target, prefixes)
+		prefix, identity, err := splitTarget(tt.target, prefixes, 0)
 		fault := ""
 		if errors.Is(err, errPath) {
 			fault = "path"

@@ -61,6 +61,7 @@ type Config struct {
 	IdleTimeout  time.Duration // 0: none
 	WriteTimeout time.Duration // for a charger that does not read, or a loop out of memory
 	CloseTimeout time.Duration // for the charger's half of the close handshake
+	Lenient      Tolerances
 }
 
 // Handler is whoever uses a loop. All its methods run on the loop's goroutine,
@@ -71,7 +72,7 @@ type Handler interface {
 	// are staged. now holds until the next call.
 	BeginTurn(now time.Time)
 	// Message is a complete message. payload is good during the call only.
-	Message(c *Conn, payload []byte, binary bool)
+	Message(c *Conn, payload []byte, kind Kind)
 	// Sent reports that everything up to position is in the socket; see Conn.Send.
 	Sent(c *Conn, position uint64)
 	// Closed reports the end of c, exactly once. After it no message arrives and

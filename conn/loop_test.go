@@ -11,8 +11,8 @@ import (
 
 // echo has the loop send every message back.
 func (r *rig) echo() {
-	r.onMessage = func(c *Conn, payload []byte, binary bool) {
-		if _, err := c.Send(payload, binary); err != nil {
+	r.onMessage = func(c *Conn, payload []byte, kind Kind) {
+		if _, err := c.Send(payload, kind == Binary); err != nil {
 			r.t.Errorf("%s: %v", c.Identity, err)
 		}
 	}
@@ -209,7 +209,7 @@ type stopper struct {
 	got  int
 }
 
-func (s *stopper) Message(*Conn, []byte, bool) { s.got++ }
+func (s *stopper) Message(*Conn, []byte, Kind) { s.got++ }
 
 func (s *stopper) Alarm(time.Time) {
 	_, _ = s.nc.Write(stream(textFrame("too late")))

@@ -34,7 +34,7 @@ func TestPauseKeepsOrder(t *testing.T) {
 	r := newRig(t, nil)
 	rnd := rand.New(rand.NewPCG(1, 1))
 	paused := 0
-	r.onMessage = func(c *Conn, payload []byte, binary bool) {
+	r.onMessage = func(c *Conn, payload []byte, kind Kind) {
 		if rnd.IntN(5) > 0 {
 			return
 		}
@@ -68,7 +68,7 @@ func TestPauseKeepsOrder(t *testing.T) {
 // While paused, nothing is handled, and what was read before waits.
 func TestPauseStopsReading(t *testing.T) {
 	r := newRig(t, nil)
-	r.onMessage = func(c *Conn, payload []byte, _ bool) {
+	r.onMessage = func(c *Conn, payload []byte, _ Kind) {
 		if string(payload) == "1" {
 			c.Pause()
 		}
@@ -135,7 +135,7 @@ func TestPauseOfAChargerThatDoesNotRead(t *testing.T) {
 // the same turn, or of the next, says that there is more.
 func TestResumeBeforeNewBytes(t *testing.T) {
 	r := newRig(t, nil)
-	r.onMessage = func(c *Conn, payload []byte, _ bool) {
+	r.onMessage = func(c *Conn, payload []byte, _ Kind) {
 		if string(payload) == "0" {
 			c.Pause()
 		}
@@ -166,7 +166,7 @@ func TestHangUpWhilePaused(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, nil)
-			r.onMessage = func(c *Conn, payload []byte, _ bool) {
+			r.onMessage = func(c *Conn, payload []byte, _ Kind) {
 				if string(payload) == "0" {
 					c.Pause()
 				}

@@ -9,6 +9,7 @@ import (
 // or the close code, that the charger received.
 type Refusal struct {
 	Identity   string // as far as it was known
+	Target     string // of the request: its path, for the log; "": there was none
 	Status     int    // HTTP; 101: the WebSocket was opened and closed with Code; 0: answered with a TLS alert
 	Code       int    // close code
 	Why        string // for the charger and the log
@@ -81,6 +82,18 @@ var (
 		Name: "http-version", Status: http.StatusBadRequest, Format: "a WebSocket needs HTTP/1.1",
 		Explanation: "RFC 6455 section 4.2.1: a proxy may speak HTTP/1.0; set it to 1.1.",
 	})
+	refusalHTTPMajor = refusal(RefusalReason{
+		Name: "http-major", Status: http.StatusHTTPVersionNotSupported, Format: "%s is not spoken here: a WebSocket needs HTTP/1.1",
+		Explanation: "RFC 9110 section 15.6.6: another major version of HTTP, such as a client that assumes HTTP/2.",
+	})
+	refusalHost = refusal(RefusalReason{
+		Name: "host", Status: http.StatusBadRequest, Format: "header Host %s",
+		Explanation: "RFC 9112 section 3.2: the header Host is missing, stands there twice, or is invalid. Mostly a scanner.",
+	})
+	refusalTwice = refusal(RefusalReason{
+		Name: "header-twice", Status: http.StatusBadRequest, Format: "%s stands there twice",
+		Explanation: "RFC 6455 section 11.3: the header may appear once. A firmware or a proxy adds it again.",
+	})
 	refusalBody = refusal(RefusalReason{
 		Name: "body", Status: http.StatusBadRequest, Format: "a request that opens a WebSocket has no body",
 		Explanation: "The request has a Content-Length or a Transfer-Encoding.",
@@ -90,7 +103,7 @@ var (
 		Explanation: "A browser or a health check, or a proxy that drops the header Upgrade.",
 	})
 	refusalNoConnection = refusal(RefusalReason{
-		Name: "no-connection-upgrade", Status: http.StatusBadRequest, Format: "Connection: Upgrade is missing (-lenient tolerates that)",
+		Name: "no-connection-upgrade", Status: http.StatusBadRequest, Format: "Connection: Upgrade is missing (-lenient=connection tolerates that)",
 		Explanation: "RFC 6455 section 4.2.1: an old firmware, or a proxy that drops the header Connection.",
 	})
 	refusalWebSocketVersion = refusal(RefusalReason{
@@ -98,7 +111,7 @@ var (
 		Explanation: "The charger speaks a draft of WebSocket: it needs a newer firmware.",
 	})
 	refusalKey = refusal(RefusalReason{
-		Name: "websocket-key", Status: http.StatusBadRequest, Format: "Sec-WebSocket-Key is not 16 bytes in base64",
+		Name: "websocket-key", Status: http.StatusBadRequest, Format: "Sec-WebSocket-Key is not 16 bytes in base64 (-lenient=key tolerates that)",
 		Explanation: "RFC 6455 section 4.2.1: a fault of the firmware.",
 	})
 	refusalNoSubprotocol = refusal(RefusalReason{

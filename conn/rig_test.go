@@ -19,7 +19,7 @@ type rig struct {
 	loop *Loop
 
 	// onMessage, if set, is called on the loop for each message.
-	onMessage func(c *Conn, payload []byte, binary bool)
+	onMessage func(c *Conn, payload []byte, kind Kind)
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced with each change
@@ -86,7 +86,7 @@ func (r *rig) note(c *Conn, f func(*seen)) {
 	r.changed = make(chan struct{})
 }
 
-func (r *rig) Message(c *Conn, payload []byte, binary bool) {
+func (r *rig) Message(c *Conn, payload []byte, kind Kind) {
 	r.note(c, func(s *seen) {
 		s.messages = append(s.messages, string(payload))
 		if len(s.closed) > 0 {
@@ -94,7 +94,7 @@ func (r *rig) Message(c *Conn, payload []byte, binary bool) {
 		}
 	})
 	if r.onMessage != nil {
-		r.onMessage(c, payload, binary)
+		r.onMessage(c, payload, kind)
 	}
 }
 

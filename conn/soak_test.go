@@ -26,8 +26,8 @@ func TestSoak(t *testing.T) {
 		c.CloseTimeout, c.WriteTimeout = 200*time.Millisecond, 5*time.Second
 	})
 	loopRand := rand.New(rand.NewPCG(5, 6))
-	r.onMessage = func(c *Conn, payload []byte, binary bool) {
-		_, _ = c.Send(payload, binary) // ErrFull and ErrClosing are as good
+	r.onMessage = func(c *Conn, payload []byte, kind Kind) {
+		_, _ = c.Send(payload, kind == Binary) // ErrFull and ErrClosing are as good
 		if loopRand.IntN(20) == 0 {
 			handle, identity := c.Handle(), c.Identity
 			c.Pause()

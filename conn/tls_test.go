@@ -232,7 +232,7 @@ func TestTLSMessagesBeforeTheEnd(t *testing.T) {
 			} {
 				r := newRig(t, nil)
 				if paused {
-					r.onMessage = func(c *Conn, _ []byte, _ bool) { c.Pause() }
+					r.onMessage = func(c *Conn, _ []byte, _ Kind) { c.Pause() }
 				}
 				p := r.connectTLS(which)
 				raw := p.far.out.Seal(nil, stream(textFrame("a"), textFrame("b")))
@@ -256,7 +256,7 @@ func TestTLSMessagesBeforeTheEnd(t *testing.T) {
 func TestTLSPause(t *testing.T) {
 	eachTLS(t, func(t *testing.T, which int) {
 		r := newRig(t, nil)
-		r.onMessage = func(c *Conn, _ []byte, _ bool) { c.Pause() }
+		r.onMessage = func(c *Conn, _ []byte, _ Kind) { c.Pause() }
 		p := r.connectTLS(which)
 		frames, want := numbered(20)
 		for half := range slices.Chunk(frames, 10) {
@@ -433,12 +433,12 @@ func newManual(t testing.TB) *manual {
 	if m.loop, err = NewLoop(cfg, m.rig); err != nil {
 		t.Fatal(err)
 	}
-	m.onMessage = func(c *Conn, payload []byte, binary bool) {
+	m.onMessage = func(c *Conn, payload []byte, kind Kind) {
 		if string(payload) == "close" {
 			c.Close(policy)
 			return
 		}
-		_, _ = c.Send(payload, binary)
+		_, _ = c.Send(payload, kind == Binary)
 	}
 	return m
 }
@@ -857,7 +857,7 @@ func layerAgain(t *testing.T, l *record.Layer) *record.Layer {
 // nobody is a Handler that does not care.
 type nobody struct{}
 
-func (nobody) Message(*Conn, []byte, bool) {}
+func (nobody) Message(*Conn, []byte, Kind) {}
 func (nobody) Sent(*Conn, uint64)          {}
 func (nobody) Closed(*Conn, Close)         {}
 func (nobody) Alarm(time.Time)             {}

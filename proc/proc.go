@@ -34,6 +34,7 @@ type Handler func(ctx context.Context, ch *Charger, m Message) (reply []byte, er
 type Message struct {
 	Payload     []byte // the handler's to keep and to change
 	Binary      bool   // a binary message; OCPP sends text
+	Malformed   bool   // it came as text that is not UTF-8; Binary is false, and the reply is text
 	Redelivered bool   // a processor, perhaps this one, may have acted on it before
 	Late        bool   // an answer to a CALL that no caller waits for any more
 	// Delivery counts up per charger. A message that comes again has another one.

@@ -162,7 +162,8 @@ func (r *runner) handle(ch *Charger, d delivery) error {
 	case unixipc.Message:
 		reply, err = r.handler(r.handlers, ch, Message{
 			Payload:     d.payload,
-			Binary:      d.flags&unixipc.Binary != 0,
+			Binary:      d.flags&(unixipc.Binary|unixipc.Malformed) == unixipc.Binary,
+			Malformed:   d.flags&unixipc.Malformed != 0,
 			Redelivered: d.flags&unixipc.Redelivered != 0,
 			Late:        d.flags&unixipc.Late != 0,
 			Delivery:    d.ref,
@@ -180,7 +181,7 @@ func (r *runner) handle(ch *Charger, d delivery) error {
 // acknowledge sends the ACK of a delivery, with the reply if there is one.
 func (r *runner) acknowledge(ch *Charger, d delivery, reply []byte) {
 	var flags unixipc.Flags
-	if len(reply) > 0 {
+	if len(reply) > 0 && d.flags&unixipc.Malformed == 0 {
 		flags = d.flags & unixipc.Binary
 	}
 	if limit := d.link.welcome.MaxMessage; limit > 0 && len(reply) > limit {

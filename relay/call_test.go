@@ -97,7 +97,7 @@ func (s *stage) open(loop int) *stageCharger {
 }
 
 func (c *stageCharger) sends(format string, args ...any) {
-	c.r.Message(c.Charger, fmt.Appendf(nil, format, args...), false, false)
+	c.r.Message(c.Charger, fmt.Appendf(nil, format, args...), 0, false)
 	c.s.run()
 }
 
@@ -283,7 +283,7 @@ func TestAskerDies(t *testing.T) {
 
 		// An answer on its way to a link of another loop that ends meanwhile.
 		asker.call(4, c, 0, `[2,"d","Reset",{}]`)
-		c.r.Message(c.Charger, []byte(`[3,"d",{}]`), false, false)
+		c.r.Message(c.Charger, []byte(`[3,"d",{}]`), 0, false)
 		asker.r.Lost(asker.Link)
 		s.run()
 		if loops == 2 {

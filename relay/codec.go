@@ -52,6 +52,7 @@ const (
 	entryLate       = 10 // a flag that an older reader may ignore
 	entryWaited     = 11 // since it was queued
 	entryReconnects = 12
+	entryMalformed  = 13 // as entryLate
 
 	sendPosition = 1
 	sendLoop     = 2
@@ -126,7 +127,7 @@ func (q *queue) append(dst []byte, now time.Time) []byte {
 
 func (q *queue) appendEntry(dst []byte, e *entry, now time.Time) []byte {
 	dst = tlv.AppendUint(dst, entryKind, uint64(e.kind))
-	dst = tlv.AppendUint(dst, entryFlags, uint64(e.flags&^unixipc.Late))
+	dst = tlv.AppendUint(dst, entryFlags, uint64(e.flags&^(unixipc.Late|unixipc.Malformed)))
 	dst = tlv.AppendBool(dst, entryMoved, e.moved)
 	dst = tlv.AppendBool(dst, entryAcked, e.acked)
 	dst = tlv.AppendUint(dst, entryNumber, e.number)
@@ -140,7 +141,8 @@ func (q *queue) appendEntry(dst []byte, e *entry, now time.Time) []byte {
 	if !e.came.IsZero() {
 		dst = tlv.AppendUint(dst, entryWaited, uint64(min(max(0, now.Sub(e.came)), maxWaited).Milliseconds()))
 	}
-	return tlv.AppendUint(dst, entryReconnects, uint64(e.reconnects))
+	dst = tlv.AppendUint(dst, entryReconnects, uint64(e.reconnects))
+	return tlv.AppendBool(dst, entryMalformed, e.flags&unixipc.Malformed != 0)
 }
 
 func (s *send) append(dst []byte) []byte {
@@ -324,6 +326,10 @@ func (q *queue) parseEntry(b []byte, now time.Time) error {
 			e.came = now.Add(-time.Duration(f.Uint(uint64(maxWaited.Milliseconds()))) * time.Millisecond)
 		case entryReconnects:
 			e.reconnects = int(f.Uint(math.MaxInt32))
+		case entryMalformed:
+			if f.Bool() {
+				e.flags |= unixipc.Malformed
+			}
 		case entryLate:
 			if f.Bool() {
 				e.flags |= unixipc.Late

@@ -120,7 +120,7 @@ func TestFlappingIsBounded(t *testing.T) {
 	const times, size = 300, 1700
 	for i := range times {
 		c := r.Opened("CP", "ocpp1.6", uint64(i+1))
-		r.Message(c, make([]byte, size), true, true)
+		r.Message(c, make([]byte, size), unixipc.Binary, true)
 		r.Closed(c, unixipc.ClosedBody{Code: 1006, By: "network"})
 		turn(r)
 	}
@@ -186,7 +186,7 @@ func BenchmarkFleet(b *testing.B) {
 			c := r.Charger(fmt.Sprintf("CP%06d", n-1))
 			b.ResetTimer()
 			for b.Loop() {
-				r.Message(c, []byte("x"), true, false)
+				r.Message(c, []byte("x"), unixipc.Binary, false)
 				nackAll(b, r, l, 1)
 				r.SetNow(r.now.Add(2 * time.Millisecond))
 				settle(b, r, l)
@@ -259,7 +259,7 @@ func nackAll(tb testing.TB, r *Relay, l *Link, ms int64) {
 // delayAll has a message of each of the first n chargers held for an hour.
 func delayAll(tb testing.TB, r *Relay, l *Link, n int) {
 	for i := range n {
-		r.Message(r.Charger(fmt.Sprintf("CP%06d", i)), []byte("x"), true, false)
+		r.Message(r.Charger(fmt.Sprintf("CP%06d", i)), []byte("x"), unixipc.Binary, false)
 		if i%1000 == 999 || i == n-1 {
 			nackAll(tb, r, l, 3_600_000)
 		}

@@ -79,7 +79,7 @@ func TestCallsBetweenLoops(t *testing.T) {
 					id := idOf(t, []byte(heard[0]))
 					s.sent[c.conn] = heard[1:]
 					answered[id] = false
-					c.r.Message(c.Charger, fmt.Appendf(nil, `[3,%q,{}]`, id), false, false)
+					c.r.Message(c.Charger, fmt.Appendf(nil, `[3,%q,{}]`, id), 0, false)
 				}
 			case 6:
 				if rnd.IntN(5) == 0 {

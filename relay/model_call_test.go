@@ -123,7 +123,7 @@ func (m *model) answer(c *modelCharger) {
 		m.Lates++
 		c.late[c.sent] = given < maxUnanswered
 	}
-	m.r.Message(c.c, []byte(message), false, false)
+	m.r.Message(c.c, []byte(message), 0, false)
 }
 
 // lost ends a link. The answers that it has not read are the owners'.

@@ -340,7 +340,7 @@ func (m *model) message(c *modelCharger) {
 	m.Messages++
 	m.event("%s sends %d", c.identity, c.sent)
 	pad := strings.Repeat("x", m.rnd.IntN(400))
-	m.r.Message(c.c, fmt.Appendf(nil, `[2,"%d","%s"]`, c.sent, pad), false, c.flooded)
+	m.r.Message(c.c, fmt.Appendf(nil, `[2,"%d","%s"]`, c.sent, pad), 0, c.flooded)
 	bound := modelConfig.QueueMessages + 4
 	if c.flooded {
 		bound += modelConfig.QueueMessages

@@ -34,7 +34,7 @@ func FuzzReceive(f *testing.F) {
 			r.Receive(l, piece)
 		}
 		m.check()
-		r.Message(c, message, false, false)
+		r.Message(c, message, 0, false)
 		m.check()
 		s.advance(time.Second)
 		m.check()

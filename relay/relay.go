@@ -287,19 +287,15 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 
 // Message takes a complete message of a charger. The answer to a CALL goes to
 // the link that waits for it. Anything else is kept until a processor
-// acknowledges it. The payload is copied. leaving: the connection ends, and the
+// acknowledges it. The payload is copied. flags are Binary and Malformed. leaving: the connection ends, and the
 // message was received while reading was paused.
-func (r *Relay) Message(c *Charger, payload []byte, binary, leaving bool) {
+func (r *Relay) Message(c *Charger, payload []byte, flags unixipc.Flags, leaving bool) {
 	r.enter("Message")
 	defer r.leave()
 	r.visit(c)
-	var flags unixipc.Flags
-	if binary {
-		flags = unixipc.Binary
-	}
 	r.tap(c, flags, payload)
 	taken, late := false, false
-	if !binary && c.mayAnswer() {
+	if flags&unixipc.Binary == 0 && c.mayAnswer() {
 		// The header is parsed here only, and only when a call is open:
 		// otherwise nothing depends on it.
 		if kind, id, ok := scanMessage(payload); ok && (kind == ocppCallResult || kind == ocppCallError) {

@@ -68,7 +68,7 @@ func TestLooksHoldBeforeActivate(t *testing.T) {
 	next := s.handOver()
 	link := next.Links()[0]
 	before := len(link.Unwritten())
-	next.Message(next.Charger(c.identity), []byte(`[2,"1","Heartbeat",{}]`), false, false)
+	next.Message(next.Charger(c.identity), []byte(`[2,"1","Heartbeat",{}]`), 0, false)
 	tapped := len(link.Unwritten())
 	next.Closed(next.Charger(c.identity), unixipc.ClosedBody{Code: 1006, By: "network"})
 	if seen := len(link.Unwritten()); tapped == before || seen == tapped {

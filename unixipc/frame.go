@@ -89,8 +89,11 @@ const (
 	Answered
 	// ToCharger marks a TAPPED message toward the charger; else it is its own.
 	ToCharger
+	// Malformed marks a MESSAGE that came as text and is not UTF-8. It is Binary, too,
+	// so that nobody takes it for text unaware; the reply to it is text.
+	Malformed
 
-	allFlags = Binary | Redelivered | ForDelivery | Late | Answered | ToCharger
+	allFlags = Binary | Redelivered | ForDelivery | Late | Answered | ToCharger | Malformed
 )
 
 // Frame is one frame. Key and Payload alias the bytes they were parsed from.

@@ -49,10 +49,10 @@ _holdfast() {
 		var all, bools, files []string
 		for _, o := range optionsOf(&c) {
 			all = append(all, "-"+o.Name)
-			switch o.Value.(type) {
-			case config.BooleanValue:
+			if config.StandsAlone(o.Value) {
 				bools = append(bools, "-"+o.Name)
-			case config.TextValue:
+			}
+			if _, isText := o.Value.(config.TextValue); isText {
 				files = append(files, "-"+o.Name)
 			}
 		}

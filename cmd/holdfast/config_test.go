@@ -145,7 +145,7 @@ func TestFlagsWinOverFile(t *testing.T) {
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
-	if len(c.Listen) != 1 || c.Listen[0].Address != ":3" || c.Window != 6 || c.Lenient || c.Compression ||
+	if len(c.Listen) != 1 || c.Listen[0].Address != ":3" || c.Window != 6 || c.Lenient != 0 || c.Compression ||
 		len(c.Paths) != 1 || c.Paths[0] != "/a/" || c.AckTimeout != 90*time.Second {
 		t.Errorf("%+v", c)
 	}

@@ -21,7 +21,7 @@ var allowed = map[string][]string{
 	"holdfast/proc/proctest":            {"holdfast/unixipc"},
 	"holdfast/proc/ocppj":               {},
 	"holdfast/cmd/processor":            {"holdfast/proc", "holdfast/unixipc"},
-	"holdfast/cmd/holdfast/config":      {},
+	"holdfast/cmd/holdfast/config":      {"holdfast/conn"},
 	"holdfast/cmd/holdfast/gate":        {},
 	"holdfast/cmd/holdfast/admin":       {"holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/gate", "holdfast/unixipc"},
 	"holdfast/cmd/holdfast/systemd":     {"golang.org/x/sys"},

@@ -35,6 +35,13 @@ func readPasswords(path string) (passwords, error) {
 	return p, nil
 }
 
+// same compares in constant time. Some firmware sends the end of its line or of its
+// string behind the password.
+func same(sent, password []byte) bool {
+	trimmed := bytes.TrimRight(sent, "\r\n\x00")
+	return subtle.ConstantTimeCompare(sent, password)|subtle.ConstantTimeCompare(trimmed, password) == 1
+}
+
 // verdict says whether a charger may connect: with its password, or with a
 // certificate, which the gateway has verified.
 func (p passwords) verdict(a unixipc.AuthorizeBody) unixipc.VerdictBody {
@@ -48,7 +55,7 @@ func (p passwords) verdict(a unixipc.AuthorizeBody) unixipc.VerdictBody {
 		return unixipc.VerdictBody{Status: 401, Reason: "a password is needed"}
 	case string(a.Basic.Username) != a.Identity:
 		return unixipc.VerdictBody{Status: 401, Reason: "the user name is not the identity"}
-	case subtle.ConstantTimeCompare(a.Basic.Password, password) == 0:
+	case !same(a.Basic.Password, password):
 		return unixipc.VerdictBody{Status: 401, Reason: "wrong password"}
 	}
 	return unixipc.VerdictBody{Accept: true}

@@ -42,6 +42,11 @@ func TestRefusals(t *testing.T) {
 		{"no identity", "", raw.Request(""), 400, "identity is missing", ""},
 		{"POST", "r-post", strings.Replace(raw.Request("r-post"), "GET", "POST", 1), 405, "GET", "Allow: GET"},
 		{"HTTP/1.0", "r-old", strings.Replace(raw.Request("r-old"), "HTTP/1.1", "HTTP/1.0", 1), 400, "HTTP/1.1", ""},
+		{"HTTP/2.0", "", strings.Replace(raw.Request("r-new"), "HTTP/1.1", "HTTP/2.0", 1), 505, "HTTP/2.0", ""},
+		{"no host", "r-host", without(raw.Request("r-host"), "Host", ""), 400, "Host is missing", ""},
+		{"two hosts", "", raw.Request("r-hosts", "Host: other"), 400, "Host stands there twice", ""},
+		{"space before a colon", "", raw.Request("r-space", "X : y"), 400, "white space before a colon", ""},
+		{"key twice", "r-twice", raw.Request("r-twice", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="), 400, "Sec-WebSocket-Key stands there twice", ""},
 		{"body", "r-body", raw.Request("r-body", "Content-Length: 3") + "abc", 400, "body", ""},
 		{"no upgrade", "r-plain", without(raw.Request("r-plain"), "Upgrade", ""), 426, "Upgrade: websocket", "Sec-WebSocket-Version: 13"},
 		{"no connection", "r-conn", without(raw.Request("r-conn"), "Connection", ""), 400, "Connection: Upgrade", ""},
@@ -62,7 +67,7 @@ func TestRefusals(t *testing.T) {
 			}
 			c.expectEnd()
 			l := logged(t, w, "refused", tt.identity, tt.why)
-			if l.Fields["status"] != float64(tt.status) || l.String("remote") == "" {
+			if l.Fields["status"] != float64(tt.status) || l.String("remote") == "" || l.String("path") == "" && tt.name != "no HTTP" {
 				t.Errorf("logged %s", l.Text)
 			}
 		})

@@ -127,6 +127,9 @@ func (p *processor) answer() {
 		case unixipc.Message:
 			ack.Flags = f.Flags & unixipc.Binary
 			ack.Payload = append([]byte("re:"), f.Payload...)
+			if f.Flags&unixipc.Malformed != 0 {
+				ack.Flags, ack.Payload = 0, []byte(answered("malformed"))
+			}
 			p.messages[string(f.Key)] = append(p.messages[string(f.Key)], string(f.Payload))
 		case unixipc.Opened:
 			p.opened[string(f.Key)]++

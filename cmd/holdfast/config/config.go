@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"holdfast/conn"
+)
 
 // Config is what an operator can set. Options has the name of each field, its default
 // and its limits.
@@ -30,9 +34,10 @@ type Config struct {
 	Paths              []string
 	Subprotocols       []string
 	DefaultSubprotocol string
-	Lenient            bool
+	Lenient            conn.Tolerances
 	Compression        bool
 	HandshakeTimeout   time.Duration
+	MaxRequest         int // bytes
 	Handshakes         int
 	HandshakesPerSec   int
 	MaxConnections     int

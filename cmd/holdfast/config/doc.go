@@ -10,6 +10,6 @@
 //	contradictions.go  faults of values that are each valid
 //
 // It has no side effects: it reads the configuration file and the system's groups,
-// and changes nothing. It imports nothing of Holdfast. Any goroutine may call it; a
+// and changes nothing. Of Holdfast it imports conn, for the names of tolerances. Any goroutine may call it; a
 // Config is not changed once Parse has returned it.
 package config

@@ -1,6 +1,11 @@
 package config
 
-import "time"
+import (
+	"strings"
+	"time"
+
+	"holdfast/conn"
+)
 
 // Options returns every option of the gateway, each of which sets its field of c.
 // Help, manual and docs/configuration.md are checked against this table.
@@ -30,9 +35,10 @@ func Options(c *Config) []Option {
 		{"path", "/ocpp/", "prefix of the path that chargers connect to; the identity follows it; may be given several times", paths{&c.Paths}},
 		{"subprotocols", "ocpp2.1,ocpp2.0.1,ocpp1.6", "subprotocols that chargers may choose from", list{&c.Subprotocols}},
 		{"default-subprotocol", "", "subprotocol of chargers that offer none; unset, they are refused", TextValue{&c.DefaultSubprotocol}},
-		{"lenient", "false", "tolerate a handshake without Connection: Upgrade", BooleanValue{&c.Lenient}},
+		{"lenient", "none", "what chargers do wrong and are forgiven: all, none, or some of " + strings.Join(conn.ToleranceNames(), ","), lenient{&c.Lenient}},
 		{"compression", "true", "agree to permessage-deflate with chargers that offer it", BooleanValue{&c.Compression}},
 		{"handshake-timeout", "10s", "time limit for a charger's handshake", duration{&c.HandshakeTimeout, 100 * time.Millisecond, time.Hour}},
+		{"max-request", "8KiB", "longest head of a charger's request, with its headers; beyond it 431", size{&c.MaxRequest, 1 << 10, conn.MaxRequest}},
 		{"max-handshakes", "1024", "most handshakes at the same time; more wait in the listen backlog", number{&c.Handshakes, 1, 100_000}},
 		{"max-handshakes-per-second", "0", "most handshakes per second; beyond it chargers get 429 with Retry-After; 0: no limit", number{&c.HandshakesPerSec, 0, 1_000_000}},
 		{"max-offline", "100000", "most chargers that are not connected and have left something; beyond it unknown chargers get 503 with Retry-After", number{&c.MaxOffline, 1, 10_000_000}},

@@ -28,9 +28,8 @@ func parseArgs(args []string, opts []Option) (given []setting, errs []error) {
 			continue
 		}
 		if !hasValue {
-			_, isBool := valueOf(o).(BooleanValue)
 			switch {
-			case isBool && (i+1 == len(args) || strings.HasPrefix(args[i+1], "-")):
+			case StandsAlone(valueOf(o)) && (i+1 == len(args) || strings.HasPrefix(args[i+1], "-")):
 				value = "true"
 			case i+1 == len(args):
 				errs = append(errs, fmt.Errorf("flag -%s needs a value", name))

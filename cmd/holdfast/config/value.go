@@ -17,6 +17,15 @@ type Value interface{ Set(s string) error }
 // single is implemented by values that take one setting only.
 type single interface{ single() bool }
 
+// alone is implemented by values that need no text behind their flag.
+type alone interface{ standsAlone() bool }
+
+// StandsAlone reports whether a flag with this value needs none behind it.
+func StandsAlone(v Value) bool {
+	a, ok := v.(alone)
+	return ok && a.standsAlone()
+}
+
 // The completion of shells knows these three from others by their types.
 type (
 	// TextValue takes any text.
@@ -64,14 +73,15 @@ func Duration(to *time.Duration, min, max time.Duration) Value { return duration
 // automatic stands for a default that is computed.
 const automatic = time.Duration(-1)
 
-func (TextValue) single() bool    { return true }
-func (BooleanValue) single() bool { return true }
-func (list) single() bool         { return true }
-func (ChoiceValue) single() bool  { return true }
-func (number) single() bool       { return true }
-func (size) single() bool         { return true }
-func (duration) single() bool     { return true }
-func (autoDuration) single() bool { return true }
+func (TextValue) single() bool         { return true }
+func (BooleanValue) single() bool      { return true }
+func (BooleanValue) standsAlone() bool { return true }
+func (list) single() bool              { return true }
+func (ChoiceValue) single() bool       { return true }
+func (number) single() bool            { return true }
+func (size) single() bool              { return true }
+func (duration) single() bool          { return true }
+func (autoDuration) single() bool      { return true }
 
 // Set implements Value.
 func (v TextValue) Set(s string) error {

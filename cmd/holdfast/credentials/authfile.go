@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -138,9 +139,15 @@ func (p *Passwords) Watch(log *slog.Logger) {
 }
 
 // Check tells whether identity is known, and password its own.
+// A line feed, a carriage return or a NUL behind the password counts for nothing, unless
+// it belongs to it: some firmware sends the end of its line or of its string, too.
 func (p *Passwords) Check(identity string, password []byte) (known, right bool) {
 	c, known := (*p.current.Load())[identity]
-	return known, known && c.matches(password, p.anyHex)
+	right = c.matches(password, p.anyHex)
+	if trimmed := bytes.TrimRight(password, "\r\n\x00"); len(trimmed) < len(password) {
+		right = c.matches(trimmed, p.anyHex) || right
+	}
+	return known, known && right
 }
 
 // ChangeAuthFile puts entry, or nothing if it is empty, in the place of the

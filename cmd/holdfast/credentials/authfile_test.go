@@ -24,7 +24,7 @@ func writeFile(t *testing.T, lines ...string) string {
 
 func TestPasswords(t *testing.T) {
 	const raw = "\x01\x02\xffraw"
-	path := writeFile(t, "# chargers", "", credentialOf("CP-1", "secret"), credentialOf("CP-2", "0102FF726177"), credentialOf("a:b", raw))
+	path := writeFile(t, "# chargers", "", credentialOf("CP-1", "secret"), credentialOf("CP-2", "0102FF726177"), credentialOf("a:b", raw), credentialOf("CP-4", "ends\x00"))
 	for _, tt := range []struct {
 		identity, password string
 		anyHex             bool
@@ -32,6 +32,12 @@ func TestPasswords(t *testing.T) {
 	}{
 		{"CP-1", "secret", false, true, true},
 		{"CP-1", "Secret", false, true, false},
+		{"CP-1", "secret\n", false, true, true},
+		{"CP-1", "secret\r\n", false, true, true},
+		{"CP-1", "secret\x00", false, true, true},
+		{"CP-1", "\nsecret", false, true, false},
+		{"CP-4", "ends\x00", false, true, true},
+		{"CP-4", "ends", false, true, false},
 		{"CP-1", "", false, true, false},
 		{"CP-1", "736563726574", false, true, false},
 		{"CP-1", "736563726574", true, true, true}, // hexadecimal sent, bytes stored

@@ -67,6 +67,7 @@ func newHandshaker(c *config.Config, files fileBudget, shards []*shard.Shard, at
 			DefaultSubprotocol: c.DefaultSubprotocol,
 			Lenient:            c.Lenient,
 			Compression:        c.Compression,
+			MaxRequest:         c.MaxRequest,
 		},
 		authorizer: authorizer{
 			clientIdentity: c.TLSClientIdentity,
@@ -188,7 +189,7 @@ func (h *handshaker) letIn(nc net.Conn, how config.Listener) {
 		var refusal *conn.Refusal
 		if errors.As(err, &refusal) {
 			h.counters.Handshake("refused", refusal.Status, 0)
-			h.log.Info("refused", "charger", refusal.Identity, "remote", who.remote, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
+			h.log.Info("refused", "charger", refusal.Identity, "remote", who.remote, "path", refusal.Target, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
 		} else {
 			h.counters.Handshake("failed", 0, 0)
 			h.log.Info("handshake failed", "remote", who.remote, "reason", err.Error())

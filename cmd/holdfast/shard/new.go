@@ -47,6 +47,7 @@ func New(c *config.Config, version string, log *slog.Logger) ([]*Shard, error) {
 func loopConfig(c *config.Config) conn.Config {
 	return conn.Config{
 		MaxMessage:   c.MaxMessage,
+		Lenient:      c.Lenient,
 		WriteBuffer:  c.WriteBuffer,
 		MemoryLimit:  c.BufferBytes / c.Loops,
 		PingInterval: c.PingInterval,

@@ -137,11 +137,14 @@ func (s *Shard) Links() map[*relay.Link]*Link { return s.links.all }
 // BeginTurn implements conn.Handler.
 func (s *Shard) BeginTurn(now time.Time) { s.Relay.SetNow(now) }
 
+// flagsOf has what processors are told of a message.
+var flagsOf = [...]unixipc.Flags{conn.Text: 0, conn.Binary: unixipc.Binary, conn.MalformedText: unixipc.Binary | unixipc.Malformed}
+
 // Message implements conn.Handler.
-func (s *Shard) Message(c *conn.Conn, payload []byte, binary bool) {
+func (s *Shard) Message(c *conn.Conn, payload []byte, kind conn.Kind) {
 	s.Counters.MessagesIn++
 	s.Counters.BytesIn += uint64(len(payload))
-	s.Relay.Message(c.User.(*relay.Charger), payload, binary, c.Leaving())
+	s.Relay.Message(c.User.(*relay.Charger), payload, flagsOf[kind], c.Leaving())
 }
 
 // Sent implements conn.Handler.
