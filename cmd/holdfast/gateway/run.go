@@ -37,6 +37,7 @@ func Run(c *config.Config, faults []error, version string, stderr io.Writer) err
 	if err != nil {
 		return upgrade.Refuse(channel, err)
 	}
+	warnSecrets(c, log)
 	if channel == nil {
 		g.start()
 	} else if err := g.takeOver(channel); err != nil {
