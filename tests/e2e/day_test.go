@@ -40,6 +40,7 @@ func TestDays(t *testing.T) {
 		{"install", (*day).install},
 		{"security", (*day).security},
 		{"secrets", (*day).secrets},
+		{"options", (*day).options},
 		{"under load", (*day).underLoad},
 		{"stop", (*day).stop},
 		{"socket activation", (*day).activation},
@@ -153,6 +154,33 @@ func (d *day) secrets() {
 	if out := d.do("journalctl --no-pager -u holdfast _PID=%d", now); strings.Contains(out, warning) {
 		d.t.Errorf("it still warns:\n%s", out)
 	}
+	load.nothing()
+}
+
+// options: new sockets are taken by a reload, and those who are joined stay; what needs a
+// restart is refused with that reason, and changes nothing.
+func (d *day) options() {
+	load := d.connect(d.sim, 50, 50, d.urls...)
+	now := d.mainPID()
+	for _, lines := range []string{"processors /run/holdfast/moved.sock\nadmin-socket /run/holdfast/orders.sock\n", ""} {
+		d.write("/etc/holdfast/holdfast.conf", d.conf+lines)
+		d.do("systemctl reload holdfast")
+		now = d.another(now)
+		d.do("holdfast status -config /etc/holdfast/holdfast.conf")
+		d.until("both processors", func() bool { return strings.Contains(d.status(), "2 links") })
+	}
+	d.do("groupadd duty")
+	d.write("/etc/systemd/system/holdfast.service.d/duty.conf", "[Service]\nSupplementaryGroups=duty\nSystemCallFilter=@chown\n")
+	d.write("/etc/holdfast/holdfast.conf", d.conf+"admin-group duty\n")
+	d.do("systemctl daemon-reload")
+	d.fails("systemctl reload holdfast")
+	d.same(now)
+	if out := d.do("systemctl status --no-pager holdfast"); !strings.Contains(out, "only with a restart") {
+		d.t.Errorf("it does not say that a restart is needed:\n%s", out)
+	}
+	d.write("/etc/holdfast/holdfast.conf", d.conf)
+	d.do("rm -r /etc/systemd/system/holdfast.service.d && systemctl daemon-reload && systemctl reload holdfast")
+	d.another(now)
 	load.nothing()
 }
 
