@@ -162,8 +162,12 @@ func (d *day) secrets() {
 func (d *day) options() {
 	load := d.connect(d.sim, 50, 50, d.urls...)
 	now := d.mainPID()
-	for _, lines := range []string{"processors /run/holdfast/moved.sock\nadmin-socket /run/holdfast/orders.sock\n", ""} {
-		d.write("/etc/holdfast/holdfast.conf", d.conf+lines)
+	moved := regexp.MustCompile(`(?m)^processors .*$`).ReplaceAllString(d.conf, "processors /run/holdfast/moved.sock\nadmin-socket /run/holdfast/orders.sock")
+	if moved == d.conf {
+		d.t.Fatalf("no processors in\n%s", d.conf)
+	}
+	for _, conf := range []string{moved, d.conf} {
+		d.write("/etc/holdfast/holdfast.conf", conf)
 		d.do("systemctl reload holdfast")
 		now = d.another(now)
 		d.do("holdfast status -config /etc/holdfast/holdfast.conf")
