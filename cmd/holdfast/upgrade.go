@@ -23,6 +23,11 @@ func runUpgrade(i *invocation) error {
 		return err
 	}
 	resp, err := c.Do(http.MethodPost, "/upgrade", nil)
+	var unreachable *admin.UnreachableError
+	if serving := admin.Pointed(); errors.As(err, &unreachable) && serving != "" && serving != c.Socket && i.socket == "" {
+		// The configuration has a new socket, which the running gateway does not know.
+		resp, err = admin.NewClient(serving).Do(http.MethodPost, "/upgrade", nil)
+	}
 	if err != nil {
 		return err
 	}

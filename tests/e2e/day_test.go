@@ -39,6 +39,8 @@ func TestDays(t *testing.T) {
 	}{
 		{"install", (*day).install},
 		{"security", (*day).security},
+		{"secrets", (*day).secrets},
+		{"options", (*day).options},
 		{"under load", (*day).underLoad},
 		{"stop", (*day).stop},
 		{"socket activation", (*day).activation},
@@ -83,6 +85,7 @@ func (d *day) install() {
 		cert, key := certificate(d.t)
 		d.write("/etc/holdfast/tls.crt", cert)
 		d.write("/etc/holdfast/tls.key", key)
+		// As releases before had it: processors can read it.
 		d.do("chgrp holdfast /etc/holdfast/tls.key && chmod 640 /etc/holdfast/tls.key")
 		d.conf += "listen-tls 127.0.0.1:8443\ntls-cert /etc/holdfast/tls.crt\ntls-key /etc/holdfast/tls.key\n"
 		d.urls = append(d.urls, tls)
@@ -127,6 +130,62 @@ func (d *day) security() {
 		d.t.Errorf("exposure level %s, want at most 1.5:\n%s", m[1], out)
 	}
 	d.t.Logf("exposure level %s", m[1])
+}
+
+// secrets: who may join may not read the key. The gateway warns of an installation that
+// is as older releases had it, and a package corrects that while everybody stays.
+func (d *day) secrets() {
+	const read = "setpriv --reuid holdfast-processor --regid holdfast --init-groups cat /etc/holdfast/tls.key"
+	const warning = "processors can read a secret"
+	d.do(read)
+	d.until("a warning", func() bool {
+		return strings.Contains(d.do("journalctl --no-pager -u holdfast"), warning)
+	})
+	now := d.mainPID()
+	load := d.connect(d.sim, 50, 50, d.urls...)
+	d.do("dpkg -i %s", d.deb("1.0.0"))
+	now = d.another(now)
+	d.fails(read)
+	if got := d.do("stat -c '%%U:%%G %%a' /etc/holdfast/tls.key"); got != "holdfast:holdfast 400" {
+		d.t.Errorf("key: %s", got)
+	}
+	d.do("systemctl restart holdfast-processor@1")
+	d.until("two processors", func() bool { return strings.Contains(d.status(), "2 links") })
+	if out := d.do("journalctl --no-pager -u holdfast _PID=%d", now); strings.Contains(out, warning) {
+		d.t.Errorf("it still warns:\n%s", out)
+	}
+	load.nothing()
+}
+
+// options: new sockets are taken by a reload, and those who are joined stay; what needs a
+// restart is refused with that reason, and changes nothing.
+func (d *day) options() {
+	load := d.connect(d.sim, 50, 50, d.urls...)
+	now := d.mainPID()
+	moved := regexp.MustCompile(`(?m)^processors .*$`).ReplaceAllString(d.conf, "processors /run/holdfast/moved.sock\nadmin-socket /run/holdfast/orders.sock")
+	if moved == d.conf {
+		d.t.Fatalf("no processors in\n%s", d.conf)
+	}
+	for _, conf := range []string{moved, d.conf} {
+		d.write("/etc/holdfast/holdfast.conf", conf)
+		d.do("systemctl reload holdfast")
+		now = d.another(now)
+		d.do("holdfast status -config /etc/holdfast/holdfast.conf")
+		d.until("both processors", func() bool { return strings.Contains(d.status(), "2 links") })
+	}
+	d.do("groupadd duty")
+	d.write("/etc/systemd/system/holdfast.service.d/duty.conf", "[Service]\nSupplementaryGroups=duty\nSystemCallFilter=@chown\n")
+	d.write("/etc/holdfast/holdfast.conf", d.conf+"admin-group duty\n")
+	d.do("systemctl daemon-reload")
+	d.fails("systemctl reload holdfast")
+	d.same(now)
+	if out := d.do("systemctl status --no-pager holdfast"); !strings.Contains(out, "only with a restart") {
+		d.t.Errorf("it does not say that a restart is needed:\n%s", out)
+	}
+	d.write("/etc/holdfast/holdfast.conf", d.conf)
+	d.do("rm -r /etc/systemd/system/holdfast.service.d && systemctl daemon-reload && systemctl reload holdfast")
+	d.another(now)
+	load.nothing()
 }
 
 // underLoad: a thousand chargers notice nothing of all that, right or wrong.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -20,7 +21,10 @@ func SetRights(path, group string) error {
 	}
 	if gid >= 0 {
 		if err := os.Chown(path, -1, gid); err != nil {
-			return fmt.Errorf("admin socket for group %s, of which this process must be a member: %w", group, err)
+			if errors.Is(err, os.ErrPermission) {
+				return fmt.Errorf("admin-group %s: this process may not give its socket to that group: the unit needs SupplementaryGroups=%s and SystemCallFilter=@chown, and takes them only with a restart: %w", group, group, err)
+			}
+			return fmt.Errorf("admin-group %s: %w", group, err)
 		}
 	}
 	if err := os.Chmod(path, mode); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 
+	"holdfast/cmd/holdfast/admin"
 	"holdfast/cmd/holdfast/config"
 	"holdfast/cmd/holdfast/upgrade"
 
@@ -37,6 +38,7 @@ func Run(c *config.Config, faults []error, version string, stderr io.Writer) err
 	if err != nil {
 		return upgrade.Refuse(channel, err)
 	}
+	warnSecrets(c, log)
 	if channel == nil {
 		g.start()
 	} else if err := g.takeOver(channel); err != nil {
@@ -47,6 +49,9 @@ func Run(c *config.Config, faults []error, version string, stderr io.Writer) err
 		log.Error("pid file", "err", err)
 	}
 	defer removePidFile(c.PIDFile)
+	if err := admin.PointTo(c.Admin); err != nil {
+		log.Warn("holdfast upgrade would not find this process if admin-socket changes", "err", err)
+	}
 	if err := flip.Ready(); err != nil {
 		log.Warn("the old process did not hear that this one is ready", "err", err)
 	}
