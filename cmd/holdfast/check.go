@@ -9,8 +9,12 @@ import (
 
 func runCheck(i *invocation) error {
 	cfg, faults := config.Parse(i.raw)
+	var warnings []error
 	if len(faults) == 0 {
-		faults = credentials.Check(cfg)
+		faults, warnings = credentials.Check(cfg)
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(i.stderr, "warning:", w)
 	}
 	if len(faults) > 0 {
 		return config.Faults(faults)

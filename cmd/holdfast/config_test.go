@@ -123,7 +123,7 @@ func TestFaults(t *testing.T) {
 		{[]string{"-tls-key", "a"}, "-tls-key: each tls-cert has its tls-key, in the same order: there are 1 of tls-key and 0 of tls-cert"},
 		{[]string{"-listen", ":1", "-listen-tls", ":1", "-tls-cert", "/no/cert", "-tls-key", "/no/key"}, "listen-tls :1 is given twice"},
 		{[]string{"-listen", ":0", "-listen-tls", ":0", "-tls-cert", "/no/cert", "-tls-key", "/no/key"}, "listen-tls :0 is given twice"},
-		{[]string{"-listen-tls", ":2", "-tls-cert", "/no/cert", "-tls-key", "/no/key"}, "tls-cert /no/cert with tls-key /no/key: "},
+		{[]string{"-listen-tls", ":2", "-tls-cert", "/no/cert", "-tls-key", "/no/key"}, "tls-cert: open /no/cert: "},
 		{[]string{"-listen", ":1,auth=maybe"}, "auth: want one of none, file, processor"},
 		{[]string{"-listen", ":1,client-auth=required"}, `"client-auth" cannot be set for one listener`},
 		{[]string{"-listen", ":1,auth=file"}, "listen :1: auth is file, but there is no auth-file"},

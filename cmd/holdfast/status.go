@@ -93,6 +93,13 @@ func printStatus(w io.Writer, s *admin.Status, now time.Time) {
 	default:
 		line("last upgrade", "%s ago, rolled back: %s", age(now.Sub(u.At)), printable(u.Reason))
 	}
+	for _, c := range s.Certificates {
+		if left := c.Ends.Sub(now); left < 0 {
+			line("certificate", "%s of %s has ended %s ago", printable(c.Subject), c.File, age(-left))
+		} else if left < certificateSoon {
+			line("certificate", "%s of %s ends in %s", printable(c.Subject), c.File, age(left))
+		}
+	}
 	_ = t.Flush()
 	fmt.Fprintln(w)
 	if !slices.ContainsFunc(s.Links, func(l admin.LinkStatus) bool { return !l.AskOnly && !l.Operator }) {
@@ -119,6 +126,9 @@ func printStatus(w io.Writer, s *admin.Status, now time.Time) {
 	}
 	_ = t.Flush()
 }
+
+// certificateSoon is how long before its end status names a certificate.
+const certificateSoon = 30 * 24 * time.Hour
 
 // age is a duration as people say it, in at most two units.
 func age(d time.Duration) string {

@@ -16,6 +16,15 @@ type Status struct {
 	Queue        QueueStatus    `json:"queue"`
 	Links        []LinkStatus   `json:"links"`
 	LastUpgrade  *UpgradeReport `json:"last_upgrade"`
+	// Certificates are all of all files, in their order.
+	Certificates []CertificateStatus `json:"certificates,omitempty"`
+}
+
+// CertificateStatus is a certificate of tls-cert or tls-client-ca.
+type CertificateStatus struct {
+	File    string    `json:"file"`
+	Subject string    `json:"subject"`
+	Ends    time.Time `json:"ends"`
 }
 
 // KindStatus counts the connections of one kind.

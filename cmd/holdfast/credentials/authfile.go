@@ -61,9 +61,12 @@ func (c Credential) matches(password []byte, anyHex bool) bool {
 
 // readAuthFile reads an auth-file; an error names the line.
 func readAuthFile(path string) (map[string]Credential, error) {
-	b, err := os.ReadFile(path)
+	b, err := readFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("auth-file: %w", err)
+	}
+	if bytes.HasPrefix(b, []byte("\xef\xbb\xbf")) {
+		return nil, fmt.Errorf("auth-file %s:1: it begins with a byte-order mark: save it without one", path)
 	}
 	all := make(map[string]Credential)
 	n := 0

@@ -4,9 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -22,6 +20,7 @@ type Certificates struct {
 	cfg     *config.Config
 	Tickets *Tickets
 	current atomic.Pointer[map[string]*tls.Config] // by client-auth
+	files   atomic.Pointer[[]certificateFile]
 }
 
 // newCertificates reads the files; the error names the one at fault.
@@ -38,22 +37,25 @@ func (c *Certificates) load() error {
 		MinVersion:   tls.VersionTLS12,
 		CipherSuites: record.Suites12(cfg.TLSLegacy),
 	}
+	var files []certificateFile
 	for i := range cfg.TLSCerts {
-		pair, err := tls.LoadX509KeyPair(cfg.TLSCerts[i], cfg.TLSKeys[i])
+		pair, file, err := readPair(cfg.TLSCerts[i], cfg.TLSKeys[i])
 		if err != nil {
-			return fmt.Errorf("tls-cert %s with tls-key %s: %w", cfg.TLSCerts[i], cfg.TLSKeys[i], err)
+			return err
 		}
 		base.Certificates = append(base.Certificates, pair)
+		files = append(files, file)
 	}
 	if cfg.TLSClientCA != "" {
-		pem, err := os.ReadFile(cfg.TLSClientCA)
+		file, err := readCertificates(clientCA, cfg.TLSClientCA, false)
 		if err != nil {
-			return fmt.Errorf("tls-client-ca: %w", err)
+			return err
 		}
 		base.ClientCAs = x509.NewCertPool()
-		if !base.ClientCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("tls-client-ca %s: no certificate in it", cfg.TLSClientCA)
+		for _, cert := range file.certs {
+			base.ClientCAs.AddCert(cert)
 		}
+		files = append(files, file)
 	}
 	base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return chooseCertificate(hello, base.Certificates), nil
@@ -65,6 +67,7 @@ func (c *Certificates) load() error {
 		configs[config.ClientAuths[i]] = with
 	}
 	c.current.Store(&configs)
+	c.files.Store(&files)
 	c.setTickets(c.Tickets.all())
 	return nil
 }
@@ -95,17 +98,39 @@ func (c *Certificates) setTickets(keys [][32]byte) {
 // Config is what a handshake is done with now.
 func (c *Certificates) Config(clientAuth string) *tls.Config { return (*c.current.Load())[clientAuth] }
 
-// expired lists the certificates that chargers will refuse for their dates.
-func (c *Certificates) expired(now time.Time) (errs []error) {
-	for i, pair := range c.Config(config.ClientAuths[0]).Certificates {
-		switch leaf := pair.Leaf; {
-		case now.After(leaf.NotAfter):
-			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate has expired at %s", c.cfg.TLSCerts[i], leaf.NotAfter.Format(time.RFC3339)))
-		case now.Before(leaf.NotBefore):
-			errs = append(errs, fmt.Errorf("tls-cert %s: the certificate is not valid before %s", c.cfg.TLSCerts[i], leaf.NotBefore.Format(time.RFC3339)))
+// clientCA is the option of the authorities for chargers' certificates.
+const clientCA = "tls-client-ca"
+
+// check returns what chargers will refuse, and what an operator should know.
+func (c *Certificates) check(now time.Time) (faults, warnings []error) {
+	for _, f := range *c.files.Load() {
+		server := f.option != clientCA
+		wrong, soon := f.checkDates(now, server)
+		faults, warnings = append(faults, wrong...), append(warnings, soon...)
+		if server {
+			warnings = append(warnings, f.checkChain()...)
+		} else {
+			warnings = append(warnings, f.checkAuthorities()...)
 		}
 	}
-	return errs
+	return faults, warnings
+}
+
+// Held is one certificate of a file in use.
+type Held struct {
+	File    string
+	Subject string
+	Ends    time.Time
+}
+
+// Held returns all certificates of all files, in their order.
+func (c *Certificates) Held() (all []Held) {
+	for _, f := range *c.files.Load() {
+		for _, cert := range f.certs {
+			all = append(all, Held{f.path, subject(cert), cert.NotAfter})
+		}
+	}
+	return all
 }
 
 // Watch reads the files again when they change; those that are wrong change
@@ -121,13 +146,27 @@ func (c *Certificates) Watch(log *slog.Logger) {
 			return
 		}
 		log.Info("certificates read again", "files", len(files))
-		c.WarnExpired(log)
+		c.warn(log)
 	})
 }
 
-func (c *Certificates) WarnExpired(log *slog.Logger) {
-	for _, err := range c.expired(time.Now()) {
+// Warn writes what is wrong with the certificates to the log: now, and then every day.
+func (c *Certificates) Warn(log *slog.Logger) {
+	c.warn(log)
+	go func() {
+		for range time.Tick(24 * time.Hour) {
+			c.warn(log)
+		}
+	}()
+}
+
+func (c *Certificates) warn(log *slog.Logger) {
+	faults, warnings := c.check(time.Now())
+	for _, err := range faults {
 		log.Error("chargers may refuse the certificate", "err", err)
+	}
+	for _, err := range warnings {
+		log.Warn("a certificate needs attention", "reason", err.Error())
 	}
 }
 

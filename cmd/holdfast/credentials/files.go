@@ -21,14 +21,21 @@ func Read(c *config.Config) (certificates *Certificates, passwords *Passwords, e
 	return certificates, passwords, nil
 }
 
-// Check reports what is wrong with the files that the configuration names.
-func Check(c *config.Config) []error {
-	certificates, _, err := Read(c)
-	if err != nil {
-		return []error{err}
+// Check reports what is wrong with the files that the configuration names, and what an
+// operator should know of them.
+func Check(c *config.Config) (faults, warnings []error) {
+	if c.AuthFile != "" {
+		if _, err := NewPasswords(c.AuthFile, c.AuthHex); err != nil {
+			faults = append(faults, err)
+		}
 	}
-	if certificates == nil {
-		return nil
+	if len(c.ListenTLS) > 0 {
+		certificates, err := newCertificates(c)
+		if err != nil {
+			return append(faults, err), nil
+		}
+		wrong, soon := certificates.check(time.Now())
+		return append(faults, wrong...), soon
 	}
-	return certificates.expired(time.Now())
+	return faults, nil
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"time"
 
 	"holdfast/cmd/holdfast/metrics"
 	"holdfast/cmd/holdfast/shard"
@@ -31,6 +32,9 @@ func (g *gateway) sample(ctx context.Context) (metrics.Samples, error) {
 	all.Gauge(metrics.Build, 1, g.version)
 	all.Gauge(metrics.Started, float64(g.since.UnixMilli())/1000)
 	all.Gauge(metrics.Limit, float64(g.cfg.MaxConnections))
+	for _, c := range g.handshaker.certificatesHeld() {
+		all.Least(metrics.CertificateEnds, time.Until(c.Ends).Seconds(), c.File, c.Subject)
+	}
 	return all, nil
 }
 

@@ -109,10 +109,18 @@ func (h *handshaker) tickets() *credentials.Tickets {
 	return h.certificates.Tickets
 }
 
+// certificatesHeld returns the certificates in use; none without TLS.
+func (h *handshaker) certificatesHeld() []credentials.Held {
+	if h.certificates == nil {
+		return nil
+	}
+	return h.certificates.Held()
+}
+
 // watch reads the files again when they change.
 func (h *handshaker) watch() {
 	if c := h.certificates; c != nil {
-		c.WarnExpired(h.log)
+		c.Warn(h.log)
 		c.Watch(h.log)
 		go c.Tickets.Run()
 	}

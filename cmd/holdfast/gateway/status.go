@@ -23,6 +23,9 @@ func (g *gateway) Status(ctx context.Context) (*admin.Status, error) {
 	for _, l := range g.chargers {
 		all.Listen = append(all.Listen, l.Addr().String())
 	}
+	for _, c := range g.handshaker.certificatesHeld() {
+		all.Certificates = append(all.Certificates, admin.CertificateStatus{File: c.File, Subject: c.Subject, Ends: c.Ends})
+	}
 	for _, s := range g.shards {
 		waits, err := s.Survey(ctx)
 		if err != nil {

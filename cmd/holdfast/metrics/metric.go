@@ -24,12 +24,13 @@ const (
 )
 
 var (
-	Build       = newGauge("holdfast_build_info", "Version of the serving process; always 1.", "version")
-	Started     = newGauge("holdfast_started_timestamp_seconds", "Start of the first process; upgrades since have replaced it.")
-	connections = newGauge("holdfast_connections", "Chargers connected now.", "subprotocol", "tls")
-	Limit       = newGauge("holdfast_connections_limit", "Most chargers that may be connected (-max-connections).")
-	opened      = newCounter("holdfast_opened_total", "Connections of chargers that were opened.", "subprotocol", "tls")
-	closed      = newCounter("holdfast_closed_total", "Connections of chargers that have ended; by what, and with which kind of close code.", "by", "code")
+	Build           = newGauge("holdfast_build_info", "Version of the serving process; always 1.", "version")
+	Started         = newGauge("holdfast_started_timestamp_seconds", "Start of the first process; upgrades since have replaced it.")
+	connections     = newGauge("holdfast_connections", "Chargers connected now.", "subprotocol", "tls")
+	Limit           = newGauge("holdfast_connections_limit", "Most chargers that may be connected (-max-connections).")
+	CertificateEnds = newGauge("holdfast_certificate_expiry_seconds", "Time until a certificate of tls-cert or tls-client-ca ends; negative once it has.", "file", "subject")
+	opened          = newCounter("holdfast_opened_total", "Connections of chargers that were opened.", "subprotocol", "tls")
+	closed          = newCounter("holdfast_closed_total", "Connections of chargers that have ended; by what, and with which kind of close code.", "by", "code")
 
 	handshakes    = newCounter("holdfast_handshakes_total", "Handshakes of chargers; status is the HTTP status sent, empty when the network or TLS failed.", "outcome", "status")
 	noFiles       = newCounter("holdfast_file_limit_refusals_total", "Handshakes refused because every file descriptor but the reserve was taken.")

@@ -48,6 +48,15 @@ func (s Samples) Most(m *Metric, v float64) {
 	s[k] = sample{value: max(s[k].value, v)}
 }
 
+// Least is Gauge for one of which only the lowest counts.
+func (s Samples) Least(m *Metric, v float64, labels ...string) {
+	k := seriesOf(m, labels)
+	if was, ok := s[k]; ok {
+		v = min(v, was.value)
+	}
+	s[k] = sample{value: v}
+}
+
 func (s Samples) histogram(m *Metric, o *histogram, labels ...string) {
 	k := seriesOf(m, labels)
 	was := s[k]
