@@ -198,6 +198,7 @@ func TestPrometheus(t *testing.T) {
 	promtool(t, text, "check", "metrics")
 	rules := filepath.Join(harness.TestsDir(t), "../deploy/prometheus/alerts.yml")
 	promtool(t, nil, "check", "rules", rules)
+	promtool(t, nil, "test", "rules", strings.TrimSuffix(rules, ".yml")+"_test.yml")
 
 	query, lastError := startPrometheus(t, w, addr, rules)
 	harness.Until(t, "the first scrapes", func() bool { return query(`count_over_time(up{job="holdfast"}[10m])`) >= 3 })

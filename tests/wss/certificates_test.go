@@ -78,7 +78,7 @@ func TestCertificateFaults(t *testing.T) {
 			true,
 		},
 		{"no authority", []string{"-tls-cert", cert, "-tls-key", key, "-tls-client-ca", missing}, []string{missing}, false},
-		{"authority is garbage", []string{"-tls-cert", cert, "-tls-key", key, "-tls-client-ca", garbage}, []string{garbage, "no certificate"}, false},
+		{"authority is garbage", []string{"-tls-cert", cert, "-tls-key", key, "-tls-client-ca", garbage}, []string{garbage, "no PEM block"}, false},
 		{"certificates wanted, no authority", []string{"-tls-cert", cert, "-tls-key", key, "-tls-client-auth", "required"}, []string{"tls-client-ca"}, false},
 		{"no auth-file", []string{"-tls-cert", cert, "-tls-key", key, "-auth", "file", "-auth-file", missing}, []string{missing}, false},
 		{"auth-file is garbage", []string{"-tls-cert", cert, "-tls-key", key, "-auth", "file", "-auth-file", garbage}, []string{garbage + ":1", "identity:sha256"}, false},

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -232,7 +233,7 @@ func TestCertificateWarnings(t *testing.T) {
 			errs []error
 			want string
 		}{{"faults", faults, tt.fault}, {"warnings", warnings, tt.warns}} {
-			if (len(got.errs) > 0) != (got.want != "") || got.want != "" && !strings.Contains(got.errs[0].Error(), got.want) {
+			if (len(got.errs) > 0) != (got.want != "") || got.want != "" && !strings.Contains(errors.Join(got.errs...).Error(), got.want) {
 				t.Errorf("%s: %s %v, want %q", tt.name, got.what, got.errs, got.want)
 			}
 		}

@@ -40,6 +40,7 @@ func everything() Samples {
 	}
 	s.Gauge(Build, 1, "1")
 	s.Gauge(Links, 1, "processor")
+	s.Least(CertificateEnds, 1, "chain.pem", "gateway")
 	return s
 }
 
