@@ -252,8 +252,18 @@ func acceptKey(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Refuse sends r to the charger, as an HTTP response or a Close frame.
-func Refuse(nc net.Conn, r *Refusal) {
+// Refuse sends r to the charger, as an HTTP response or a Close frame, and waits a
+// moment so that it arrives.
+func Refuse(nc net.Conn, r *Refusal) { writeAndLinger(nc, r.response()) }
+
+// RefuseAtOnce sends r without a wait, on a connection of which nothing was read.
+func RefuseAtOnce(nc net.Conn, r *Refusal) {
+	if nc.SetWriteDeadline(time.Now().Add(10*time.Millisecond)) == nil {
+		_, _ = nc.Write(r.response()) // it fits an empty socket, and if not, its end tells as much
+	}
+}
+
+func (r *Refusal) response() []byte {
 	var b []byte
 	if r.Status == http.StatusSwitchingProtocols {
 		b = appendClose(nil, r.Code, r.Why)
@@ -273,7 +283,7 @@ func Refuse(nc net.Conn, r *Refusal) {
 		}
 		b = append(append(append(b, "\r\n"...), r.Why...), '\n')
 	}
-	writeAndLinger(nc, b)
+	return b
 }
 
 // writeAndLinger writes b and waits a moment for the charger to hang up: closing with

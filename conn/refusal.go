@@ -8,6 +8,7 @@ import (
 // Refusal is a handshake that ended without a connection: the HTTP response,
 // or the close code, that the charger received.
 type Refusal struct {
+	Name       string // of its RefusalReason
 	Identity   string // as far as it was known
 	Target     string // of the request: its path, for the log; "": there was none
 	Status     int    // HTTP; 101: the WebSocket was opened and closed with Code; 0: answered with a TLS alert
@@ -37,7 +38,7 @@ func (r *RefusalReason) Refusal(args ...any) *Refusal {
 	if len(args) > 0 {
 		text = fmt.Sprintf(r.Format, args...)
 	}
-	return &Refusal{Status: r.Status, Code: r.Code, Why: text, RetryAfter: r.RetryAfter, Challenge: r.Challenge}
+	return &Refusal{Name: r.Name, Status: r.Status, Code: r.Code, Why: text, RetryAfter: r.RetryAfter, Challenge: r.Challenge}
 }
 
 // RefusalReasons lists every RefusalReason, in the order of docs/operations.md.
@@ -131,6 +132,10 @@ var (
 	RefusalRate = refusal(RefusalReason{
 		Name: "rate", Status: http.StatusTooManyRequests, RetryAfter: 5, Format: "too many handshakes per second",
 		Explanation: "More chargers connect at once than the gateway lets in; they come back. Normal after a power cut.",
+	})
+	RefusalAddress = refusal(RefusalReason{
+		Name: "address", Status: http.StatusTooManyRequests, RetryAfter: 5, Format: "too many handshakes from this address at the same time",
+		Explanation: "max-handshakes-per-address: a scanner that opens connections and says nothing, or many chargers behind one address. List a balancer in trusted.",
 	})
 	RefusalFull = refusal(RefusalReason{
 		Name: "full", Status: http.StatusServiceUnavailable, RetryAfter: 60, Format: "all connections are taken",

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"time"
 
 	"holdfast/conn"
@@ -38,6 +39,8 @@ type Config struct {
 	Compression        bool
 	HandshakeTimeout   time.Duration
 	MaxRequest         int // bytes
+	HandshakesPerAddr  int
+	Trusted            []netip.Prefix
 	Handshakes         int
 	HandshakesPerSec   int
 	MaxConnections     int

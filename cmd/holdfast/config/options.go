@@ -40,6 +40,8 @@ func Options(c *Config) []Option {
 		{"handshake-timeout", "10s", "time limit for a charger's handshake", duration{&c.HandshakeTimeout, 100 * time.Millisecond, time.Hour}},
 		{"max-request", "8KiB", "longest head of a charger's request, with its headers; beyond it 431", size{&c.MaxRequest, 1 << 10, conn.MaxRequest}},
 		{"max-handshakes", "1024", "most handshakes at the same time; more wait in the listen backlog", number{&c.Handshakes, 1, 100_000}},
+		{"max-handshakes-per-address", "256", "most handshakes from one address, or one IPv6 /64, at the same time; beyond it 429, or the end of the connection with TLS; 0: no limit", number{&c.HandshakesPerAddr, 0, 100_000}},
+		{"trusted", "", "addresses, or networks such as 10.0.0.0/8, of balancers and proxies, with commas between them: no limit for one address applies to them", networks{&c.Trusted}},
 		{"max-handshakes-per-second", "0", "most handshakes per second; beyond it chargers get 429 with Retry-After; 0: no limit", number{&c.HandshakesPerSec, 0, 1_000_000}},
 		{"max-offline", "100000", "most chargers that are not connected and have left something; beyond it unknown chargers get 503 with Retry-After", number{&c.MaxOffline, 1, 10_000_000}},
 		{"max-connections", "100000", "most chargers connected; beyond it chargers get 503 with Retry-After", number{&c.MaxConnections, 1, 10_000_000}},

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
+	"holdfast/cmd/holdfast/addresses"
 	"holdfast/cmd/holdfast/config"
 	"holdfast/cmd/holdfast/credentials"
 	"holdfast/cmd/holdfast/gate"
@@ -49,6 +51,8 @@ type handshaker struct {
 	keepAlive   time.Duration
 	trimmer     *trimmer
 	gate        *gate.Gate
+	addresses   *addresses.Table
+	crowded     reminder // in the log
 	counters    *metrics.Counters
 
 	certificates *credentials.Certificates // nil: no TLS listeners
@@ -92,6 +96,8 @@ func newHandshaker(c *config.Config, files fileBudget, shards []*shard.Shard, at
 		keepAlive:    -1, // the pings do that
 		trimmer:      newTrimmer(),
 		gate:         at,
+		addresses:    addresses.New(addresses.Limits{Handshakes: c.HandshakesPerAddr, Trusted: c.Trusted}),
+		crowded:      reminder{interval: shortageInterval},
 		counters:     counters,
 		certificates: certificates,
 	}
@@ -158,15 +164,45 @@ func (h *handshaker) run(l net.Listener, how config.Listener) {
 			}
 			continue
 		}
+		from := addressOf(nc)
+		if !h.addresses.Enter(from) {
+			h.turnAway(nc, how)
+			<-h.slots
+			continue
+		}
 		h.gate.Enter()
 		go func() {
 			defer func() {
+				h.addresses.Leave(from)
 				<-h.slots
 				h.gate.Leave()
 			}()
 			h.letIn(nc, how)
 		}()
 	}
+}
+
+// turnAway ends a connection from an address that has enough handshakes in progress.
+// It costs no slot and no wait, so others are let in meanwhile.
+func (h *handshaker) turnAway(nc net.Conn, how config.Listener) {
+	refusal := conn.RefusalAddress.Refusal()
+	if !how.TLS {
+		conn.RefuseAtOnce(nc, refusal)
+	}
+	_ = nc.Close()
+	h.counters.Refused(refusal.Name, refusal.Status)
+	if h.crowded.due(time.Now()) {
+		h.log.Warn("too many handshakes from one address: its further ones are refused", "remote", nc.RemoteAddr().String(),
+			"remedy", "list it in trusted if it is a balancer; else see max-handshakes-per-address")
+	}
+}
+
+// addressOf returns the address that a connection comes from.
+func addressOf(nc net.Conn) netip.Addr {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr()
+	}
+	return netip.Addr{}
 }
 
 // setKeepAlive sets whether the kernel sends keep-alives. A listener that was
@@ -196,8 +232,8 @@ func (h *handshaker) letIn(nc net.Conn, how config.Listener) {
 		_ = nc.Close()
 		var refusal *conn.Refusal
 		if errors.As(err, &refusal) {
-			h.counters.Handshake("refused", refusal.Status, 0)
-			h.log.Info("refused", "charger", refusal.Identity, "remote", who.remote, "path", refusal.Target, "status", refusal.Status, "code", refusal.Code, "reason", refusal.Why)
+			h.counters.Refused(refusal.Name, refusal.Status)
+			h.log.Info("refused", "charger", refusal.Identity, "remote", who.remote, "path", refusal.Target, "status", refusal.Status, "code", refusal.Code, "name", refusal.Name, "reason", refusal.Why)
 		} else {
 			h.counters.Handshake("failed", 0, 0)
 			h.log.Info("handshake failed", "remote", who.remote, "reason", err.Error())
@@ -245,7 +281,13 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 		}
 		return refusal
 	}
-	handshake.Authorize = func(r conn.Request) *conn.Refusal { return h.authorizer.authorize(*who, r) }
+	handshake.Authorize = func(r conn.Request) *conn.Refusal {
+		refusal := h.authorizer.authorize(*who, r)
+		if refusal != nil && refusal.Status == http.StatusUnauthorized && r.HasBasic {
+			h.slow(addressOf(nc), who.deadline)
+		}
+		return refusal
+	}
 	state, early, err = handshake.Serve(talk)
 	if err == nil && tc != nil {
 		var more []byte
@@ -257,9 +299,16 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 	}
 	if err != nil && admitted {
 		h.entering.Add(-1)
+		h.rate.giveBack()
 		who.closeFile()
 	}
 	return nc, state, early, err
+}
+
+// slow lets the answer to a wrong password wait, if its address has sent several.
+func (h *handshaker) slow(from netip.Addr, deadline time.Time) {
+	now := time.Now()
+	time.Sleep(min(h.addresses.Wrong(from, now), max(0, deadline.Sub(now)-time.Second)))
 }
 
 // shakeTLS does the TLS handshake.

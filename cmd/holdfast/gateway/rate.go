@@ -21,6 +21,16 @@ func newRate(perSecond int) *rate {
 	return &rate{perSecond: float64(perSecond), tokens: float64(perSecond)}
 }
 
+// giveBack returns the token of a charger that was not let in after all.
+func (r *rate) giveBack() {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tokens = min(r.perSecond, r.tokens+1)
+}
+
 func (r *rate) allow(now time.Time) bool {
 	if r == nil {
 		return true

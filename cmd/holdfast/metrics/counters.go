@@ -174,6 +174,7 @@ type Counters struct {
 	mu         sync.Mutex
 	handshakes map[handshakeOutcome]uint64
 	took       histogram
+	refusals   map[string]uint64 // by the name of the reason
 	refused    uint64
 	noFiles    uint64
 	upgrades   map[string]uint64 // by outcome
@@ -191,6 +192,7 @@ type handshakeOutcome struct {
 func NewCounters(outcomes ...string) *Counters {
 	c := &Counters{
 		handshakes: map[handshakeOutcome]uint64{},
+		refusals:   map[string]uint64{},
 		upgrades:   map[string]uint64{},
 		phases:     map[string]*histogram{},
 	}
@@ -207,6 +209,14 @@ func (c *Counters) Handshake(outcome string, status int, took time.Duration) {
 	if outcome == "opened" {
 		c.took.Observe(handshakeTime, took)
 	}
+}
+
+// Refused counts a handshake that was refused, for a reason of conn.RefusalReasons.
+func (c *Counters) Refused(reason string, status int) {
+	c.Handshake("refused", status, 0)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refusals[reason]++
 }
 
 func (c *Counters) LinkRefused() {
@@ -245,6 +255,9 @@ func (c *Counters) Upgraded(outcome string, pause time.Duration) {
 func (c *Counters) AppendTo(s Samples) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for reason, n := range c.refusals {
+		s.count(refusals, n, reason)
+	}
 	for o, n := range c.handshakes {
 		status := ""
 		if o.status > 0 {

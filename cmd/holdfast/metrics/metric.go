@@ -33,6 +33,7 @@ var (
 	closed          = newCounter("holdfast_closed_total", "Connections of chargers that have ended; by what, and with which kind of close code.", "by", "code")
 
 	handshakes    = newCounter("holdfast_handshakes_total", "Handshakes of chargers; status is the HTTP status sent, empty when the network or TLS failed.", "outcome", "status")
+	refusals      = newCounter("holdfast_handshake_refusals_total", "Handshakes refused, by the name of the reason: docs/operations.md lists them.", "reason")
 	noFiles       = newCounter("holdfast_file_limit_refusals_total", "Handshakes refused because every file descriptor but the reserve was taken.")
 	handshakeTime = newHistogram("holdfast_handshake_seconds", "Duration of the handshakes that succeeded.", millis(1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000))
 

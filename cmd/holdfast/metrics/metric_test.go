@@ -29,7 +29,7 @@ func everything() Samples {
 	n.AppendTo(s)
 	t := NewCounters()
 	t.Handshake("opened", 101, 30*time.Millisecond)
-	t.Handshake("refused", 404, 0)
+	t.Refused("path", 404)
 	t.Phase("start", time.Second)
 	t.Upgraded("done", time.Millisecond)
 	t.AppendTo(s)
