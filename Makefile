@@ -8,7 +8,7 @@ PORT     ?= 8887
 RACE      = $(shell tests/needed.sh race)
 SKIP      = $(shell tests/needed.sh skip)
 
-.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo compat model soak bench bench-hold bench-relay bench-upgrade bench-call bench-fleet setup setup-bench man package e2e clean
+.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo compat model soak bench bench-hold bench-relay bench-upgrade bench-storm bench-call bench-fleet setup setup-bench man package e2e clean
 
 check: lint test ## everything that must hold before a commit
 
@@ -81,7 +81,7 @@ endif
 soak: build ## 100 upgrades in a row under load, while processors restart
 	cd tests && go run ./cmd/soak -holdfast ../bin/holdfast
 
-bench: bench-relay bench-hold bench-upgrade bench-call bench-fleet
+bench: bench-relay bench-hold bench-upgrade bench-storm bench-call bench-fleet
 
 bench-relay: build setup-bench ## rate, latency and CPU per message beside nginx and a bare echo server; then over wss beside nginx
 	cd tests && go build -o ../bin/ ./bench/cmd/...
@@ -99,6 +99,10 @@ bench-upgrade: build ## the pause that 15,000 and 1,500 chargers see; then 10,00
 	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -tls -chargers 10000,1000
 	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -chargers 100 -half 200 -length 12s
 	bin/upgradebench -holdfast bin/holdfast -echo bin/echo -chargers 100 -half 200 -length 12s -tls
+
+bench-storm: build ## what 200 held chargers notice while 10,000 connect over wss at once
+	cd tests && go build -o ../bin/ ./bench/cmd/...
+	bin/stormbench -holdfast bin/holdfast -echo bin/echo
 
 bench-call: build ## round trip of a CALL to a charger, beside a direct WebSocket
 	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/callbench -holdfast ../bin/holdfast

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -52,6 +53,7 @@ type handshaker struct {
 	trimmer     *trimmer
 	gate        *gate.Gate
 	addresses   *addresses.Table
+	passes      *passes  // of TLS handshakes that compute
 	crowded     reminder // in the log
 	counters    *metrics.Counters
 
@@ -96,6 +98,7 @@ func newHandshaker(c *config.Config, files fileBudget, shards []*shard.Shard, at
 		keepAlive:    -1, // the pings do that
 		trimmer:      newTrimmer(),
 		gate:         at,
+		passes:       newPasses(runtime.GOMAXPROCS(0)),
 		addresses:    addresses.New(addresses.Limits{Handshakes: c.HandshakesPerAddr, Trusted: c.Trusted}),
 		crowded:      reminder{interval: shortageInterval},
 		counters:     counters,
@@ -291,7 +294,7 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 	state, early, err = handshake.Serve(talk)
 	if err == nil && tc != nil {
 		var more []byte
-		if nc, state.TLS, more, err = tc.Detach(); err != nil {
+		if _, state.TLS, more, err = tc.Detach(); err != nil {
 			err = fmt.Errorf("handshake: %w", err)
 		}
 		early = append(early[:len(early):len(early)], more...)
@@ -313,7 +316,9 @@ func (h *handshaker) slow(from netip.Addr, deadline time.Time) {
 
 // shakeTLS does the TLS handshake.
 func (h *handshaker) shakeTLS(nc net.Conn, who *applicant) (*record.Conn, error) {
-	tc, state, err := record.Server(nc, h.certificates.Config(who.listener.ClientAuth))
+	computing := enterTurnstile(nc, h.passes)
+	tc, state, err := record.Server(computing, h.certificates.Config(who.listener.ClientAuth))
+	computing.leave()
 	switch {
 	case errors.Is(err, record.ErrHTTP):
 		refusal := conn.RefusalPlainHTTP.Refusal()
