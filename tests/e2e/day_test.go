@@ -41,6 +41,7 @@ func TestDays(t *testing.T) {
 		{"security", (*day).security},
 		{"secrets", (*day).secrets},
 		{"options", (*day).options},
+		{"severity", (*day).severity},
 		{"under load", (*day).underLoad},
 		{"stop", (*day).stop},
 		{"socket activation", (*day).activation},
@@ -391,4 +392,22 @@ func certificate(t *testing.T) (cert, key string) {
 		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}))
 	}
 	return encode("CERTIFICATE", der), encode("PRIVATE KEY", b)
+}
+
+// severity: the journal knows the level of each line, so an operator can ask for those
+// that matter.
+func (d *day) severity() {
+	for line := range strings.SplitSeq(d.do("journalctl -u holdfast -p warning -o cat --no-pager"), "\n") {
+		if strings.Contains(line, "level=") && !strings.Contains(line, "level=WARN") && !strings.Contains(line, "level=ERROR") {
+			d.t.Errorf("among the warnings: %s", line)
+		}
+		if strings.HasPrefix(line, "<") {
+			d.t.Errorf("the journal shows the prefix: %s", line)
+		}
+	}
+	for priority, want := range map[string]string{"warning": "level=WARN", "info": "level=INFO"} {
+		if out := d.do("journalctl -u holdfast -p %s..%s -o cat --no-pager", priority, priority); !strings.Contains(out, want) {
+			d.t.Errorf("no %s with priority %s:\n%s", want, priority, out)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 
 	"holdfast/cmd/holdfast/config"
@@ -14,10 +15,16 @@ func newLogger(c *config.Config, w *logWriter) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // one of the choices
 	opts := &slog.HandlerOptions{Level: level}
-	if w.json {
-		return slog.New(slog.NewJSONHandler(w, opts))
+	newHandler := func(to io.Writer) slog.Handler {
+		if w.json {
+			return slog.NewJSONHandler(to, opts)
+		}
+		return slog.NewTextHandler(to, opts)
 	}
-	return slog.New(slog.NewTextHandler(w, opts))
+	if w.journal {
+		return slog.New(withSeverities(w, newHandler))
+	}
+	return slog.New(newHandler(w))
 }
 
 // maxLog is how many bytes of log may wait for whoever reads it. A loop must
@@ -32,11 +39,15 @@ type logWriter struct {
 	dropped int
 	closed  bool
 	json    bool // not changed once anything is written
+	journal bool // whoever reads it is systemd's journal
 	done    chan struct{}
 }
 
 func newLogWriter(w io.Writer) *logWriter {
 	l := &logWriter{done: make(chan struct{})}
+	if f, ok := w.(*os.File); ok {
+		l.journal = toJournal(f, os.Getenv("JOURNAL_STREAM"))
+	}
 	l.more = sync.NewCond(&l.mu)
 	go l.run(w)
 	return l
@@ -83,10 +94,14 @@ func (l *logWriter) run(w io.Writer) {
 
 // lost is the line that tells how many are missing.
 func (l *logWriter) lost() string {
-	if l.json {
-		return "{\"level\":\"WARN\",\"msg\":\"log lines dropped: nobody read them in time\",\"lines\":%d}\n"
+	prefix := ""
+	if l.journal {
+		prefix = "<4>"
 	}
-	return "level=WARN msg=\"log lines dropped: nobody read them in time\" lines=%d\n"
+	if l.json {
+		return prefix + "{\"level\":\"WARN\",\"msg\":\"log lines dropped: nobody read them in time\",\"lines\":%d}\n"
+	}
+	return prefix + "level=WARN msg=\"log lines dropped: nobody read them in time\" lines=%d\n"
 }
 
 // close waits until everything is written.
