@@ -26,6 +26,24 @@ func (r *Relay) rank(c *Charger) *Link {
 	return best
 }
 
+// OnlyBy returns the configured subprotocols that processors of this name take and no
+// other does that gets deliveries: their chargers would have nobody without it.
+func (r *Relay) OnlyBy(processor string) (subprotocols []string) {
+	for _, subprotocol := range r.cfg.Subprotocols {
+		itself, other := false, false
+		for _, l := range r.links {
+			if !l.draining && l.takes(subprotocol) {
+				itself = itself || l.name == processor
+				other = other || l.name != processor
+			}
+		}
+		if itself && !other {
+			subprotocols = append(subprotocols, subprotocol)
+		}
+	}
+	return subprotocols
+}
+
 // assignOwner moves c to the link that rank returns: at once if nothing of c is in
 // flight, else as soon as nothing is.
 func (r *Relay) assignOwner(c *Charger) {

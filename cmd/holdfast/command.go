@@ -43,6 +43,7 @@ type invocation struct {
 	args     []string
 	stdout   io.Writer
 	stderr   io.Writer
+	force    bool
 	terminal bool // stdout is one
 
 	config  string
@@ -114,7 +115,7 @@ func commands() []command {
 			name: "drain", args: []argument{{"PROCESSOR", aProcessor, false}}, help: "move the chargers of a processor to the others, and wait until nothing is left with it",
 			more: "PROCESSOR gets no new deliveries, and may finish those that it has. The command neither\nnotifies nor stops it: stop it when the command has returned. A processor that joins again\ngets its share again.\n",
 			options: func(i *invocation) []config.Option {
-				return append([]config.Option{config.Define("timeout", "60s", "time limit for the processor to finish its deliveries", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, adminOptions(i)...)
+				return append([]config.Option{config.Define("force", "false", "also if no other processor takes the subprotocols of this one", config.Boolean(&i.force)), config.Define("timeout", "60s", "time limit for the processor to finish its deliveries", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, adminOptions(i)...)
 			},
 			run: runDrain,
 		},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"holdfast/cmd/holdfast/admin"
@@ -22,7 +23,7 @@ func runDrain(i *invocation) error {
 		return err
 	}
 	name := i.args[0]
-	resp, err := c.Do(http.MethodPost, "/drain", url.Values{"processor": {name}})
+	resp, err := c.Do(http.MethodPost, "/drain", url.Values{"processor": {name}, "force": {strconv.FormatBool(i.force)}})
 	var status *admin.StatusError
 	if errors.As(err, &status) && status.Status == http.StatusNotFound {
 		return exit(exitOffline, "%w", err)

@@ -165,6 +165,29 @@ func TestDrain(t *testing.T) {
 	w.Logged(w.Process, `"order":"drain"`)
 }
 
+// The last processor is drained by force only, and then no metric shows it as one that
+// serves.
+func TestDrainTheLast(t *testing.T) {
+	w := harness.New(t, "-admin", "127.0.0.1:0")
+	w.Checkproc("a")
+	code, _, errs := command(t, w, "drain", "a")
+	if code == 0 || !strings.Contains(errs, "only processor") || !strings.Contains(errs, "-force") {
+		t.Errorf("draining the last: exit code %d, %s", code, errs)
+	}
+	addr := metricsAddr(t, w)
+	links := func(kind string) bool {
+		_, text := get(t, "http://"+addr+"/metrics")
+		return strings.Contains(string(text), `holdfast_links{kind="`+kind+`"} 1`)
+	}
+	if !links("processor") {
+		t.Error("a refused drain has drained")
+	}
+	oneLine(t, "drain", done(t, w, "drain", "-force", "a"), "a is drained")
+	if links("processor") || !links("draining") {
+		t.Error("a drained processor counts as one that serves")
+	}
+}
+
 func TestNoGateway(t *testing.T) {
 	w := harness.New(t)
 	info, err := os.Stat(w.AdminSocket())

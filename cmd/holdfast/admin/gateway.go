@@ -3,26 +3,38 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"strings"
 
 	"holdfast/unixipc"
 )
 
 // Gateway is what the commands act on. Its methods may be called from any
-// goroutine. Their errors are answered with 404, but ErrReplaced and ErrNoTurn with
+// goroutine. Their errors are answered with 404, but LastError with 409, and ErrReplaced and ErrNoTurn with
 // 503, upon which a Client asks again.
 type Gateway interface {
 	Status(ctx context.Context) (*Status, error)
 	// Chargers describes the connected chargers whose identity matches glob.
 	Chargers(ctx context.Context, glob string) ([]ChargerStatus, error)
 	// Drain moves the chargers of a processor elsewhere, and returns how many
-	// links it has.
-	Drain(ctx context.Context, processor string) (links int, err error)
+	// links it has. Without force it refuses with a LastError if there is nowhere.
+	Drain(ctx context.Context, processor string, force bool) (links int, err error)
 	// Join takes over an operator's connection that becomes a link; early was
 	// read from it.
 	Join(c *net.UnixConn, early []byte)
 	// Authorize asks a processor, until the deadline of ctx.
 	Authorize(ctx context.Context, body unixipc.AuthorizeBody) (unixipc.VerdictBody, error)
+}
+
+// LastError refuses to drain the last processor of some subprotocols.
+type LastError struct {
+	Processor    string
+	Subprotocols []string
+}
+
+func (e *LastError) Error() string {
+	return fmt.Sprintf("%s is the only processor that takes %s: messages of those chargers would wait; -force drains it all the same", e.Processor, strings.Join(e.Subprotocols, ", "))
 }
 
 // ErrNoTurn is returned when a loop does not answer in time.

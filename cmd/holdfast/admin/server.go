@@ -94,7 +94,10 @@ func writeReplaced(w http.ResponseWriter) {
 
 // writeResult answers with the error of a command, or its result in JSON.
 func writeResult(w http.ResponseWriter, result any, err error) {
+	var last *LastError
 	switch {
+	case errors.As(err, &last):
+		http.Error(w, err.Error(), http.StatusConflict)
 	case errors.Is(err, ErrReplaced), errors.Is(err, ErrNoTurn):
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	case err != nil:
@@ -137,8 +140,9 @@ func (s *Server) link(w http.ResponseWriter, r *http.Request) {
 // drain answers POST /drain: the links of a processor get no more deliveries.
 func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 	name := r.FormValue("processor")
-	s.note(gate.ConnOf(r), "drain", "processor", name)
-	found, err := s.gateway.Drain(r.Context(), name)
+	force := r.FormValue("force") == "true"
+	s.note(gate.ConnOf(r), "drain", "processor", name, "force", force)
+	found, err := s.gateway.Drain(r.Context(), name, force)
 	if found == 0 && err == nil {
 		err = fmt.Errorf("no processor of the name %q has joined", name)
 	}

@@ -89,7 +89,17 @@ func (g *gateway) Chargers(ctx context.Context, pattern string) ([]admin.Charger
 }
 
 // Drain implements admin.Gateway.
-func (g *gateway) Drain(ctx context.Context, processor string) (found int, err error) {
+func (g *gateway) Drain(ctx context.Context, processor string, force bool) (found int, err error) {
+	if !force {
+		// A processor has a link to each loop; one tells for all.
+		only, err := shard.Ask(ctx, g.shards[0], func() []string { return g.shards[0].Relay.OnlyBy(processor) })
+		if err == nil && len(only) > 0 {
+			err = &admin.LastError{Processor: processor, Subprotocols: only}
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
 	for _, s := range g.shards {
 		n, err := shard.Ask(ctx, s, func() int { return s.Drain(processor) })
 		switch {

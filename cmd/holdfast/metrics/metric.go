@@ -52,7 +52,7 @@ var (
 	nacks       = newCounter("holdfast_deliveries_given_back_total", "Deliveries that a processor gave back (NACK).")
 	notTaken    = newCounter("holdfast_messages_not_taken_total", "Messages of chargers that were dropped: their connection was ending and their queue full.")
 	poison      = newCounter("holdfast_poison_total", "Messages given up because -max-attempts processors died of them.")
-	Links       = newGauge("holdfast_links", "Links now, by kind: processor (one for each loop), asker (takes no deliveries) and operator (a command).", "kind")
+	Links       = newGauge("holdfast_links", "Links now, by kind: processor (one for each loop), draining (a processor that gets no more deliveries), asker (takes none) and operator (a command).", "kind")
 	linksJoined = newCounter("holdfast_links_joined_total", "Links that have joined.")
 	linksLeft   = newCounter("holdfast_links_left_total", "Links that have ended; clean: whether every delivery was acknowledged.", "clean")
 	refused     = newCounter("holdfast_links_refused_total", "HELLOs that the gateway refused.")

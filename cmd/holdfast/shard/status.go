@@ -84,10 +84,12 @@ func (s *Shard) Count(all metrics.Samples, waits *Survey) {
 			kind = "operator"
 		} else if l.AskOnly() {
 			kind = "asker"
+		} else if l.Draining() {
+			kind = "draining"
 		}
 		all.Gauge(metrics.Links, 1, kind)
 	}
-	for _, kind := range []string{"processor", "asker", "operator"} {
+	for _, kind := range []string{"processor", "draining", "asker", "operator"} {
 		all.Gauge(metrics.Links, 0, kind)
 	}
 	all.Most(metrics.Oldest, waits.Oldest.Seconds())
