@@ -42,6 +42,7 @@ func TestDays(t *testing.T) {
 		{"secrets", (*day).secrets},
 		{"options", (*day).options},
 		{"severity", (*day).severity},
+		{"drain", (*day).drain},
 		{"under load", (*day).underLoad},
 		{"stop", (*day).stop},
 		{"socket activation", (*day).activation},
@@ -410,4 +411,19 @@ func (d *day) severity() {
 			d.t.Errorf("no %s with priority %s:\n%s", want, priority, out)
 		}
 	}
+}
+
+// drain: one of two processors can be drained and comes back when it is restarted; the
+// last one cannot be without force.
+func (d *day) drain() {
+	d.do("holdfast drain 1")
+	out, err := d.try("holdfast drain 2")
+	if err == nil || !strings.Contains(out, "only processor") {
+		d.t.Errorf("the last processor was drained: %v, %s", err, out)
+	}
+	d.do("systemctl restart holdfast-processor@1")
+	d.until("nobody drains", func() bool {
+		out := d.do("holdfast status")
+		return strings.Contains(d.status(), "2 links") && !strings.Contains(out, "drained")
+	})
 }
