@@ -74,7 +74,8 @@ func parseClose(b []byte) (Close, *Close) {
 	}
 	code := int(binary.BigEndian.Uint16(b))
 	if !SendableCode(code) {
-		return Close{}, reasonCloseFrameCode.fault()
+		why := reasonCloseFrameCode.Close(code)
+		return Close{}, &why
 	}
 	if !utf8.Valid(b[2:]) {
 		return Close{}, reasonCloseFrameText.fault()

@@ -53,7 +53,7 @@ var (
 // Ends of a connection that no longer works.
 var (
 	reasonIdle = reason("idle", CodeAbnormal, ByNetwork, "nothing received for %v",
-		"Neither a message nor a pong arrived within idle-timeout: the charger is off, or the network is down.")
+		"Neither a message nor a pong arrived within idle-timeout: the charger is off, or the network is down. A charger that answers no pings needs a heartbeat interval below idle-timeout.")
 	reasonReadFailed = reason("read-failed", CodeAbnormal, ByNetwork, "%v",
 		"The kernel reported an error while reading, such as a reset; the text is that error.")
 	reasonWriteFailed = reason("write-failed", CodeAbnormal, ByNetwork, "%v",
@@ -101,8 +101,8 @@ var (
 		"RFC 7692 section 6.1: compression was not negotiated, or the frame is not the first of its message.")
 	reasonCloseFrameSize = reason("close-frame-size", CodeProtocolError, ByGateway, "close frame of one byte",
 		"RFC 6455 section 5.5.1: a close code has two bytes.")
-	reasonCloseFrameCode = reason("close-frame-code", CodeProtocolError, ByGateway, "close frame with a code that may not be sent",
-		"RFC 6455 section 7.4: the code is reserved or out of range.")
+	reasonCloseFrameCode = reason("close-frame-code", CodeProtocolError, ByCharger, "close frame with code %d, which may not be sent",
+		"RFC 6455 section 7.4: the charger closed the connection with a code that is reserved or out of range. It gets 1002.")
 	reasonCloseFrameText = reason("close-frame-text", CodeInvalidData, ByGateway, "close reason is not UTF-8",
 		"RFC 6455 section 5.5.1: the text of a Close frame is UTF-8.")
 	reasonNotUTF8 = reason("not-utf8", CodeInvalidData, ByGateway, "text is not UTF-8",

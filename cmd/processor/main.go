@@ -88,9 +88,9 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	fs.StringVar(&o.socket, "socket", "", "the gateway's processor socket, a `path`")
 	fs.StringVar(&o.name, "name", "processor", "the `name` to join under; whoever comes back under it gets its chargers back")
 	fs.StringVar(&o.state, "state", "", "`directory` of the transaction counter, the same for all processors of a gateway\n(default the directory of the socket; better one that survives a reboot)")
-	fs.DurationVar(&o.interval, "interval", 5*time.Minute, "heartbeat `interval` given to chargers, in whole seconds")
+	fs.DurationVar(&o.interval, "interval", 2*time.Minute, "heartbeat `interval` given to chargers, in whole seconds")
 	fs.StringVar(&off, "off", "", "`actions` to answer with NotSupported, as Action,Action")
-	fs.StringVar(&allowed, "authorize", "", "`file` of the chargers that may connect: lines of an identity, a space and its password\n(without the flag the processor is not asked)")
+	fs.StringVar(&allowed, "authorize", "", "`file` of the chargers that may connect: lines of an identity, in quotes if it has a space, a space and its password\n(without the flag the processor is not asked)")
 	fs.StringVar(&o.logFormat, "log-format", "text", "`format` of the log: text or json")
 	fs.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "lowest `level` that is logged: debug, info, warn or error")
 	if err := fs.Parse(args); err != nil {

@@ -5,6 +5,8 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"holdfast/unixipc"
 )
@@ -23,16 +25,30 @@ func readPasswords(path string) (passwords, error) {
 		if line = bytes.TrimRight(line, "\r"); len(line) == 0 || line[0] == '#' {
 			continue
 		}
-		identity, password, ok := bytes.Cut(line, []byte(" "))
-		if !ok || len(identity) == 0 || len(password) == 0 {
-			return nil, fmt.Errorf("%s:%d: want an identity, a space and a password", path, i+1)
+		identity, password, ok := cutIdentity(string(line))
+		if !ok || identity == "" || password == "" {
+			return nil, fmt.Errorf("%s:%d: want an identity, a space and a password; an identity with a space stands in quotes", path, i+1)
 		}
-		if _, twice := p[string(identity)]; twice {
+		if _, twice := p[identity]; twice {
 			return nil, fmt.Errorf("%s:%d: %s stands there twice", path, i+1, identity)
 		}
-		p[string(identity)] = password
+		p[identity] = []byte(password)
 	}
 	return p, nil
+}
+
+// cutIdentity splits a line behind its identity. OCPP's own example of one is RDAM 123,
+// so it may stand in quotes, as Go writes them. The password is the rest, as it is.
+func cutIdentity(line string) (identity, password string, ok bool) {
+	quoted, err := strconv.QuotedPrefix(line)
+	if err != nil {
+		return strings.Cut(line, " ")
+	}
+	if identity, err = strconv.Unquote(quoted); err != nil {
+		return "", "", false
+	}
+	password, ok = strings.CutPrefix(line[len(quoted):], " ")
+	return identity, password, ok
 }
 
 // same compares in constant time. Some firmware sends the end of its line or of its

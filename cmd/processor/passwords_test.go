@@ -17,7 +17,7 @@ func TestPasswords(t *testing.T) {
 		}
 		return readPasswords(path)
 	}
-	p, err := write("# ours\n\nCP1 secret word\r\nCP2 \xff\n")
+	p, err := write("# ours\n\nCP1 secret word\r\nCP2 \xff\n\"RDAM 123\" pass word\n\"a\\\"b\" x\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,6 +29,9 @@ func TestPasswords(t *testing.T) {
 	}{
 		{"CP1", "CP1", "secret word", nil, 0},
 		{"CP2", "CP2", "\xff", nil, 0},
+		{"RDAM 123", "RDAM 123", "pass word", nil, 0},
+		{`a"b`, `a"b`, "x", nil, 0},
+		{"CP1", "CP1", "secret word\n", nil, 0},
 		{"CP1", "", "", certificate, 0},
 		{"CP1", "CP1", "secret", nil, 401},
 		{"CP1", "CP1", "secret", certificate, 401},
@@ -45,7 +48,7 @@ func TestPasswords(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"CP1 a\nCP2\n": ":2: want an identity", "CP1 a\nCP1 b\n": ":2: CP1 stands there twice", "CP1 \n": ":1: want",
+		"CP1 a\nCP2\n": ":2: want an identity", "CP1 a\nCP1 b\n": ":2: CP1 stands there twice", "CP1 \n": ":1: want", "\"CP 1\"x\n": ":1: want",
 	} {
 		if _, err := write(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
