@@ -265,10 +265,11 @@ func RefuseAtOnce(nc net.Conn, r *Refusal) {
 
 func (r *Refusal) response() []byte {
 	var b []byte
+	why := cmp.Or(r.Told, r.Why)
 	if r.Status == http.StatusSwitchingProtocols {
-		b = appendClose(nil, r.Code, r.Why)
+		b = appendClose(nil, r.Code, why)
 	} else {
-		b = fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n", r.Status, http.StatusText(r.Status), len(r.Why)+1)
+		b = fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n", r.Status, http.StatusText(r.Status), len(why)+1)
 		switch r.Status {
 		case http.StatusUpgradeRequired:
 			b = append(b, "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"...)
@@ -281,7 +282,7 @@ func (r *Refusal) response() []byte {
 		if r.RetryAfter > 0 {
 			b = fmt.Appendf(b, "Retry-After: %d\r\n", r.RetryAfter)
 		}
-		b = append(append(append(b, "\r\n"...), r.Why...), '\n')
+		b = append(append(append(b, "\r\n"...), why...), '\n')
 	}
 	return b
 }

@@ -13,7 +13,8 @@ type Refusal struct {
 	Target     string // of the request: its path, for the log; "": there was none
 	Status     int    // HTTP; 101: the WebSocket was opened and closed with Code; 0: answered with a TLS alert
 	Code       int    // close code
-	Why        string // for the charger and the log
+	Why        string // for the log, and for the charger unless Told is set
+	Told       string // to the charger, which may be a stranger
 	RetryAfter int    // seconds; 0: not sent
 	Challenge  bool   // WWW-Authenticate is sent
 }
@@ -158,8 +159,8 @@ var (
 		Explanation: "The charger's certificate is not that of its identity; the text says how.",
 	})
 	RefusalUnknownCharger = refusal(RefusalReason{
-		Name: "unknown-charger", Status: http.StatusNotFound, Format: "no charger of this identity is known here",
-		Explanation: "The auth-file has no entry for the identity.",
+		Name: "unknown-charger", Status: http.StatusUnauthorized, Challenge: true, Format: "no charger of this identity is known here",
+		Explanation: "The auth-file has no entry for the identity. The charger hears what it hears of a wrong password, or with unknown-charger 404 that.",
 	})
 	RefusalNoPassword = refusal(RefusalReason{
 		Name: "no-password", Status: http.StatusUnauthorized, Challenge: true, Format: "a password is needed: Authorization: Basic",

@@ -64,7 +64,7 @@ func (p passwords) verdict(a unixipc.AuthorizeBody) unixipc.VerdictBody {
 	password, known := p[a.Identity]
 	switch {
 	case !known:
-		return unixipc.VerdictBody{Status: 404, Reason: "unknown charger"}
+		return unixipc.VerdictBody{Status: 401, Reason: "wrong password"} // a stranger does not learn who is known
 	case a.Basic == nil && a.Certificate != nil:
 		return unixipc.VerdictBody{Accept: true}
 	case a.Basic == nil:

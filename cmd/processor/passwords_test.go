@@ -37,7 +37,7 @@ func TestPasswords(t *testing.T) {
 		{"CP1", "CP1", "secret", certificate, 401},
 		{"CP1", "CP2", "secret word", nil, 401},
 		{"CP1", "", "", nil, 401},
-		{"CP3", "CP3", "secret word", certificate, 404},
+		{"CP3", "CP3", "secret word", certificate, 401},
 	} {
 		a := unixipc.AuthorizeBody{Identity: tt.identity, Certificate: tt.certificate}
 		if tt.user != "" {

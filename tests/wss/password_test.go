@@ -3,6 +3,8 @@ package wss
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
+	"io"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -40,9 +42,10 @@ func TestPasswords(t *testing.T) {
 	passwd(t, strings.ToUpper(hex.EncodeToString([]byte(rawKey)))+"\n", "-file", file, "CP-DIGITS")
 	made := passwd(t, "", "-file", file, "-generate", "CP-MADE")
 	for _, anyHex := range []bool{false, true} {
-		args := []string{"-auth", "file", "-auth-file", file}
+		// Wrong passwords of a trusted address are not slowed down.
+		args, unknown := []string{"-auth", "file", "-auth-file", file, "-trusted", "127.0.0.1"}, http.StatusUnauthorized
 		if anyHex {
-			args = append(args, "-auth-hex", "true")
+			args, unknown = append(args, "-auth-hex", "true", "-unknown-charger", "404"), http.StatusNotFound
 		}
 		w := harness.NewWithProcessor(t, args...)
 		hexOnly := http.StatusUnauthorized
@@ -64,7 +67,7 @@ func TestPasswords(t *testing.T) {
 			{"not base64", "CP-1", []string{"Authorization: Basic !!!"}, 401},
 			{"user of another", "CP-1", []string{basic("CP-MADE", "secret")}, 401},
 			{"password of another", "CP-1", []string{basic("CP-1", made)}, 401},
-			{"unknown", "CP-9", []string{basic("CP-9", "secret")}, 404},
+			{"unknown", "CP-9", []string{basic("CP-9", "secret")}, unknown},
 			{"generated", "CP-MADE", []string{basic("CP-MADE", made)}, 101},
 			{"raw bytes", "CP-RAW", []string{basic("CP-RAW", rawKey)}, 101},
 			{"raw bytes as digits", "CP-RAW", []string{basic("CP-RAW", digits)}, hexOnly},
@@ -88,6 +91,29 @@ func TestPasswords(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A stranger who guesses hears the same of an identity that there is and of one that there
+// is not; the log tells them apart.
+func TestUnknownChargerSoundsLikeAWrongPassword(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "passwords")
+	passwd(t, "secret\n", "-file", file, "CP-1")
+	w := harness.New(t, "-auth", "file", "-auth-file", file)
+	answers := map[string]bool{}
+	for _, identity := range []string{"CP-1", "CP-9"} {
+		for _, headers := range [][]string{{basic(identity, "guess")}, {basic("another", "guess")}, nil} {
+			resp := request(t, connect(t, w.Addr), identity, headers...)
+			body, err := io.ReadAll(resp.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answers[fmt.Sprint(len(headers) > 0 && headers[0] == basic(identity, "guess"), len(headers), resp.Status, resp.Header, string(body))] = true
+		}
+	}
+	if len(answers) != 3 {
+		t.Errorf("known and unknown identities differ: %v", answers)
+	}
+	logged(t, w, "refused", "no charger of this identity")
 }
 
 // The file is read again when it changes; a bad one changes nothing.
@@ -119,9 +145,9 @@ func TestPasswordsChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	harness.Until(t, "another charger to be known", func() bool { return status("CP-3", "third") == 101 })
-	if got := status("CP-1", "second"); got != 404 {
+	if got := status("CP-1", "second"); got != 401 {
 		t.Errorf("a charger that was taken out: %d", got)
 	}
 	passwd(t, "", "-file", file, "-delete", "CP-3")
-	harness.Until(t, "the last to be taken out", func() bool { return status("CP-3", "third") == 404 })
+	harness.Until(t, "the last to be taken out", func() bool { return status("CP-3", "third") == 401 })
 }

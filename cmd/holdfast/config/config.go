@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -31,6 +32,7 @@ type Config struct {
 	Auth              string
 	AuthFile          string
 	AuthHex           bool
+	Unknown           string // see UnknownCharger
 
 	Paths              []string
 	Subprotocols       []string
@@ -69,4 +71,12 @@ type Config struct {
 	CallTimeout    time.Duration
 	MaxCallTimeout time.Duration
 	CallQueue      int
+}
+
+// UnknownCharger is the HTTP status for a charger that the auth-file does not name.
+func (c *Config) UnknownCharger() int {
+	if c.Unknown == "404" {
+		return http.StatusNotFound
+	}
+	return http.StatusUnauthorized
 }

@@ -32,6 +32,8 @@ func Options(c *Config) []Option {
 		{"auth-file", "", "file of identities and hashed passwords, written by holdfast passwd; read again when it changes", TextValue{&c.AuthFile}},
 		{"auth-hex", "false", "take a password and its hexadecimal form for the same", BooleanValue{&c.AuthHex}},
 
+		{"unknown-charger", "401", "what a charger gets that the auth-file does not name: 401, as for a wrong password, or 404, which tells strangers which identities there are", ChoiceValue{&c.Unknown, []string{"401", "404"}}},
+
 		{"path", "/ocpp/", "prefix of the path that chargers connect to; the identity follows it; may be given several times", paths{&c.Paths}},
 		{"subprotocols", "ocpp2.1,ocpp2.0.1,ocpp1.6", "subprotocols that chargers may choose from", list{&c.Subprotocols}},
 		{"default-subprotocol", "", "subprotocol of chargers that offer none; unset, they are refused", TextValue{&c.DefaultSubprotocol}},

@@ -41,6 +41,7 @@ type authorizer struct {
 	shards         []*shard.Shard
 	adminSocket    string
 	timeout        time.Duration // of a whole handshake
+	unknownCharger int           // HTTP status
 }
 
 // authorize returns why the charger may not come in; nil: it may. The status goes
@@ -64,12 +65,19 @@ func (a *authorizer) authorize(who applicant, r conn.Request) *conn.Refusal {
 func (a *authorizer) byFile(r conn.Request) *conn.Refusal {
 	known, right := a.passwords.Check(r.Identity, r.Password)
 	switch {
-	case !known:
-		return conn.RefusalUnknownCharger.Refusal()
+	case !known && a.unknownCharger == http.StatusNotFound:
+		refusal := conn.RefusalUnknownCharger.Refusal()
+		refusal.Status, refusal.Challenge = http.StatusNotFound, false
+		return refusal
 	case !r.HasBasic:
 		return conn.RefusalNoPassword.Refusal()
 	case r.Username != r.Identity:
 		return conn.RefusalUserName.Refusal()
+	case !known:
+		// A stranger does not learn which identities there are.
+		refusal := conn.RefusalUnknownCharger.Refusal()
+		refusal.Told = conn.RefusalWrongPassword.Format
+		return refusal
 	case !right:
 		return conn.RefusalWrongPassword.Refusal()
 	}

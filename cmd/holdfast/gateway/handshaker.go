@@ -81,6 +81,7 @@ func newHandshaker(c *config.Config, files fileBudget, shards []*shard.Shard, at
 			shards:         shards,
 			adminSocket:    c.Admin,
 			timeout:        c.HandshakeTimeout,
+			unknownCharger: c.UnknownCharger(),
 		},
 		shards:       shards,
 		log:          log,
