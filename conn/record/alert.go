@@ -43,6 +43,10 @@ func (e *ViolationError) Error() string {
 type AlertError uint8
 
 func (e AlertError) Error() string {
+	switch e {
+	case 42, 43, 44, 45, 46, 48: // about a certificate: RFC 8446 section 6.2
+		return "TLS: the charger does not trust the certificate: " + alertName(uint8(e))
+	}
 	return "TLS: the charger sent the alert " + alertName(uint8(e))
 }
 

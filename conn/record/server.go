@@ -34,7 +34,7 @@ func Server(nc net.Conn, config *tls.Config) (*Conn, tls.ConnectionState, error)
 				return nil, tls.ConnectionState{}, plain
 			}
 		}
-		return nil, tls.ConnectionState{}, fmt.Errorf("TLS handshake: %w", err)
+		return nil, tls.ConnectionState{}, fmt.Errorf("TLS handshake: %w", w.explain(err))
 	}
 	state := tc.ConnectionState()
 	if state.DidResume && state.Version == tls.VersionTLS12 {
@@ -46,6 +46,23 @@ func Server(nc net.Conn, config *tls.Config) (*Conn, tls.ConnectionState, error)
 	}
 	keyLog(logged)
 	return &Conn{Conn: nc, layer: layer, raw: w.buf}, state, nil
+}
+
+// explain names the alert with which the peer has ended the handshake, if it has.
+func (w *wire) explain(err error) error {
+	if plain, ok := w.plainAlert(); ok {
+		return AlertError(plain)
+	}
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return err
+	}
+	for alert := range 256 { // crypto/tls has a type of its own for it
+		if op.Err.Error() == tls.AlertError(alert).Error() {
+			return AlertError(alert)
+		}
+	}
+	return err
 }
 
 // takeOver makes the layer that goes on behind the handshake. Sequence numbers

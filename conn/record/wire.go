@@ -19,6 +19,7 @@ type wire struct {
 	read     uint64 // TLS 1.2: and so many records after it
 	head     int    // of the current record's header, the bytes not handed up yet
 	hello    []byte // the beginning of the ClientHello
+	last     []byte // the beginning of the record that was handed up last
 	sent     []byte // everything
 }
 
@@ -41,6 +42,7 @@ func (w *wire) Read(b []byte) (int, error) {
 			}
 		}
 		w.received = true
+		w.last = w.last[:0]
 		w.head = headerSize
 		w.left = headerSize + int(binary.BigEndian.Uint16(w.buf[3:]))
 		if w.protects {
@@ -54,12 +56,25 @@ func (w *wire) Read(b []byte) (int, error) {
 		}
 	}
 	n := copy(b, w.buf[:min(w.left, len(w.buf))])
+	w.last = append(w.last, b[:min(n, alertSize-len(w.last))]...)
 	header := min(n, w.head)
 	w.head -= header
 	w.hello = append(w.hello, b[header:min(n, header+helloSize-len(w.hello))]...)
 	w.buf = w.buf[n:]
 	w.left -= n
 	return n, nil
+}
+
+// alertSize is a record with an alert that is not encrypted.
+const alertSize = headerSize + 2
+
+// plainAlert returns the alert, if the last record was one that was not encrypted. Some
+// clients send it so in TLS 1.3, too, where crypto/tls finds nothing but a bad record.
+func (w *wire) plainAlert() (alert uint8, ok bool) {
+	if len(w.last) < alertSize || w.last[0] != typeAlert || w.last[3] != 0 || w.last[4] != 2 {
+		return 0, false
+	}
+	return w.last[alertSize-1], true
 }
 
 // fill reads more.
