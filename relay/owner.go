@@ -26,6 +26,18 @@ func (r *Relay) rank(c *Charger) *Link {
 	return best
 }
 
+// Served reports whether any processor gets deliveries of some configured subprotocol.
+func (r *Relay) Served() bool {
+	for _, subprotocol := range r.cfg.Subprotocols {
+		for _, l := range r.links {
+			if !l.draining && l.takes(subprotocol) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // OnlyBy returns the configured subprotocols that processors of this name take and no
 // other does that gets deliveries: their chargers would have nobody without it.
 func (r *Relay) OnlyBy(processor string) (subprotocols []string) {

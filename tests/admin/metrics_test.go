@@ -82,12 +82,16 @@ func scraped(t *testing.T, addr string) (values map[string]float64, grows map[st
 func TestCountersSurviveUpgrades(t *testing.T) {
 	w := harness.New(t, "-loops", "2", "-admin", "127.0.0.1:0")
 	addr := metricsAddr(t, w)
-	for _, path := range []string{"/healthz", "/readyz"} {
-		if code, b := get(t, "http://"+addr+path); code != http.StatusOK {
-			t.Errorf("%s: %d %s", path, code, b)
-		}
+	if code, b := get(t, "http://"+addr+"/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(string(b), "no processor") {
+		t.Errorf("ready without a processor: %d %s", code, b)
 	}
 	w.Checkproc("a")
+	for _, path := range []string{"/healthz", "/readyz"} {
+		harness.Until(t, path+" to be 200", func() bool {
+			code, _ := get(t, "http://"+addr+path)
+			return code == http.StatusOK
+		})
+	}
 	l := w.Load(30, 300)
 	before, _ := scraped(t, addr)
 	for range 3 {

@@ -17,11 +17,19 @@ func (g *gateway) health(ctx context.Context) error {
 	return nil
 }
 
-// readiness returns an error when no charger is let in: the gateway is shutting
-// down, or a loop does not turn.
+// readiness returns an error when a charger would get no answer: the gateway is
+// shutting down, a loop does not turn, or there is no processor.
 func (g *gateway) readiness(ctx context.Context) error {
 	if g.gate.Over() {
 		return errors.New("shutting down")
 	}
-	return g.health(ctx)
+	for _, s := range g.shards {
+		switch served, err := shard.Ask(ctx, s, s.Relay.Served); {
+		case err != nil:
+			return err
+		case !served:
+			return errors.New("no processor takes messages: chargers are held, and what they send waits")
+		}
+	}
+	return nil
 }
