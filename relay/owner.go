@@ -1,5 +1,7 @@
 package relay
 
+import "slices"
+
 // rank returns the link that a charger should belong to: the one with the highest
 // weight among those that take its subprotocol and are not leaving; nil if
 // there is none. A join or a leave thus moves only the chargers it must.
@@ -26,17 +28,27 @@ func (r *Relay) rank(c *Charger) *Link {
 	return best
 }
 
-// Served reports whether any processor gets deliveries of some configured subprotocol.
-func (r *Relay) Served() bool {
+// Unserved returns the configured subprotocols of which no processor gets deliveries.
+func (r *Relay) Unserved() (subprotocols []string) {
 	for _, subprotocol := range r.cfg.Subprotocols {
-		for _, l := range r.links {
-			if !l.draining && l.takes(subprotocol) {
-				return true
-			}
+		if !slices.ContainsFunc(r.links, func(l *Link) bool { return !l.draining && l.takes(subprotocol) }) {
+			subprotocols = append(subprotocols, subprotocol)
 		}
 	}
-	return false
+	return subprotocols
 }
+
+// Orphans returns the configured subprotocols that l took, and nobody does now that it
+// is gone.
+func (r *Relay) Orphans(l *Link) []string {
+	if l.askOnly {
+		return nil
+	}
+	return slices.DeleteFunc(r.Unserved(), func(s string) bool { return !l.takes(s) })
+}
+
+// Served reports whether any processor gets deliveries of some configured subprotocol.
+func (r *Relay) Served() bool { return len(r.Unserved()) < len(r.cfg.Subprotocols) }
 
 // OnlyBy returns the configured subprotocols that processors of this name take and no
 // other does that gets deliveries: their chargers would have nobody without it.

@@ -171,7 +171,7 @@ func TestHungProcessors(t *testing.T) {
 		c.expect(answered("%s", payload))
 		c.expect(answered("second"))
 	}
-	w.Logged(w.Process, "hung: a delivery was not acknowledged for 1s")
+	w.Logged(w.Process, "hung: a delivery was not acknowledged for 1s: ")
 	if got := deaf.messages; len(got) > 0 {
 		t.Errorf("it read %d", len(got))
 	}

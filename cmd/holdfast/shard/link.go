@@ -1,7 +1,9 @@
 package shard
 
 import (
+	"context"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -192,6 +194,7 @@ func (l *Link) close(why string) {
 		return
 	}
 	ls := l.links
+	_, thrown := l.Relay.Ended()
 	ls.relay.Lost(l.Relay)
 	l.source.Close()
 	l.source = nil
@@ -204,6 +207,14 @@ func (l *Link) close(why string) {
 	default:
 		ls.counters.LeftUnclean++
 	}
-	ls.log.Info(l.kind()+" left", "processor", l.Relay.Name(), "link", l.Relay.ID(), "loop", ls.index,
+	level := slog.LevelInfo
+	if thrown { // hung, or at fault
+		level = slog.LevelWarn
+	}
+	ls.log.Log(context.Background(), level, l.kind()+" left", "processor", l.Relay.Name(), "link", l.Relay.ID(), "loop", ls.index,
 		"reason", why, "redelivered", l.Relay.Redelivered())
+	if orphans := ls.relay.Orphans(l.Relay); len(orphans) > 0 {
+		ls.log.Warn("no processor is left for a subprotocol: messages wait", "subprotocols", strings.Join(orphans, ","), "loop", ls.index,
+			"last", l.Relay.Name())
+	}
 }

@@ -112,7 +112,8 @@ func TestLinkAtFault(t *testing.T) {
 	if f, err := p.next(); !errors.Is(err, io.EOF) {
 		t.Errorf("received %v, %v", f.Type, err)
 	}
-	r.logged(`msg="processor left"`, "processor=p", "malformed frame")
+	r.logged(`level=WARN msg="processor left"`, "processor=p", "malformed frame")
+	r.logged(`level=WARN msg="no processor is left for a subprotocol: messages wait"`, "last=p")
 	if joined := s.Joined.Load(); joined != 0 {
 		t.Errorf("%d links are counted", joined)
 	}
@@ -128,7 +129,7 @@ func TestLinkLost(t *testing.T) {
 	c.send("hello")
 	first.expect(unixipc.Message)
 	_ = first.Close()
-	r.logged(`msg="processor left"`, "processor closed the link", "redelivered=1")
+	r.logged(`level=INFO msg="processor left"`, "processor closed the link", "redelivered=1")
 	second := r.join(s, unixipc.HelloBody{Name: "q"}, false)
 	second.deliver(unixipc.Opened, "")
 	if f := second.deliver(unixipc.Message, ""); f.Flags&unixipc.Redelivered == 0 || string(f.Payload) != "hello" {
