@@ -61,6 +61,9 @@ func runPasswd(i *invocation) error {
 	} else if password, err = readPassword(os.Stdin, i.stderr, p.hex); err != nil {
 		return fmt.Errorf("passwd: %w", err)
 	}
+	if why := weakness(identity, password); why != "" {
+		fmt.Fprintf(i.stderr, "warning: the password %s; -generate makes one that cannot be guessed\n", why)
+	}
 	var salt [16]byte
 	_, _ = rand.Read(salt[:])
 	entry := identity + ":" + credentials.New(salt, password).String()
@@ -81,6 +84,27 @@ func runPasswd(i *invocation) error {
 		fmt.Fprintf(to, "%s\n", password)
 	}
 	return nil
+}
+
+// shortestPassword in bytes: OCPP 2.0.1 A00.FR.205, and the AuthorizationKey of OCPP 1.6.
+const shortestPassword = 16
+
+// weakness says what is wrong with a password; empty if nothing is known. The hash in the
+// file is fast, made for passwords that nobody can guess.
+func weakness(identity string, password []byte) string {
+	distinct := map[byte]bool{}
+	for _, b := range password {
+		distinct[b] = true
+	}
+	switch {
+	case len(password) < shortestPassword:
+		return fmt.Sprintf("is shorter than the %d bytes that OCPP demands", shortestPassword)
+	case len(distinct) < 6:
+		return fmt.Sprintf("consists of %d different bytes", len(distinct))
+	case bytes.Contains(bytes.ToLower(password), bytes.ToLower([]byte(identity))):
+		return "contains the identity"
+	}
+	return ""
 }
 
 // readPassword reads one line, without showing it on a terminal.

@@ -31,3 +31,18 @@ func TestPasswdCommand(t *testing.T) {
 		}
 	}
 }
+
+func TestWeakPasswords(t *testing.T) {
+	for password, weak := range map[string]bool{
+		"secret":                           true,
+		"fifteen bytes x":                  true,
+		"0000000000000000":                 true,
+		"my charger CP-1 here":             true,
+		"MY CHARGER cp-1 HERE":             true,
+		"5b0f1f4e1df2bb5be7a7f8ba80cfbfb6": false,
+	} {
+		if got := weakness("CP-1", []byte(password)); (got != "") != weak {
+			t.Errorf("%q: %q", password, got)
+		}
+	}
+}
