@@ -196,7 +196,7 @@ func (c *Conn) handle(ev event) {
 				c.Drop(*fault)
 				return
 			}
-			ev.malformed = text && !utf8.Valid(payload)
+			ev.malformed = text && lim.anyText && !utf8.Valid(payload)
 		}
 		c.loop.handler.Message(c, payload, ev.kind())
 	case opPing:

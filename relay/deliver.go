@@ -406,16 +406,18 @@ func (l *Link) trimFlying() {
 // computes when the oldest delivery will be overdue. On a link that acknowledges
 // steadily, it runs about once in AckTimeout.
 func (r *Relay) checkHung(l *Link) {
-	oldest, which := r.now, ""
+	oldest := r.now
+	var who *Charger
+	var number uint64
 	l.trimFlying()
 	for _, c := range l.flying {
 		for i := range c.q.entries {
 			if e := &c.q.entries[i]; e.number != 0 && e.at.Before(oldest) {
-				oldest, which = e.at, fmt.Sprintf("%v %d of charger %s", e.kind, e.number, c.identity)
+				oldest, who, number = e.at, c, e.number
 			}
 		}
 	}
-	if l.checkAt = oldest.Add(r.cfg.AckTimeout); !l.checkAt.After(r.now) {
-		r.Refuse(l, fmt.Sprintf("hung: a delivery was not acknowledged for %v: %s", r.cfg.AckTimeout, which))
+	if l.checkAt = oldest.Add(r.cfg.AckTimeout); who != nil && !l.checkAt.After(r.now) {
+		r.Refuse(l, fmt.Sprintf("hung: a delivery was not acknowledged for %v: %d of charger %s", r.cfg.AckTimeout, number, who.identity))
 	}
 }
