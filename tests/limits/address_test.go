@@ -1,10 +1,14 @@
 package limits
 
 import (
+	"bufio"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +16,7 @@ import (
 	"time"
 
 	"holdfast/tests/harness"
+	"holdfast/tests/raw"
 )
 
 // Thousands of sockets from one address that say nothing, opened again whenever one ends,
@@ -56,11 +61,7 @@ func TestIdleSocketsOfOneAddress(t *testing.T) {
 			}
 		})
 	}
-	for deadline := time.Now().Add(harness.Deadline); open.Load() < idle; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d sockets could be opened", open.Load())
-		}
-	}
+	harness.Until(t, "all sockets to be open", func() bool { return open.Load() >= idle })
 	began := time.Now()
 	c := connect(t, w, "CP-1")
 	t.Logf("a charger of another address was let in after %v; %d sockets had been turned away", time.Since(began), turnedAway.Load())
@@ -102,4 +103,52 @@ func TestTrustedAddress(t *testing.T) {
 	if c := connect(t, w, "CP-1"); c.status != http.StatusSwitchingProtocols {
 		t.Error(fmt.Sprint("a charger got ", c.status))
 	}
+}
+
+// Who is not let in uses up neither tokens nor places, also while the answer to a wrong
+// password is kept waiting.
+func TestTokensAreForThoseLetIn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "chargers")
+	add := exec.Command(harness.Holdfast(), "passwd", "-file", file, "CP-1")
+	add.Stdin = strings.NewReader("secret\n")
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	w := harness.New(t, "-auth", "file", "-auth-file", file, "-max-handshakes-per-second", "1", "-max-connections", "1")
+	basic := func(password string) string {
+		return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("CP-1:"+password))
+	}
+	ask := func(request string) (wait func() string) {
+		nc, err := net.DialTimeout("tcp", w.Addr, harness.Deadline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = nc.Close() })
+		if _, err := io.WriteString(nc, request); err != nil {
+			t.Fatal(err)
+		}
+		return func() string {
+			line, err := bufio.NewReader(nc).ReadString('\n')
+			if err != nil {
+				t.Error(err)
+			}
+			return line
+		}
+	}
+	for range 20 {
+		if got := ask(strings.Replace(raw.Request("CP-1"), "/ocpp/", "/other/", 1))(); !strings.Contains(got, " 404 ") {
+			t.Fatalf("another path: %s", got)
+		}
+	}
+	for range 20 {
+		ask(raw.Request("CP-1", basic("guess"))) // all but the first of them wait, for up to 3 s
+	}
+	// One of them may have the token at this very moment, but not for long.
+	var got string
+	for range 20 {
+		if got = ask(raw.Request("CP-1", basic("secret")))(); strings.Contains(got, " 101 ") {
+			return
+		}
+	}
+	t.Errorf("the right password got %s", got)
 }

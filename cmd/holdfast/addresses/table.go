@@ -47,7 +47,7 @@ func New(limits Limits) *Table {
 
 // Trusted reports whether a is not counted.
 func (t *Table) Trusted(a netip.Addr) bool {
-	a = a.Unmap()
+	a = plain(a)
 	return slices.ContainsFunc(t.limits.Trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
@@ -126,9 +126,12 @@ func (t *Table) shrink() {
 	}
 }
 
+// plain is an address without how it was written or which link it came over.
+func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
 // key is what an address counts as.
 func key(a netip.Addr) netip.Addr {
-	if a = a.Unmap().WithZone(""); a.Is4() {
+	if a = plain(a); a.Is4() {
 		return a
 	}
 	p, err := a.Prefix(64)

@@ -10,7 +10,7 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 // One address reaches its limit, and no other does for it.
 func TestHandshakes(t *testing.T) {
-	table := New(Limits{Handshakes: 2, Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	table := New(Limits{Handshakes: 2, Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10")}})
 	for _, tt := range []struct {
 		enter string
 		want  bool
@@ -28,6 +28,9 @@ func TestHandshakes(t *testing.T) {
 		{"10.1.2.3", true},
 		{"10.1.2.3", true},
 		{"::ffff:10.1.2.3", true},
+		{"fe80::1%eth0", true},
+		{"fe80::1%eth0", true},
+		{"fe80::1%eth0", true},
 	} {
 		if got := table.Enter(addr(tt.enter)); got != tt.want {
 			t.Errorf("%s: %v", tt.enter, got)

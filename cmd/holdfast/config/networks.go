@@ -22,7 +22,11 @@ func (v networks) Set(s string) error {
 			if addrErr != nil {
 				return fmt.Errorf("%q is no address, and no network such as 10.0.0.0/8 or 2001:db8::/32", one)
 			}
+			a = a.Unmap()
 			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		if p.Addr().Is4In6() {
+			return fmt.Errorf("%s is IPv4 written as IPv6: write it as IPv4", one)
 		}
 		if p != p.Masked() {
 			return fmt.Errorf("%s has bits behind its length: is it %s?", one, p.Masked())

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -186,29 +185,6 @@ func (h *handshaker) run(l net.Listener, how config.Listener) {
 	}
 }
 
-// turnAway ends a connection from an address that has enough handshakes in progress.
-// It costs no slot and no wait, so others are let in meanwhile.
-func (h *handshaker) turnAway(nc net.Conn, how config.Listener) {
-	refusal := conn.RefusalAddress.Refusal()
-	if !how.TLS {
-		conn.RefuseAtOnce(nc, refusal)
-	}
-	_ = nc.Close()
-	h.counters.Refused(refusal.Name, refusal.Status)
-	if h.crowded.due(time.Now()) {
-		h.log.Warn("too many handshakes from one address: its further ones are refused", "remote", nc.RemoteAddr().String(),
-			"remedy", "list it in trusted if it is a balancer; else see max-handshakes-per-address")
-	}
-}
-
-// addressOf returns the address that a connection comes from.
-func addressOf(nc net.Conn) netip.Addr {
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr()
-	}
-	return netip.Addr{}
-}
-
 // setKeepAlive sets whether the kernel sends keep-alives. A listener that was
 // inherited knows nothing of its ListenConfig, and would turn them on.
 func (h *handshaker) setKeepAlive(nc net.Conn) {
@@ -277,6 +253,14 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 		talk = tc
 	}
 	handshake, admitted := h.handshake, false
+	withdraw := func() {
+		if admitted {
+			admitted = false
+			h.entering.Add(-1)
+			h.rate.giveBack()
+			who.closeFile()
+		}
+	}
 	handshake.Admit = func(identity string) *conn.Refusal {
 		refusal := h.admit(identity)
 		admitted = refusal == nil
@@ -287,8 +271,11 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 	}
 	handshake.Authorize = func(r conn.Request) *conn.Refusal {
 		refusal := h.authorizer.authorize(*who, r)
-		if refusal != nil && refusal.Status == http.StatusUnauthorized && r.HasBasic {
-			h.slow(addressOf(nc), who.deadline)
+		if refusal != nil {
+			withdraw() // whoever is not let in takes no place while it waits to hear so
+			if refusal.Status == http.StatusUnauthorized && r.HasBasic {
+				h.slow(addressOf(nc), who.deadline)
+			}
 		}
 		return refusal
 	}
@@ -301,18 +288,10 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 		early = append(early[:len(early):len(early)], more...)
 		state.Certificate = who.certificate
 	}
-	if err != nil && admitted {
-		h.entering.Add(-1)
-		h.rate.giveBack()
-		who.closeFile()
+	if err != nil {
+		withdraw()
 	}
 	return nc, state, early, err
-}
-
-// slow lets the answer to a wrong password wait, if its address has sent several.
-func (h *handshaker) slow(from netip.Addr, deadline time.Time) {
-	now := time.Now()
-	time.Sleep(min(h.addresses.Wrong(from, now), max(0, deadline.Sub(now)-time.Second)))
 }
 
 // shakeTLS does the TLS handshake.
@@ -339,6 +318,15 @@ func (h *handshaker) admit(identity string) *conn.Refusal {
 	if !h.rate.allow(time.Now()) {
 		return conn.RefusalRate.Refusal()
 	}
+	refusal := h.place(identity)
+	if refusal != nil {
+		h.rate.giveBack()
+	}
+	return refusal
+}
+
+// place gives a charger a place among those that may be connected, and known.
+func (h *handshaker) place(identity string) *conn.Refusal {
 	if shard.Offline(h.shards) >= h.maxOffline && !h.knows(identity) {
 		if h.offlineFull.due(time.Now()) {
 			h.log.Error("as many chargers are known and not connected as -max-offline allows: unknown ones are refused with 503",

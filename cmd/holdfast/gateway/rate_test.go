@@ -18,6 +18,16 @@ func TestRate(t *testing.T) {
 	if burst != perSecond {
 		t.Errorf("a burst of %d, want %d", burst, perSecond)
 	}
+	for range perSecond + 1 { // one too many: no more than a second's are kept
+		r.giveBack()
+	}
+	burst = 0
+	for r.allow(now) {
+		burst++
+	}
+	if burst != perSecond {
+		t.Errorf("%d of those given back, want %d", burst, perSecond)
+	}
 	allowed := 0
 	for range 10_000 { // ten seconds of a storm
 		now = now.Add(time.Millisecond)

@@ -58,12 +58,17 @@ func (t *turnstile) pause() {
 const longestRest = 5 * time.Millisecond
 
 // Read waits for the charger without a pass.
-func (t *turnstile) Read(b []byte) (int, error) {
+func (t *turnstile) Read(b []byte) (int, error) { return t.outside(t.Conn.Read, b) }
+
+// Write does, too: a charger that reads nothing must hold up itself alone.
+func (t *turnstile) Write(b []byte) (int, error) { return t.outside(t.Conn.Write, b) }
+
+func (t *turnstile) outside(do func([]byte) (int, error), b []byte) (int, error) {
 	if t.passes == nil {
-		return t.Conn.Read(b)
+		return do(b)
 	}
 	t.pause()
-	n, err := t.Conn.Read(b)
+	n, err := do(b)
 	t.enter()
 	return n, err
 }
