@@ -10,9 +10,11 @@ import (
 // waiting for its charger. After a power cut thousands come at once; without it their
 // signatures would take every CPU, and the chargers that are held would wait for a turn.
 //
-// While others wait for a pass, whoever has one keeps it idle for as long as it has
-// computed. Only then does a gateway with one CPU look for what its chargers have sent:
-// Go's scheduler polls the network when nothing else can run, else each 10 ms.
+// In a storm whoever has a pass keeps it idle for as long as it has computed. Only then
+// does a gateway with one CPU look for what its chargers have sent: Go's scheduler polls
+// the network when nothing else can run, else each 10 ms. On one CPU nobody is ever seen
+// waiting for a pass: the others wait for the CPU. So a storm is told by how many
+// handshakes are in progress.
 type turnstile struct {
 	net.Conn
 	passes *passes // nil once the handshake is over
@@ -21,8 +23,8 @@ type turnstile struct {
 
 // passes are those of all turnstiles.
 type passes struct {
-	free    chan struct{}
-	waiting atomic.Int64
+	free       chan struct{}
+	inProgress atomic.Int64 // handshakes
 }
 
 // newPasses returns one for each that may compute: half of the CPUs, at least one.
@@ -36,23 +38,26 @@ func newPasses(cpus int) *passes {
 
 func enterTurnstile(nc net.Conn, p *passes) *turnstile {
 	t := &turnstile{Conn: nc, passes: p}
+	p.inProgress.Add(1)
 	t.enter()
 	return t
 }
 
 func (t *turnstile) enter() {
-	t.passes.waiting.Add(1)
 	<-t.passes.free
-	t.passes.waiting.Add(-1)
 	t.since = time.Now()
 }
 
 func (t *turnstile) pause() {
-	if t.passes.waiting.Load() > 0 {
+	if t.passes.inProgress.Load() > calm {
 		time.Sleep(min(time.Since(t.since), longestRest))
 	}
 	t.passes.free <- struct{}{}
 }
+
+// calm is how many handshakes there may be without a rest between them: as many as
+// chargers come back at any time.
+const calm = 8
 
 // longestRest bounds what a goroutine that was held up lets the others wait.
 const longestRest = 5 * time.Millisecond
@@ -76,6 +81,7 @@ func (t *turnstile) outside(do func([]byte) (int, error), b []byte) (int, error)
 // leave ends the handshake's part.
 func (t *turnstile) leave() {
 	t.pause()
+	t.passes.inProgress.Add(-1)
 	t.passes = nil
 }
 
