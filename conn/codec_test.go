@@ -35,10 +35,16 @@ func held(change func(*State)) State {
 // after is an idle connection's state after it received b, in one piece and to
 // the end.
 func after(b []byte, deflateBits uint8) State {
-	s := held(func(s *State) { s.DeflateBits = deflateBits })
+	s := afterIn(bounds{70_000, deflateBits != 0, false}, b)
+	s.DeflateBits = deflateBits
+	return s
+}
+
+func afterIn(in bounds, b []byte) State {
+	s := held(nil)
 	b = bytes.Clone(b)
 	for len(b) > 0 {
-		_, rest, _, fault := s.decoder.next(b, bounds{70_000, deflateBits != 0, false})
+		_, rest, _, fault := s.decoder.next(b, in)
 		if fault != nil {
 			panic(fault.Reason)
 		}
@@ -49,6 +55,7 @@ func after(b []byte, deflateBits uint8) State {
 
 var (
 	fragments  = stream(clientFrame{op: opText, more: true, payload: []byte("ab\xe6")}, clientFrame{op: opPing, payload: []byte("ping")}, clientFrame{more: true, payload: []byte("\x97\xa5c")}, clientFrame{payload: []byte("d")})
+	malformed  = stream(clientFrame{op: opText, more: true, payload: []byte("caf\xe9 a")}, clientFrame{payload: []byte("\xfc.")})
 	compressed = stream(clientFrame{op: opBinary, rsv: rsv1Bit, more: true, payload: []byte("\xff\x80")}, clientFrame{payload: []byte("xyz")})
 	orderly    = &Close{Code: CodeNormal, Reason: "bye", By: ByProcessor}
 )
@@ -111,6 +118,8 @@ var stateSamples = []struct {
 		s.phase, s.why = phaseLingering, orderly
 		s.out = &outbound{buf: appendClose(nil, CodeNormal, "bye"), last: 4}
 	}), 2},
+	{"malformed", afterIn(bounds{70_000, false, true}, malformed[:12]), 0},
+	{"malformed-fragments", afterIn(bounds{70_000, false, true}, malformed[:len(malformed)-1]), 0},
 	{"idle-tls", heldTLS(nil, 0), 0},
 	{"idle-tls12", heldTLS(nil, 2), 0},
 	{"idle-tls-part", func() State {
@@ -391,6 +400,8 @@ var hostileStates = []struct {
 	{"UTF-8 tail of binary", "utf8", map[uint32][]byte{fieldMessageOp: number(2)}},
 	{"UTF-8 tail of nothing", "idle", map[uint32][]byte{fieldUTF8: []byte("\xe6")}},
 	{"text that is not UTF-8", "fragments", map[uint32][]byte{fieldMessage: []byte("\xff")}},
+	{"malformed text that is still text", "malformed", map[uint32][]byte{fieldMessageOp: number(1)}},
+	{"malformed text of no message", "idle", map[uint32][]byte{fieldMalformed: number(1)}},
 	{"control payload outside of its frame", "fragments", map[uint32][]byte{fieldControl: []byte("x")}},
 	{"control payload inside a text frame", "payload", map[uint32][]byte{fieldControl: []byte("x")}},
 	{"control payload too long", "control-alone", map[uint32][]byte{fieldControl: make([]byte, 126)}},

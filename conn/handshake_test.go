@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -311,12 +312,33 @@ func TestRefusalHasThePath(t *testing.T) {
 		"/metrics":                         "/metrics",
 		"/ocp/CP-1?token=secret":           "/ocp/CP-1",
 		"/" + strings.Repeat("x", 1000):    "/" + strings.Repeat("x", maxTarget-len("GET /")),
-		"http://gateway/elsewhere?a/b?c=d": "http://gateway/elsewhere",
+		"http://gateway/elsewhere?a/b?c=d": "/elsewhere",
+		"http://CP-1:secret@gateway/a://b": "/a://b",
+		"http://CP-1:secret@gateway":       "/",
 	} {
 		_, _, err := testHandshake().Serve(&script{in: strings.NewReader(request("GET " + target + " HTTP/1.1"))})
 		var r *Refusal
 		if !errors.As(err, &r) || r.Target != want {
 			t.Errorf("%v: %q", err, r.Target)
+		}
+	}
+}
+
+// The limit of a request is the last size that passes.
+func TestMaxRequest(t *testing.T) {
+	for _, limit := range []int{500, 100_000} {
+		for more, status := range map[int]int{0: 101, 1: 431} {
+			h := testHandshake()
+			h.MaxRequest = limit
+			text := request("X-Padding: " + strings.Repeat("x", limit))
+			text = strings.Replace(text, "x", "", len(text)-limit-more)
+			nc := &script{in: strings.NewReader(text)}
+			if _, _, err := h.Serve(nc); len(text) != limit+more || (err == nil) != (status == 101) {
+				t.Errorf("%d bytes of %d: %v", len(text), limit, err)
+			}
+			if got := fmt.Sprintf("HTTP/1.1 %d ", status); !strings.HasPrefix(nc.out.String(), got) {
+				t.Errorf("%d bytes of %d: %q", len(text), limit, nc.out.String())
+			}
 		}
 	}
 }

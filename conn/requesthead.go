@@ -41,7 +41,7 @@ func readHead(br *bufio.Reader, limit int) (head []byte, err error) {
 const maxTarget = 300
 
 // targetOf returns the path that the head of a request asks for, without what may be
-// secret behind it.
+// secret behind it, or before it: RFC 3986 section 3.2.1.
 func targetOf(head []byte) string {
 	line, _, _ := bytes.Cut(head, []byte("\n"))
 	words := strings.Fields(string(line[:min(len(line), maxTarget)]))
@@ -49,6 +49,10 @@ func targetOf(head []byte) string {
 		return ""
 	}
 	path, _, _ := strings.Cut(words[1], "?")
+	if _, rest, absolute := strings.Cut(path, "://"); absolute {
+		_, path, _ = strings.Cut(rest, "/")
+		path = "/" + path
+	}
 	return path
 }
 

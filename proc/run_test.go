@@ -101,6 +101,10 @@ func TestReplyTravelsWithAck(t *testing.T) {
 	if reply, err := binary.Reply(ctx); err != nil || string(reply) != "re:\x00\x01" || !binary.BinaryReply() {
 		t.Errorf("binary reply %q (binary: %v), %v", reply, binary.BinaryReply(), err)
 	}
+	latin1 := gw.MalformedMessage("CP1", []byte("caf\xe9"))
+	if reply, err := latin1.Reply(ctx); err != nil || string(reply) != "re:caf\xe9" || latin1.BinaryReply() {
+		t.Errorf("reply to malformed text %q (binary: %v), %v", reply, latin1.BinaryReply(), err)
+	}
 	long := strings.Repeat("x", 300_000)
 	if got := call(t, ctx, gw, "CP1", long); got != "re:"+long {
 		t.Errorf("long reply has %d bytes", len(got))

@@ -109,6 +109,8 @@ var chargerSamples = []struct {
 	}, entry{session: 1})}},
 	{"unanswered", Charger{owner: &Link{id: 3}, session: 1, connected: true, q: entries(func(q *queue) { q.unanswered = []string{"a"} })}},
 	{"late", Charger{owner: &Link{id: 3}, number: 1, session: 1, connected: true, q: entries(nil, entry{session: 1, flags: unixipc.Late, number: 1}, entry{session: 1, flags: unixipc.Late | unixipc.Redelivered})}},
+	{"malformed", Charger{owner: &Link{id: 3}, number: 1, session: 1, connected: true, q: entries(nil,
+		entry{session: 1, flags: unixipc.Binary | unixipc.Malformed, number: 1}, entry{session: 1, flags: unixipc.Binary | unixipc.Malformed | unixipc.Redelivered})}},
 }
 
 func chargerSample(i int) *Charger {

@@ -139,6 +139,14 @@ func (gw *Gateway) BinaryMessage(identity string, payload []byte) *Delivery {
 	return gw.connected(identity).add(unixipc.Message, unixipc.Binary, payload)
 }
 
+// MalformedMessage lets a charger send a text message that is not UTF-8, to a gateway
+// with -lenient=text.
+func (gw *Gateway) MalformedMessage(identity string, payload []byte) *Delivery {
+	gw.mu.Lock()
+	defer gw.mu.Unlock()
+	return gw.connected(identity).add(unixipc.Message, unixipc.Binary|unixipc.Malformed, payload)
+}
+
 // Call sends a text message and waits for the reply, nil if there was none.
 func (gw *Gateway) Call(ctx context.Context, identity string, payload []byte) ([]byte, error) {
 	return gw.Message(identity, payload).Reply(ctx)

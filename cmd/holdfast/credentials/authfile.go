@@ -93,8 +93,13 @@ func parseCredential(line string) (identity string, c Credential, err error) {
 		return "", c, errors.New("want identity:sha256:salt:hash, as holdfast passwd makes it")
 	}
 	identity = strings.Join(parts[:len(parts)-3], ":")
-	if err := conn.CheckIdentity(identity); err != nil {
+	switch err := conn.CheckIdentity(identity); {
+	case err != nil:
 		return "", c, err
+	case strings.Contains(identity, ":sha256:"):
+		return "", c, errors.New("two chargers in one line")
+	case strings.TrimSpace(identity) != identity:
+		return "", c, errors.New("white space around the identity")
 	}
 	for i, to := range [][]byte{c.salt[:], c.hash[:]} {
 		digits := parts[len(parts)-2+i]

@@ -80,6 +80,35 @@ func TestAuthFileFaults(t *testing.T) {
 	}
 }
 
+// An auth-file that an editor or a disk has damaged is read by nobody in part.
+func TestDamagedAuthFile(t *testing.T) {
+	first, last := credentialOf("CP-1", "x"), credentialOf("CP-2", "y")
+	whole := first + "\n" + last + "\n"
+	for name, text := range map[string]string{
+		"a byte-order mark":           "\xef\xbb\xbf" + whole,
+		"UTF-16":                      "\xff\xfe" + strings.Join(strings.Split(whole, ""), "\x00") + "\x00",
+		"NUL bytes inside":            whole[:len(whole)-40] + strings.Repeat("\x00", 20) + whole[len(whole)-20:],
+		"NUL bytes at the end":        whole + strings.Repeat("\x00", 512),
+		"its last line cut":           whole[:len(whole)-9],
+		"its last line cut in a name": first + "\nCP",
+		"lines glued":                 first + last + "\n",
+		"CR alone":                    strings.ReplaceAll(whole, "\n", "\r"),
+		"indented":                    "  " + whole,
+		"twice":                       whole + whole,
+	} {
+		path := filepath.Join(t.TempDir(), "chargers")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := readAuthFile(path); err == nil || !strings.Contains(err.Error(), path+":") {
+			t.Errorf("%s: %d chargers, %v", name, len(all), err)
+		}
+	}
+	if all, err := readAuthFile(writeFile(t, strings.ReplaceAll(whole, "\n", "\r\n"))); err != nil || len(all) != 2 {
+		t.Errorf("CR LF: %d chargers, %v", len(all), err)
+	}
+}
+
 // An entry takes the place of the one before, and everything else stays.
 func TestChangeAuthFile(t *testing.T) {
 	other, comment := credentialOf("CP-2", "y"), "# not:sha256:touched:"

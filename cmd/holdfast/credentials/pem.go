@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -125,13 +126,17 @@ func checkText(b []byte) error {
 	return nil
 }
 
-// checkOutside refuses a line between blocks that may be a part of one.
+// boundary is what is left of a line that begins or ends a block after it was damaged. A
+// comment like "--- End of bundle ---" is none.
+var boundary = regexp.MustCompile(`(?i)-(begin|end)\b|\b(begin|end) [a-z0-9 ]*(certificate|key|crl|request|parameters)-`)
+
+// checkOutside refuses a line between blocks that may be a part of one. The headings of
+// public bundles, underlined with "=", are none.
 func checkOutside(text string) error {
-	upper := strings.ToUpper(text)
 	switch {
-	case strings.Contains(text, "--") && (strings.Contains(upper, "BEGIN") || strings.Contains(upper, "END")):
+	case boundary.MatchString(text):
 		return fmt.Errorf("%.80q is no line that begins or ends a block: it is indented, glued to another, or damaged", text)
-	case len(text) >= 40 && isBase64(text):
+	case len(text) >= 40 && isBase64(text) && len(text)-len(strings.TrimRight(text, "=")) <= 2:
 		return errors.New("base64 outside of a block: its first line is missing")
 	}
 	return nil

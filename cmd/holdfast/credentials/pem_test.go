@@ -36,8 +36,9 @@ func (c *issued) keyPEM(t testing.TB) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// issue makes a certificate that ends in so many days; by nil makes a root.
-func issue(t testing.TB, name string, by *issued, authority bool, days int) *issued {
+// issue makes a certificate that ends in so many days; by nil makes a root. url is where
+// its issuer's certificate may be had.
+func issue(t testing.TB, name string, by *issued, authority bool, days int, url ...string) *issued {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -47,6 +48,7 @@ func issue(t testing.TB, name string, by *issued, authority bool, days int) *iss
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().AddDate(-1, 0, 0), NotAfter: time.Now().AddDate(0, 0, days).Add(time.Hour),
 		IsCA: authority, BasicConstraintsValid: true,
+		IssuingCertificateURL: url,
 	}
 	c := &issued{key: key}
 	parent, signer := template, key
@@ -130,6 +132,14 @@ func TestNoFileLoadsInPart(t *testing.T) {
 	if err := load(write("crlf", strings.ReplaceAll("# our chain\n\n"+leaf.pem+"Bag Attributes\n    localKeyID: 01\n"+middle.pem, "\n", "\r\n")), bundle); err != nil {
 		t.Errorf("text between blocks and CR LF: %v", err)
 	}
+	heading := "##\n## Bundle of CA Root Certificates\n##\n\n"
+	for _, c := range []*issued{root, second, third} {
+		name := "A Root with a Name Long Enough to be Underlined, Begun in 1999"
+		heading += name + "\n" + strings.Repeat("=", len(name)) + "\n" + c.pem + "# --- Bundle of friends ---\n# --- the end ---\n-- End of " + name + "\n"
+	}
+	if err := load(chain, write("public", heading)); err != nil {
+		t.Errorf("the headings of a public bundle: %v", err)
+	}
 	if err := load(write("both", leaf.keyPEM(t)+leaf.pem), bundle); err != nil {
 		t.Errorf("key and certificate in one file: %v", err)
 	}
@@ -186,7 +196,7 @@ func TestCertificateWarnings(t *testing.T) {
 	root := issue(t, "root", nil, true, 900)
 	middle, soon, over := issue(t, "middle", root, true, 900), issue(t, "soon", root, true, 20), issue(t, "over", root, true, -3)
 	leaf, ofSoon, ofOver := issue(t, "leaf", middle, false, 90), issue(t, "leaf", soon, false, 90), issue(t, "leaf", over, false, 90)
-	other := issue(t, "other", nil, true, 900)
+	other, pointing := issue(t, "other", nil, true, 900), issue(t, "leaf", middle, false, 90, "http://ca.example/middle.der")
 	dir := t.TempDir()
 	for _, tt := range []struct {
 		name         string
@@ -204,6 +214,8 @@ func TestCertificateWarnings(t *testing.T) {
 		{"an intermediate has ended", ofOver, []*issued{ofOver, over}, []*issued{root}, "", "has expired"},
 		{"an authority ends", leaf, []*issued{leaf, middle}, []*issued{root, soon}, "", "ends in 20 days"},
 		{"an authority has ended", leaf, []*issued{leaf, middle}, []*issued{over, root}, "", "has expired"},
+		{"alone", leaf, []*issued{leaf}, []*issued{root}, "", ""},
+		{"alone, and tells where its issuer is", pointing, []*issued{pointing}, []*issued{root}, "", "is not in the file, and is no root of this system"},
 		{"no authority", leaf, []*issued{leaf, middle}, []*issued{root, leaf}, "", "no certificate authority"},
 		{"the leaf has ended", issue(t, "late", middle, false, -1), nil, []*issued{root}, "has expired", ""},
 	} {
