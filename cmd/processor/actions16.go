@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // actions16 is OCPP 1.6 edition 2, section 4, and what a charge point starts of
 // the security whitepaper (edition 3).
@@ -42,7 +45,7 @@ func authorize16(*central, request) (object, error) {
 }
 
 func startTransaction(c *central, r request) (object, error) {
-	id, err := c.transactions.start(r.delivery)
+	id, err := c.transactions.start(r.identity, r.payload)
 	if err != nil {
 		return nil, fmt.Errorf("no transaction id: %w", err)
 	}
@@ -51,7 +54,11 @@ func startTransaction(c *central, r request) (object, error) {
 
 // stopTransaction says something about an id tag only if the charger gave one
 // (section 4.10: it may stop without).
-func stopTransaction(_ *central, r request) (object, error) {
+func stopTransaction(c *central, r request) (object, error) {
+	var id int32
+	if json.Unmarshal(r.field("transactionId"), &id) == nil {
+		c.transactions.stop(r.identity, id)
+	}
 	if !r.has("idTag") {
 		return object{}, nil
 	}

@@ -60,10 +60,9 @@ func (c *central) version(identity string) version {
 
 // delivery is a message of a charger, as the gateway handed it over.
 type delivery struct {
-	identity    string
-	payload     []byte
-	binary      bool
-	redelivered bool
+	identity string
+	payload  []byte
+	binary   bool
 }
 
 // request is a CALL whose required fields have been checked.

@@ -172,10 +172,12 @@ func TestAnswersThatDependOnTheRequest(t *testing.T) {
 	}
 }
 
-func TestRedeliveredStart(t *testing.T) {
+// A start that comes again, by whomever it is sent, is the same transaction until that
+// has been stopped.
+func TestStartThatComesAgain(t *testing.T) {
 	c := testCentral(t)
-	start := func(identity, payload string, redelivered bool) any {
-		b, err := c.serve(delivery{identity: identity, payload: []byte(payload), redelivered: redelivered})
+	send := func(identity, payload string) any {
+		b, err := c.serve(delivery{identity: identity, payload: []byte(payload)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,19 +185,31 @@ func TestRedeliveredStart(t *testing.T) {
 	}
 	one := call("StartTransaction", requests16["StartTransaction"])
 	later := strings.Replace(one, "12:00:00", "13:00:00", 1) // the same message id after a reboot
-	id := start("CP16", one, false)
-	if got := start("CP16", one, true); got != id {
-		t.Errorf("redelivered: id %v, want %v again", got, id)
+	id := send("CP16", one)
+	if got := send("CP16", one); got != id {
+		t.Errorf("again: id %v, want %v", got, id)
 	}
-	for what, got := range map[string]any{
-		"sent again":          start("CP16", one, false),
-		"another message":     start("CP16", later, true),
-		"another charger":     start("CP17", one, true),
-		"redelivered, unseen": start("CP18", one, true),
-	} {
+	stop := func(identity string, id any) {
+		send(identity, call("StopTransaction", fmt.Sprintf(`{"transactionId":%.0f,"meterStop":1,"timestamp":"2026-01-31T14:00:00Z"}`, id)))
+	}
+	other := send("CP17", one)
+	for what, got := range map[string]any{"another message": send("CP16", later), "another charger": other} {
 		if got == id {
 			t.Errorf("%s: got the id %v of another start", what, got)
 		}
+	}
+	stop("CP17", id) // it is not its own
+	stop("CP16", 99999999999.0)
+	if got := send("CP16", one); got != id {
+		t.Errorf("again, after another charger stopped something: id %v, want %v", got, id)
+	}
+	stop("CP16", id)
+	stop("CP16", id)
+	if got := send("CP16", one); got == id {
+		t.Errorf("the same message in earnest, after the transaction was stopped: id %v again", got)
+	}
+	if got := send("CP17", one); got != other {
+		t.Errorf("another charger's start, again: id %v, want %v", got, other)
 	}
 }
 

@@ -186,7 +186,8 @@ func TestIDIsEchoed(t *testing.T) {
 }
 
 func FuzzServe(f *testing.F) {
-	ids := &transactions{next: 1, end: 1 << 30, given: newRecent[start, int32](16)}
+	ids := newTransactions("", 16)
+	ids.next, ids.end = 1, 1<<30
 	c := newCentral(ids, 1, nil, discard)
 	for v, table := range requests {
 		c.opened(charger(v), subprotocols[v])

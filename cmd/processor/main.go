@@ -162,10 +162,9 @@ func run(ctx context.Context, o options, log *slog.Logger) error {
 	}
 	return cfg.Run(ctx, o.socket, func(_ context.Context, ch *proc.Charger, m proc.Message) ([]byte, error) {
 		return cs.serve(delivery{
-			identity:    ch.Identity(),
-			payload:     m.Payload,
-			binary:      m.Binary,
-			redelivered: m.Redelivered,
+			identity: ch.Identity(),
+			payload:  m.Payload,
+			binary:   m.Binary,
 		})
 	})
 }

@@ -24,6 +24,7 @@ type transactions struct {
 	mu        sync.Mutex
 	next, end int64 // leased and not given out: next ≤ id < end
 	given     *recent[start, int32]
+	running   *recent[int32, start] // the same, by id
 }
 
 // start is one StartTransaction: whose, and a digest of the whole message. The
@@ -42,22 +43,25 @@ const (
 // not work is found out now and not when a driver waits. The directory is not
 // made here: it belongs to the gateway or to whoever installed us.
 func openTransactions(dir string) (*transactions, error) {
-	t := &transactions{dir: dir, now: time.Now, given: newRecent[start, int32](maxGiven)}
+	t := newTransactions(dir, maxGiven)
 	return t, t.lease()
 }
 
-// start returns the id for a StartTransaction. One that is redelivered gets
-// the id that it got here before: the first answer was not written, or the
-// gateway would not deliver it again, but whoever keeps books on starts would
-// have two. If it was another processor that had it, a new id is as good.
-func (t *transactions) start(d delivery) (int32, error) {
-	key := start{d.identity, sha256.Sum256(d.payload)}
+func newTransactions(dir string, remembered int) *transactions {
+	return &transactions{dir: dir, now: time.Now, given: newRecent[start, int32](remembered), running: newRecent[int32, start](remembered)}
+}
+
+// start returns the id for a StartTransaction. The same message comes again when its
+// answer was not written or did not arrive: the gateway redelivers it, or the charger
+// repeats it after its own time-out, a lost connection or a reboot. It gets the id that
+// it got here before, or whoever keeps books on starts would have two. If it was
+// another processor that had it, a new id is as good.
+func (t *transactions) start(identity string, message []byte) (int32, error) {
+	key := start{identity, sha256.Sum256(message)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if d.redelivered {
-		if id, ok := t.given.get(key); ok {
-			return id, nil
-		}
+	if id, ok := t.given.get(key); ok {
+		return id, nil
 	}
 	if t.next == t.end {
 		if err := t.lease(); err != nil {
@@ -67,7 +71,20 @@ func (t *transactions) start(d delivery) (int32, error) {
 	id := int32(t.next)
 	t.next++
 	t.given.put(key, id)
+	t.running.put(id, key)
 	return id, nil
+}
+
+// stop forgets a transaction: the charger knows its id, so it has no reason to start it
+// again. One without a clock that counts message ids from 1 after each reboot may send
+// the same bytes, and mean another.
+func (t *transactions) stop(identity string, id int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if key, ok := t.running.get(id); ok && key.identity == identity {
+		t.running.remove(id)
+		t.given.remove(key)
+	}
 }
 
 // lease takes the next block from the file. The lock on it is released with

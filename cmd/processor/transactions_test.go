@@ -26,9 +26,9 @@ func TestMain(m *testing.M) {
 
 func allocateForEver(dir string) {
 	ids, err := openTransactions(dir)
-	for err == nil {
+	for n := 0; err == nil; n++ {
 		var id int32
-		id, err = ids.start(delivery{identity: "CP"})
+		id, err = ids.start("CP", fmt.Append(nil, n))
 		fmt.Println(id)
 	}
 	fmt.Fprintln(os.Stderr, err)
@@ -53,9 +53,9 @@ func (b *book) enter(id int32) {
 	b.seen[id] = true
 }
 
-func mustStart(t *testing.T, ids *transactions, d delivery) int32 {
+func mustStart(t *testing.T, ids *transactions, message string) int32 {
 	t.Helper()
-	id, err := ids.start(d)
+	id, err := ids.start("CP", []byte(message))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestIDsOfConcurrentStarts(t *testing.T) {
 		for g := range 4 {
 			wg.Go(func() {
 				for i := range 2 * leaseSize {
-					id, err := ids.start(delivery{identity: "CP", payload: fmt.Append(nil, g, i)})
+					id, err := ids.start("CP", fmt.Append(nil, g, i))
 					if err != nil {
 						t.Error(err)
 						return
@@ -148,9 +148,10 @@ func TestIDsAfterALostFile(t *testing.T) {
 	dir, seen := t.TempDir(), newBook(t)
 	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
 	for range 5 {
-		ids := &transactions{dir: dir, now: func() time.Time { return now }, given: newRecent[start, int32](8)}
-		for range 3 * leaseSize {
-			seen.enter(mustStart(t, ids, delivery{}))
+		ids := newTransactions(dir, 8)
+		ids.now = func() time.Time { return now }
+		for i := range 3 * leaseSize {
+			seen.enter(mustStart(t, ids, strconv.Itoa(i)))
 		}
 		if err := os.Remove(filepath.Join(dir, counterName)); err != nil {
 			t.Fatal(err)
@@ -186,8 +187,9 @@ func TestCounterFile(t *testing.T) {
 }
 
 func TestNewCounterBeforeItsEpoch(t *testing.T) {
-	ids := &transactions{dir: t.TempDir(), now: func() time.Time { return time.Unix(0, 0) }, given: newRecent[start, int32](8)}
-	if id := mustStart(t, ids, delivery{}); id != 1 {
+	ids := newTransactions(t.TempDir(), 8)
+	ids.now = func() time.Time { return time.Unix(0, 0) }
+	if id := mustStart(t, ids, "start"); id != 1 {
 		t.Errorf("a clock that was never set: first id %d, want 1", id)
 	}
 }
