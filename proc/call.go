@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -56,11 +57,15 @@ func timeLimit(ctx context.Context) time.Duration {
 	return max(time.Millisecond, left-min(left/10, 100*time.Millisecond))
 }
 
-// parseAnswer reads a CALLRESULT or CALLERROR, OCPP-J section 4.2.
+// parseAnswer reads a CALLRESULT or CALLERROR, OCPP-J section 4.2. A byte-order mark,
+// NULs and white space around it count for nothing: some firmware sends them.
 func parseAnswer(answer []byte) (json.RawMessage, error) {
+	bad := func(why string) (json.RawMessage, error) {
+		return nil, &AnswerError{Answer: answer, Why: why}
+	}
 	var parts []json.RawMessage
-	if err := json.Unmarshal(answer, &parts); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrBadAnswer, err)
+	if err := json.Unmarshal(bare(answer), &parts); err != nil {
+		return bad(err.Error())
 	}
 	switch {
 	case len(parts) == 3 && string(parts[0]) == "3":
@@ -72,12 +77,18 @@ func parseAnswer(answer []byte) (json.RawMessage, error) {
 			err = json.Unmarshal(parts[3], &e.Description)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrBadAnswer, err)
+			return bad(err.Error())
 		}
 		if len(parts) > 4 {
 			e.Details = parts[4]
 		}
 		return nil, e
 	}
-	return nil, fmt.Errorf("%w: %.200s", ErrBadAnswer, answer)
+	return bad("it is neither a CALLRESULT nor a CALLERROR")
+}
+
+// bare is b without what may stand around its JSON.
+func bare(b []byte) []byte {
+	const blank = "\x00 \t\r\n"
+	return bytes.Trim(bytes.TrimPrefix(bytes.TrimLeft(b, blank), []byte("\xef\xbb\xbf")), blank)
 }

@@ -84,7 +84,7 @@ func (ch *Charger) close(ctx context.Context, order unixipc.CloseBody) error {
 // done before the gateway's -ack-timeout.
 //
 // It fails with a *CallError when the charger answers with CALLERROR, with
-// ErrTimeout when it does not answer in time, ErrBadAnswer when its answer is no
+// ErrTimeout when it does not answer in time, an *AnswerError when its answer is no
 // OCPP, and otherwise as Send does. If the error also matches ErrNotSent,
 // the charger has not received the CALL.
 func (ch *Charger) Call(ctx context.Context, action string, payload json.RawMessage) (json.RawMessage, error) {

@@ -25,7 +25,8 @@ var (
 	// ErrNotSent accompanies another error: the charger has not received the
 	// CALL, so it is safe to send it again.
 	ErrNotSent = errors.New("it was not sent")
-	// ErrBadAnswer: the charger's answer to a CALL is not valid OCPP.
+	// ErrBadAnswer: the charger's answer to a CALL is not valid OCPP. The error is an
+	// *AnswerError.
 	ErrBadAnswer = errors.New("the charger's answer is malformed")
 	// ErrNoLink: there is no link to the gateway now. The order was not sent,
 	// so it is safe to try again.
@@ -63,6 +64,23 @@ func (e *CallError) Error() string {
 	}
 	return "charger answered " + e.Code + ": " + e.Description
 }
+
+// AnswerError is an answer to a CALL that is not valid OCPP, such as one that was cut
+// off, or has a NUL in a string. It matches ErrBadAnswer.
+type AnswerError struct {
+	Answer []byte // as the charger sent it: any bytes
+	Why    string
+}
+
+func (e *AnswerError) Error() string {
+	text := fmt.Sprintf("%.200q", e.Answer)
+	if more := len(e.Answer) - 200; more > 0 {
+		text += fmt.Sprintf(" and %d bytes more", more)
+	}
+	return fmt.Sprintf("%v: %s: %s", ErrBadAnswer, e.Why, text)
+}
+
+func (e *AnswerError) Unwrap() error { return ErrBadAnswer }
 
 // outcomeError turns the RESULT of an order into an error, nil if it was done.
 func outcomeError(what unixipc.Type, r unixipc.ResultBody) error {

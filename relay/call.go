@@ -130,7 +130,7 @@ func (c *Charger) mayAnswer() bool {
 // takeAnswer takes a CALLRESULT or CALLERROR with this message id if it answers
 // the call that c has. If no link waits for that answer any more, it returns
 // late instead. It may be called only if c.mayAnswer.
-func (r *Relay) takeAnswer(c *Charger, id string, message []byte) (taken, late bool) {
+func (r *Relay) takeAnswer(c *Charger, id string, flags unixipc.Flags, message []byte) (taken, late bool) {
 	q := c.q
 	if i := slices.Index(q.unanswered, id); i >= 0 {
 		r.touch(c)
@@ -148,7 +148,7 @@ func (r *Relay) takeAnswer(c *Charger, id string, message []byte) (taken, late b
 		return false, true
 	}
 	r.routeResult(k.asker, unixipc.Frame{
-		Type: unixipc.Result, Flags: unixipc.Answered, Ref: k.ref, Key: []byte(c.identity),
+		Type: unixipc.Result, Flags: unixipc.Answered | flags, Ref: k.ref, Key: []byte(c.identity),
 		Payload: unixipc.AppendAnswer(nil, took, message),
 	})
 	return true, false
@@ -156,9 +156,9 @@ func (r *Relay) takeAnswer(c *Charger, id string, message []byte) (taken, late b
 
 // lateAnswer queues an answer for the charger's owner. The asker's link had
 // ended when the answer came to its loop.
-func (r *Relay) lateAnswer(identity string, message []byte) {
+func (r *Relay) lateAnswer(identity string, flags unixipc.Flags, message []byte) {
 	if c := r.chargers[identity]; c != nil && c.connected {
-		r.enqueue(c, entry{kind: unixipc.Message, flags: unixipc.Late}, message)
+		r.enqueue(c, entry{kind: unixipc.Message, flags: unixipc.Late | flags}, message)
 	}
 }
 

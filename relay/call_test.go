@@ -226,6 +226,39 @@ func TestCallsOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// An answer is found whatever it comes in, and handed on as it is, also late.
+func TestAnswersInAnyDress(t *testing.T) {
+	for dress, flags := range map[string]unixipc.Flags{
+		"[3,%q,{}]":                       unixipc.Binary,
+		"[3,%q,{\"a\":\"caf\xe9\"}]":      unixipc.Binary | unixipc.Malformed,
+		"\xef\xbb\xbf[3,%q,{}]":           0,
+		"\x00\x00 \r\n[3,%q,{}]\x00":      0,
+		"[3,%q,{\"a\":\"\x00":             0,
+		"\xef\xbb\xbf[4,%q,\"\",\"\",{}]": unixipc.Binary,
+	} {
+		s := newStage(t, 2)
+		c := s.open(0)
+		asker, owner := s.join(1, askOnly, false), s.join(0, unixipc.HelloBody{Name: "owner", Subprotocols: []string{"ocpp1.6"}}, false)
+		for _, late := range []bool{false, true} {
+			asker.call(7, c, time.Second, `[2,"x","Reset",{}]`)
+			if late {
+				s.advance(2 * time.Second)
+				asker.frames()
+			}
+			answer := strings.Replace(dress, "%q", `"x"`, 1)
+			c.r.Message(c.Charger, []byte(answer), flags, false)
+			s.run()
+			got := asker.frames()
+			if late {
+				got = owner.frames()
+			}
+			if len(got) != 1 || got[0].Flags&(unixipc.Binary|unixipc.Malformed) != flags || !strings.HasSuffix(string(got[0].Payload), answer) {
+				t.Errorf("%q, late %v: %+v", answer, late, got)
+			}
+		}
+	}
+}
+
 func TestCallLimits(t *testing.T) {
 	s := newStage(t, 1)
 	c := s.open(0)

@@ -98,7 +98,7 @@ func (l *Link) boundary() (at int) {
 
 // unwrittenAnswers yields the answers of chargers that the asker on l never had, at
 // the end of its link. Without the boundaries of frames there are none.
-func (l *Link) unwrittenAnswers(yield func(identity string, answer []byte)) {
+func (l *Link) unwrittenAnswers(yield func(identity string, flags unixipc.Flags, answer []byte)) {
 	if l.cut {
 		return
 	}
@@ -112,7 +112,7 @@ func (l *Link) unwrittenAnswers(yield func(identity string, answer []byte)) {
 			continue
 		}
 		if _, answer, ok := unixipc.ParseAnswer(f.Payload); ok {
-			yield(string(f.Key), slices.Clone(answer))
+			yield(string(f.Key), f.Flags, slices.Clone(answer))
 		}
 	}
 }

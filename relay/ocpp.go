@@ -29,9 +29,10 @@ const maxMessageID = 36
 
 // scanMessage reads the type and the id from the beginning of an OCPP-J
 // message. It reads no further, so what follows may be anything, and the cost
-// does not depend on the length of the message.
+// does not depend on the length of the message. Some firmware puts a byte-order
+// mark or NULs before it.
 func scanMessage(b []byte) (kind int, id string, ok bool) {
-	b, ok = past(b, '[')
+	b, ok = past(bytes.TrimLeft(bytes.TrimPrefix(space(b), byteOrderMark), "\x00"), '[')
 	if b = space(b); !ok || len(b) == 0 || b[0] < '0' || b[0] > '9' {
 		return 0, "", false
 	}
@@ -57,6 +58,8 @@ func scanMessage(b []byte) (kind int, id string, ok bool) {
 	}
 	return 0, "", false
 }
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // maxEscaped is the longest id as it may be written: each character as one or
 // two of \uXXXX.

@@ -37,7 +37,10 @@ func TestScanMessage(t *testing.T) {
 		{`[3`, 0, "-"},
 		{`[3,`, 0, "-"},
 		{``, 0, "-"},
-		{"\xef\xbb\xbf[3,\"a\",{}]", 0, "-"},
+		{"\xef\xbb\xbf[3,\"a\",{}]", 3, "a"},
+		{" \xef\xbb\xbf\x00\x00\r\n[3,\"a\",{}]\x00", 3, "a"},
+		{"\xef\xbb[3,\"a\",{}]", 0, "-"},
+		{"[\x003,\"a\",{}]", 0, "-"},
 	} {
 		kind, id, ok := scanMessage([]byte(tt.message))
 		if ok != (tt.id != "-") || ok && (kind != tt.kind || id != tt.id) {

@@ -136,16 +136,17 @@ func (r *Relay) routeResult(to Asker, f unixipc.Frame) {
 		return
 	}
 	if _, message, ok := unixipc.ParseAnswer(f.Payload); ok && f.Flags&unixipc.Answered != 0 {
-		r.answerOwner(string(f.Key), message)
+		r.answerOwner(string(f.Key), f.Flags, message)
 	}
 }
 
 // answerOwner passes the answer to a CALL, whose asker is gone, on to the charger's
-// owner.
-func (r *Relay) answerOwner(identity string, message []byte) {
+// owner; flags are those of the RESULT.
+func (r *Relay) answerOwner(identity string, flags unixipc.Flags, message []byte) {
+	flags &= unixipc.Binary | unixipc.Malformed
 	if loop := LoopOf(identity, r.cfg.Loops); loop != r.cfg.Loop {
-		r.gateway.Forward(loop, func(there *Relay) { there.lateAnswer(identity, message) })
+		r.gateway.Forward(loop, func(there *Relay) { there.lateAnswer(identity, flags, message) })
 		return
 	}
-	r.lateAnswer(identity, message)
+	r.lateAnswer(identity, flags, message)
 }

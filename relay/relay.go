@@ -287,19 +287,19 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 
 // Message takes a complete message of a charger. The answer to a CALL goes to
 // the link that waits for it. Anything else is kept until a processor
-// acknowledges it. The payload is copied. flags are Binary and Malformed. leaving: the connection ends, and the
-// message was received while reading was paused.
+// acknowledges it. The payload is copied. flags are Binary and Malformed. leaving: the
+// connection ends, and the message was received while reading was paused.
 func (r *Relay) Message(c *Charger, payload []byte, flags unixipc.Flags, leaving bool) {
 	r.enter("Message")
 	defer r.leave()
 	r.visit(c)
 	r.tap(c, flags, payload)
 	taken, late := false, false
-	if flags&unixipc.Binary == 0 && c.mayAnswer() {
+	if c.mayAnswer() {
 		// The header is parsed here only, and only when a call is open:
-		// otherwise nothing depends on it.
+		// otherwise nothing depends on it. Some firmware answers in binary.
 		if kind, id, ok := scanMessage(payload); ok && (kind == ocppCallResult || kind == ocppCallError) {
-			taken, late = r.takeAnswer(c, id, payload)
+			taken, late = r.takeAnswer(c, id, flags, payload)
 		}
 	}
 	if late {

@@ -75,7 +75,8 @@ var typeNames = map[Type]string{
 type Flags uint8
 
 const (
-	// Binary marks a binary WebSocket message: MESSAGE, SEND, and ACK with a reply.
+	// Binary marks a binary WebSocket message: MESSAGE, SEND, ACK with a reply, and
+	// RESULT with an answer.
 	Binary Flags = 1 << iota
 	// Redelivered marks a delivery that some processor may have seen before.
 	Redelivered
@@ -89,7 +90,8 @@ const (
 	Answered
 	// ToCharger marks a TAPPED message toward the charger; else it is its own.
 	ToCharger
-	// Malformed marks a MESSAGE that came as text and is not UTF-8. It is Binary, too,
+	// Malformed marks what came as text and is not UTF-8: MESSAGE, and RESULT with an
+	// answer. It is Binary, too,
 	// so that nobody takes it for text unaware; the reply to it is text.
 	Malformed
 

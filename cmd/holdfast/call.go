@@ -15,11 +15,12 @@ import (
 type callOutcome struct {
 	Charger     string          `json:"charger"`
 	Action      string          `json:"action"`
-	Outcome     string          `json:"outcome"` // answered, call_error, offline, timeout, closed, full, refused, lost or failed
+	Outcome     string          `json:"outcome"` // answered, call_error, offline, timeout, closed, full, refused, malformed, lost or failed
 	Payload     json.RawMessage `json:"payload,omitempty"`
 	Code        string          `json:"code,omitempty"` // of a CALLERROR
 	Description string          `json:"description,omitempty"`
 	Details     json.RawMessage `json:"details,omitempty"`
+	Answer      []byte          `json:"answer,omitempty"` // base64: one that is not valid OCPP, outcome malformed
 	Seconds     float64         `json:"seconds"`
 }
 
@@ -52,6 +53,10 @@ func runCall(i *invocation) error {
 		var answered *proc.CallError
 		if errors.As(err, &answered) {
 			out.Code, out.Description, out.Details = answered.Code, answered.Description, answered.Details
+		}
+		var malformed *proc.AnswerError
+		if errors.As(err, &malformed) {
+			out.Answer = malformed.Answer
 		}
 		return errors.Join(printJSON(i.stdout, out), failure)
 	})

@@ -54,6 +54,7 @@ func TestPrintable(t *testing.T) {
 		"\x1b[31mred\a":          `\x1b[31mred\a`,
 		"a\nb\u009bc\u202ed":     `a\nb\u009bc\u202ed`,
 		"Säule 7":                "Säule 7",
+		"S\xe4ule\x00 \ufffd":    `S\xe4ule\x00 �`,
 	} {
 		if got := printable(in); got != want {
 			t.Errorf("%q is shown as %q, want %q", in, got, want)

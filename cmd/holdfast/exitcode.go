@@ -19,6 +19,7 @@ const (
 	exitTimeout     = 6
 	exitClosed      = 7
 	exitNotTaken    = 8
+	exitBadAnswer   = 9
 )
 
 // exitCodes are what the help says of them.
@@ -35,6 +36,7 @@ var exitCodes = []struct {
 	{exitTimeout, "the time is over; the charger may have done what it was asked for"},
 	{exitClosed, "the connection ended first; the charger may have done what it was asked for"},
 	{exitNotTaken, "the gateway did not take the order: the charger does not read, or too many wait"},
+	{exitBadAnswer, "the charger's answer is not valid OCPP; it may have done what it was asked for"},
 }
 
 // exitError is an error that has an exit code of its own.

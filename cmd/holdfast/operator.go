@@ -42,6 +42,7 @@ func (i *invocation) orders(ctx context.Context) (*proc.Client, error) {
 func outcome(err error, about string) (word string, failure error) {
 	var answered *proc.CallError
 	var refused *proc.RefusedError
+	var malformed *proc.AnswerError
 	unsent := ""
 	if errors.Is(err, proc.ErrNotSent) {
 		unsent = "; nothing was sent to it"
@@ -55,6 +56,8 @@ func outcome(err error, about string) (word string, failure error) {
 			text += ": " + printable(answered.Description)
 		}
 		return "call_error", exit(exitCallError, "%s: CALLERROR %s", about, text)
+	case errors.As(err, &malformed):
+		return "malformed", exit(exitBadAnswer, "%s: an answer that is not valid OCPP (%s): %s", about, printable(malformed.Why), printable(string(malformed.Answer)))
 	case errors.Is(err, proc.ErrOffline):
 		return "offline", exit(exitOffline, "%s: the charger is not connected", about)
 	case errors.Is(err, proc.ErrTimeout), errors.Is(err, context.DeadlineExceeded):

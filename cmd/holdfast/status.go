@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"holdfast/cmd/holdfast/admin"
 )
@@ -168,13 +169,18 @@ func bytesText(n int) string {
 // and processors say is not to be trusted.
 func printable(s string) string {
 	var b strings.Builder
-	for _, r := range s {
-		if strconv.IsPrint(r) {
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		case strconv.IsPrint(r):
 			b.WriteRune(r)
-		} else {
+		default:
 			q := strconv.QuoteRune(r)
 			b.WriteString(q[1 : len(q)-1])
 		}
+		s = s[n:]
 	}
 	return b.String()
 }

@@ -45,10 +45,12 @@ func connect(t *testing.T, w *harness.World, identity string) *charger {
 	return c
 }
 
-func (c *charger) send(message string) {
+func (c *charger) send(message string) { c.write(ws.OpText, message) }
+
+func (c *charger) write(op ws.OpCode, message string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := wsutil.WriteClientText(c.conn, []byte(message)); err != nil {
+	if err := wsutil.WriteClientMessage(c.conn, op, []byte(message)); err != nil {
 		c.t.Errorf("charger cannot write: %v", err)
 	}
 }
@@ -76,6 +78,14 @@ func (c *charger) receive() {
 			case "Echo":
 				c.send(fmt.Sprintf(`[3,%q,%s]`, id, parts[3]))
 			case "Silent":
+			case "Broken":
+				c.send(fmt.Sprintf("[3,%q,{\"configurationKey\":[{\"key\":\"A\",\"value\":\"1\x00\x1b[31m\"}]}]", id))
+			case "Cut":
+				c.send(fmt.Sprintf(`[3,%q,{"configurationKey":[{"key`, id))
+			case "Marked":
+				c.send(fmt.Sprintf("\xef\xbb\xbf\x00 [3,%q,%s]\x00\n", id, parts[3]))
+			case "Binary":
+				c.write(ws.OpBinary, fmt.Sprintf(`[3,%q,%s]`, id, parts[3]))
 			default:
 				c.send(fmt.Sprintf(`[4,%q,"NotImplemented","no \u001b[31mred action",{}]`, id))
 			}

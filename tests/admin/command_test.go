@@ -21,6 +21,7 @@ const (
 	exitOffline     = 4
 	exitCallError   = 5
 	exitTimeout     = 6
+	exitBadAnswer   = 9
 )
 
 func TestCall(t *testing.T) {
@@ -31,12 +32,19 @@ func TestCall(t *testing.T) {
 		if out := done(t, w, "call", "CP000001", "Echo", `{"a": [1, "ü"]}`); out != `{"a":[1,"ü"]}`+"\n" {
 			t.Errorf("the answer is %q", out)
 		}
+		for _, action := range []string{"Marked", "Binary"} {
+			if out := done(t, w, "call", "CP000001", action, `{"a":1}`); out != `{"a":1}`+"\n" {
+				t.Errorf("the answer to %s is %q", action, out)
+			}
+		}
 		for _, f := range []struct {
 			what string
 			args []string
 			code int
 			says []string
 		}{
+			{"a NUL in a string", []string{"CP000001", "Broken"}, exitBadAnswer, []string{"not valid OCPP", `"value":"1\x00\x1b[31m"}]}]`}},
+			{"cut off", []string{"CP000001", "Cut"}, exitBadAnswer, []string{"unexpected end of JSON input", `{"configurationKey":[{"key`}},
 			{"offline", []string{"CP-nobody", "Echo", "{}"}, exitOffline, []string{"CP-nobody", "not connected"}},
 			{"unknown action", []string{"CP000001", "Nonsense"}, exitCallError, []string{"NotImplemented", `no \x1b[31mred action`}},
 			{"time-out", []string{"-timeout", "300ms", "CP000001", "Silent"}, exitTimeout, []string{"no answer in time"}},
@@ -56,6 +64,14 @@ func TestCall(t *testing.T) {
 		t.Errorf("exit code %d, %v: %s", code, err, out)
 	}
 	w.Logged(w.Process, `"order":"CALL","pid":`)
+	code, out, _ = command(t, w, "call", "-json", "CP000001", "Broken")
+	var broken struct {
+		Outcome string
+		Answer  []byte
+	}
+	if err := json.Unmarshal([]byte(out), &broken); err != nil || code != exitBadAnswer || broken.Outcome != "malformed" || !strings.Contains(string(broken.Answer), "\"1\x00\x1b[31m\"") {
+		t.Errorf("exit code %d, %v: %s", code, err, out)
+	}
 
 	done(t, w, "send", "CP000001", `[6, "m1", "Notice", {}]`)
 	select {
