@@ -107,8 +107,9 @@ bench-storm: build ## what 200 held chargers notice while 10,000 connect over ws
 bench-call: build ## round trip of a CALL to a charger, beside a direct WebSocket
 	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/callbench -holdfast ../bin/holdfast
 
-bench-fleet: ## what one event costs among 1,000, 10,000 and 100,000 chargers: it should be the same
+bench-fleet: ## what one event costs, among few chargers and many, and among few waiting messages and many: the same
 	go test -run '^$$' -bench BenchmarkFleet -benchtime 200x -count 3 ./relay
+	go test -run '^$$' -bench BenchmarkAcknowledge -benchtime 300000x -count 3 ./relay
 
 setup-bench:
 	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { echo "nginx is missing: apt-get install nginx-light"; exit 1; }
