@@ -26,6 +26,9 @@ type Handshake struct {
 	Compression        bool // accept permessage-deflate
 	MaxRequest         int  // bytes of a request's head; 0: DefaultMaxRequest
 
+	// Hear is told, if there is one, the header of a request that is right, before Admit
+	// is asked. A Refusal is sent to the charger.
+	Hear func(http.Header) *Refusal
 	// Admit is asked, if there is one, about a request that is right; a Refusal is
 	// sent to the charger.
 	Admit func(identity string) *Refusal
@@ -150,11 +153,15 @@ func (h *Handshake) decide(req *http.Request, host *Refusal) (s State, answer st
 	case !h.validKey(key):
 		return refuse(refusalKey)
 	}
-	if h.Admit != nil {
-		if r := h.Admit(identity); r != nil {
-			r.Identity = identity
-			return s, "", r
-		}
+	if h.Hear != nil {
+		refusal = h.Hear(header)
+	}
+	if refusal == nil && h.Admit != nil {
+		refusal = h.Admit(identity)
+	}
+	if refusal != nil {
+		refusal.Identity = identity
+		return s, "", refusal
 	}
 
 	chosen, spelling, offered := h.subprotocol(header["Sec-Websocket-Protocol"])

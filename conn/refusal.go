@@ -138,6 +138,10 @@ var (
 		Name: "address", Status: http.StatusTooManyRequests, RetryAfter: 5, Format: "too many handshakes from this address at the same time",
 		Explanation: "max-handshakes-per-address: a scanner that opens connections and says nothing, or many chargers behind one address. List a balancer in trusted.",
 	})
+	RefusalConnections = refusal(RefusalReason{
+		Name: "address-connections", Status: http.StatusTooManyRequests, RetryAfter: 60, Format: "too many chargers are connected from this address",
+		Explanation: "max-connections-per-address: many chargers behind one address, or a stranger that plays many. List a balancer in trusted.",
+	})
 	RefusalFull = refusal(RefusalReason{
 		Name: "full", Status: http.StatusServiceUnavailable, RetryAfter: 60, Format: "all connections are taken",
 		Explanation: "max-connections chargers are connected.",
@@ -154,6 +158,18 @@ var (
 
 // The charger may not come in.
 var (
+	RefusalNotAllowed = refusal(RefusalReason{
+		Name: "not-allowed", Status: http.StatusForbidden, Format: "nobody may connect from this address",
+		Explanation: "allow-from does not have the charger's address.",
+	})
+	RefusalNotTrusted = refusal(RefusalReason{
+		Name: "not-trusted", Status: http.StatusForbidden, Format: "only a trusted balancer may connect to this port",
+		Explanation: "The listener has proxy-protocol=required, and who connected is not in trusted: a charger that goes around the balancer, or a new balancer.",
+	})
+	RefusalNoPROXY = refusal(RefusalReason{
+		Name: "proxy-header", Status: http.StatusBadRequest, Format: "%v",
+		Explanation: "The listener has proxy-protocol=required, and the balancer sends no such header: set send-proxy-v2, or what it calls that.",
+	})
 	RefusalCertificate = refusal(RefusalReason{
 		Name: "certificate", Status: http.StatusForbidden, Format: "%v",
 		Explanation: "The charger's certificate is not that of its identity; the text says how.",

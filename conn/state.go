@@ -63,6 +63,9 @@ func (r Remote) AddrPort() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(r.ip).Unmap(), r.port)
 }
 
+// Addr is the address without the port.
+func (r Remote) Addr() netip.Addr { return netip.AddrFrom16(r.ip).Unmap() }
+
 func (r Remote) String() string { return r.AddrPort().String() }
 
 // phase of a connection. It only ever moves forward:

@@ -24,11 +24,13 @@ var allowed = map[string][]string{
 	"holdfast/cmd/holdfast/config":      {"holdfast/conn"},
 	"holdfast/cmd/holdfast/gate":        {},
 	"holdfast/cmd/holdfast/addresses":   {},
+	"holdfast/cmd/holdfast/forwarded":   {},
 	"holdfast/cmd/holdfast/admin":       {"holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/gate", "holdfast/unixipc"},
 	"holdfast/cmd/holdfast/systemd":     {"golang.org/x/sys"},
 	"holdfast/cmd/holdfast/credentials": {"golang.org/x/sys", "holdfast/cmd/holdfast/config", "holdfast/conn", "holdfast/conn/record"},
 	"holdfast/cmd/holdfast/metrics":     {"github.com/prometheus/client_golang", "holdfast/conn", "holdfast/unixipc", "holdfast/unixipc/tlv"},
 	"holdfast/cmd/holdfast/shard": {
+		"holdfast/cmd/holdfast/addresses",
 		"holdfast/cmd/holdfast/admin", "holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/metrics",
 		"holdfast/conn", "holdfast/relay", "holdfast/unixipc",
 		"golang.org/x/sys",
@@ -40,7 +42,7 @@ var allowed = map[string][]string{
 		"github.com/cloudflare/tableflip", "golang.org/x/sys",
 	},
 	"holdfast/cmd/holdfast/gateway": {
-		"holdfast/cmd/holdfast/addresses",
+		"holdfast/cmd/holdfast/addresses", "holdfast/cmd/holdfast/forwarded",
 		"holdfast/cmd/holdfast/admin", "holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/credentials", "holdfast/cmd/holdfast/gate",
 		"holdfast/cmd/holdfast/metrics", "holdfast/cmd/holdfast/shard", "holdfast/cmd/holdfast/systemd", "holdfast/cmd/holdfast/upgrade",
 		"holdfast/conn", "holdfast/conn/record", "holdfast/relay", "holdfast/unixipc",

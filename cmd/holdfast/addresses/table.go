@@ -9,8 +9,17 @@ import (
 
 // Limits of a Table.
 type Limits struct {
-	Handshakes int            // in progress from one address; 0: no limit
-	Trusted    []netip.Prefix // are not counted
+	Handshakes  int            // in progress from one address; 0: no limit
+	Connections int            // held from one address; 0: no limit
+	Trusted     []netip.Prefix // are not counted
+}
+
+func (l *Limits) trusts(a netip.Addr) bool { return In(l.Trusted, a) }
+
+// In reports whether a is in one of the networks.
+func In(networks []netip.Prefix, a netip.Addr) bool {
+	a = plain(a)
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // A Table knows each address from which something is in progress, or was wrong lately.
@@ -46,10 +55,7 @@ func New(limits Limits) *Table {
 }
 
 // Trusted reports whether a is not counted.
-func (t *Table) Trusted(a netip.Addr) bool {
-	a = plain(a)
-	return slices.ContainsFunc(t.limits.Trusted, func(p netip.Prefix) bool { return p.Contains(a) })
-}
+func (t *Table) Trusted(a netip.Addr) bool { return t.limits.trusts(a) }
 
 // Enter counts a handshake from a, unless there are as many as there may be. Leave
 // undoes it.

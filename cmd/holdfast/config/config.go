@@ -42,7 +42,10 @@ type Config struct {
 	HandshakeTimeout   time.Duration
 	MaxRequest         int // bytes
 	HandshakesPerAddr  int
+	ConnectionsPerAddr int
 	Trusted            []netip.Prefix
+	TrustedHeader      string
+	AllowFrom          []netip.Prefix
 	Handshakes         int
 	HandshakesPerSec   int
 	MaxConnections     int

@@ -81,6 +81,9 @@ func (c *Config) admission(fault func(a, b, format string, args ...any)) {
 		fault(a, a, "each tls-cert has its tls-key, in the same order: there are %d of %s and %d of %s", max(len(c.TLSCerts), len(c.TLSKeys)), a, min(len(c.TLSCerts), len(c.TLSKeys)), b)
 	}
 	for _, l := range slices.Concat(c.Listen, c.ListenTLS) {
+		if l.Proxy && len(c.Trusted) == 0 {
+			fault(l.Option(), l.Option(), "%s %s: proxy-protocol needs the balancer's address in trusted: anybody else could claim any address", l.Option(), l.Address)
+		}
 		if l.Auth == "file" && c.AuthFile == "" {
 			fault(l.Option(), l.Option(), "%s %s: auth is file, but there is no auth-file", l.Option(), l.Address)
 		}

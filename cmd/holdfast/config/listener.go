@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -10,8 +11,10 @@ import (
 type Listener struct {
 	Address    string
 	TLS        bool
-	Auth       string // none, file, processor
-	ClientAuth string // none, optional, required: certificates of chargers
+	Auth       string         // none, file, processor
+	ClientAuth string         // none, optional, required: certificates of chargers
+	AllowFrom  []netip.Prefix // of chargers; nil: from anywhere
+	Proxy      bool           // the header of the PROXY protocol comes first
 }
 
 var auths = []string{"none", "file", "processor"}
@@ -28,7 +31,7 @@ func (l Listener) Option() string {
 }
 
 // listeners is the value of -listen and -listen-tls: address:port, then
-// name=value for what differs from the options auth and tls-client-auth.
+// name=value for what differs from the options auth, tls-client-auth and allow-from.
 type listeners struct {
 	to  *[]Listener
 	tls bool
@@ -47,6 +50,19 @@ func (v listeners) Set(s string) error {
 		to, from := &l.Auth, auths
 		switch {
 		case name == "auth":
+		case name == "allow-from": // several times, as the comma is taken
+			network, err := parseNetwork(value)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			l.AllowFrom = append(l.AllowFrom, network)
+			continue
+		case name == "proxy-protocol":
+			if value != "required" {
+				return fmt.Errorf("%s: want required", name)
+			}
+			l.Proxy = true
+			continue
 		case name == "client-auth" && v.tls:
 			to, from = &l.ClientAuth, ClientAuths
 		default:

@@ -11,8 +11,8 @@ import (
 // Help, manual and docs/configuration.md are checked against this table.
 func Options(c *Config) []Option {
 	return []Option{
-		{"listen", "127.0.0.1:8887", "address:port for chargers over ws, or none; may be given several times; ,auth=… after it applies to this address alone", listeners{to: &c.Listen}},
-		{"listen-tls", "", "address:port for chargers over wss; may be given several times; ,auth=… and ,client-auth=… apply to this address alone", listeners{to: &c.ListenTLS, tls: true}},
+		{"listen", "127.0.0.1:8887", "address:port for chargers over ws, or none; may be given several times; ,auth=…, ,allow-from=… and ,proxy-protocol=required after it apply to this address alone", listeners{to: &c.Listen}},
+		{"listen-tls", "", "address:port for chargers over wss; may be given several times; ,auth=…, ,client-auth=…, ,allow-from=… and ,proxy-protocol=required apply to this address alone", listeners{to: &c.ListenTLS, tls: true}},
 		{"processors", "/run/holdfast/processors.sock", "path of the Unix socket for processors", TextValue{&c.Processors}},
 		{"admin-socket", besideProcessors, "path of the Unix socket for operators' commands (mode 0600)", TextValue{&c.Admin}},
 		{"admin-group", "", "group whose members may give operators' commands, too (mode 0660)", group{&c.AdminGroup}},
@@ -43,7 +43,10 @@ func Options(c *Config) []Option {
 		{"max-request", "8KiB", "longest head of a charger's request, with its headers; beyond it 431", size{&c.MaxRequest, 1 << 10, conn.MaxRequest}},
 		{"max-handshakes", "1024", "most handshakes at the same time; more wait in the listen backlog", number{&c.Handshakes, 1, 100_000}},
 		{"max-handshakes-per-address", "256", "most handshakes from one address, or one IPv6 /64, at the same time; beyond it 429, or the end of the connection with TLS; 0: no limit", number{&c.HandshakesPerAddr, 0, 100_000}},
-		{"trusted", "", "addresses, or networks such as 10.0.0.0/8, of balancers and proxies, with commas between them: no limit for one address applies to them", networks{&c.Trusted}},
+		{"max-connections-per-address", "0", "most chargers connected from one address, or one IPv6 /64; beyond it 429 with Retry-After; 0: no limit", number{&c.ConnectionsPerAddr, 0, 10_000_000}},
+		{"allow-from", "", "addresses, or networks such as 10.0.0.0/8, that chargers may connect from, with commas between them; unset: from anywhere", networks{&c.AllowFrom}},
+		{"trusted", "", "addresses, or networks such as 10.0.0.0/8, of balancers and proxies, with commas between them: they are believed whom they connect for, and no limit for one address applies to them", networks{&c.Trusted}},
+		{"trusted-header", "x-forwarded-for", "header in which trusted addresses name the charger's own: x-forwarded-for, forwarded or none", ChoiceValue{&c.TrustedHeader, []string{"x-forwarded-for", "forwarded", "none"}}},
 		{"max-handshakes-per-second", "0", "most handshakes per second; beyond it chargers get 429 with Retry-After; 0: no limit", number{&c.HandshakesPerSec, 0, 1_000_000}},
 		{"max-offline", "100000", "most chargers that are not connected and have left something; beyond it unknown chargers get 503 with Retry-After", number{&c.MaxOffline, 1, 10_000_000}},
 		{"max-connections", "100000", "most chargers connected; beyond it chargers get 503 with Retry-After", number{&c.MaxConnections, 1, 10_000_000}},

@@ -66,6 +66,9 @@ func (c *Config) complete() {
 		for i := range all {
 			all[i].Auth = cmp.Or(all[i].Auth, c.Auth)
 			all[i].ClientAuth = cmp.Or(all[i].ClientAuth, c.TLSClientAuth)
+			if all[i].AllowFrom == nil {
+				all[i].AllowFrom = c.AllowFrom
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func TestDefaults(t *testing.T) {
 	if len(errs) > 0 {
 		t.Fatal(Faults(errs))
 	}
-	if want := (Listener{Address: "127.0.0.1:8887", Auth: "none", ClientAuth: "none"}); len(c.Listen) != 1 || c.Listen[0] != want {
+	if want := (Listener{Address: "127.0.0.1:8887", Auth: "none", ClientAuth: "none"}); len(c.Listen) != 1 || !reflect.DeepEqual(c.Listen[0], want) {
 		t.Errorf("listen is %+v, want %+v", c.Listen, want)
 	}
 	if len(c.ListenTLS) > 0 {
@@ -104,6 +105,12 @@ func TestSuggestions(t *testing.T) {
 		"queue_messages": "queue-messages",
 		"max-conn":       "max-connections",
 		"windows":        "window",
+		"pign-interval":  "ping-interval",
+		"max-conections": "max-connections",
+		"MaxMessage":     "max-message",
+		"idletimeot":     "idle-timeout",
+		"listn":          "listen",
+		"queue-limit":    "",
 		"xyz":            "",
 		"a":              "",
 	} {

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"net/netip"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -82,6 +84,10 @@ func TestListeners(t *testing.T) {
 		{":1", false, Listener{Address: ":1"}, ""},
 		{":1,auth=file", false, Listener{Address: ":1", Auth: "file"}, ""},
 		{":1,client-auth=required,auth=none", true, Listener{Address: ":1", TLS: true, Auth: "none", ClientAuth: "required"}, ""},
+		{":1,allow-from=10.0.0.0/8,allow-from=2001:db8::1,proxy-protocol=required", false, Listener{Address: ":1", Proxy: true, AllowFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::1/128")}}, ""},
+		{":1,allow-from=10.0.0.1/8", false, Listener{}, "allow-from: 10.0.0.1/8 has bits behind its length"},
+		{":1,allow-from=", false, Listener{}, "is no address"},
+		{":1,proxy-protocol=optional", false, Listener{}, "proxy-protocol: want required"},
 		{":1,auth=", false, Listener{}, "auth: want one of none, file, processor"},
 		{":1,", false, Listener{}, `"" cannot be set`},
 		{":1,client-auth=required", false, Listener{}, `"client-auth" cannot be set`},
@@ -94,7 +100,7 @@ func TestListeners(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.fault) {
 				t.Errorf("%q: %v, want %q", tt.text, err, tt.fault)
 			}
-		case err != nil || len(all) != 1 || all[0] != tt.want:
+		case err != nil || len(all) != 1 || !reflect.DeepEqual(all[0], tt.want):
 			t.Errorf("%q: %+v, %v", tt.text, all, err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 
 // An applicant is a charger that asks to be let in. Its TLS handshake is done.
 type applicant struct {
-	remote      string
+	from        netip.AddrPort // its own address, as far as it is known
+	entered     bool           // from is not the peer's, and counts in handshaker.addresses
 	listener    config.Listener
 	tls         *tls.ConnectionState // nil: ws
 	certificate *conn.Certificate    // nil: none
@@ -89,7 +91,7 @@ func (a *authorizer) byProcessor(who applicant, r conn.Request) *conn.Refusal {
 		return nil // the handshake refuses it for that, which is all it has to know
 	}
 	body := unixipc.AuthorizeBody{
-		Identity: r.Identity, Path: r.Path, Subprotocol: r.Subprotocol, Remote: who.remote,
+		Identity: r.Identity, Path: r.Path, Subprotocol: r.Subprotocol, Remote: who.from.String(),
 		Certificate: shard.CertificateBody(who.certificate),
 	}
 	if r.HasBasic {

@@ -24,14 +24,6 @@ func (h *handshaker) turnAway(nc net.Conn, how config.Listener) {
 	}
 }
 
-// addressOf returns the address that a connection comes from.
-func addressOf(nc net.Conn) netip.Addr {
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr()
-	}
-	return netip.Addr{}
-}
-
 // slow lets the answer to a wrong password wait, if its address has sent several.
 func (h *handshaker) slow(from netip.Addr, deadline time.Time) {
 	now := time.Now()

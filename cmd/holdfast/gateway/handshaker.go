@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,8 @@ type handshaker struct {
 	trimmer     *trimmer
 	gate        *gate.Gate
 	addresses   *addresses.Table
+	from        *addresses.Connections
+	header      string   // in which trusted peers name the charger's address; "": none
 	passes      *passes  // of TLS handshakes that compute
 	crowded     reminder // in the log
 	counters    *metrics.Counters
@@ -99,6 +102,8 @@ func newHandshaker(c *config.Config, files fileBudget, shards []*shard.Shard, at
 		trimmer:      newTrimmer(),
 		gate:         at,
 		passes:       newPasses(runtime.GOMAXPROCS(0)),
+		from:         shards[0].From,
+		header:       headerOf(c),
 		addresses:    addresses.New(addresses.Limits{Handshakes: c.HandshakesPerAddr, Trusted: c.Trusted}),
 		crowded:      reminder{interval: shortageInterval},
 		counters:     counters,
@@ -167,7 +172,7 @@ func (h *handshaker) run(l net.Listener, how config.Listener) {
 			}
 			continue
 		}
-		from := addressOf(nc)
+		from := addressOf(nc).Addr()
 		if !h.addresses.Enter(from) {
 			h.turnAway(nc, how)
 			<-h.slots
@@ -206,17 +211,18 @@ func (h *handshaker) setKeepAlive(nc net.Conn) {
 func (h *handshaker) letIn(nc net.Conn, how config.Listener) {
 	began := time.Now()
 	h.setKeepAlive(nc)
-	who := applicant{remote: nc.RemoteAddr().String(), listener: how, deadline: began.Add(h.timeout), file: -1}
+	who := applicant{from: addressOf(nc), listener: how, deadline: began.Add(h.timeout), file: -1}
+	defer h.leave(&who)
 	held, state, early, err := h.shakeHands(nc, &who)
 	if err != nil {
 		_ = nc.Close()
 		var refusal *conn.Refusal
 		if errors.As(err, &refusal) {
 			h.counters.Refused(refusal.Name, refusal.Status)
-			h.log.Info("refused", "charger", refusal.Identity, "remote", who.remote, "path", refusal.Target, "status", refusal.Status, "code", refusal.Code, "name", refusal.Name, "reason", refusal.Why)
+			h.log.Info("refused", "charger", refusal.Identity, "remote", who.from.String(), "path", refusal.Target, "status", refusal.Status, "code", refusal.Code, "name", refusal.Name, "reason", refusal.Why)
 		} else {
 			h.counters.Handshake("failed", 0, 0)
-			h.log.Info("handshake failed", "remote", who.remote, "reason", err.Error())
+			h.log.Info("handshake failed", "remote", who.from.String(), "reason", err.Error())
 		}
 		return
 	}
@@ -244,6 +250,9 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 	if err := nc.SetDeadline(who.deadline); err != nil {
 		return nil, state, nil, fmt.Errorf("handshake: %w", err)
 	}
+	if err := h.knock(nc, who); err != nil {
+		return nil, state, nil, err
+	}
 	var tc *record.Conn
 	talk := nc
 	if who.listener.TLS {
@@ -257,12 +266,14 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 		if admitted {
 			admitted = false
 			h.entering.Add(-1)
+			h.from.Leave(who.from.Addr())
 			h.rate.giveBack()
 			who.closeFile()
 		}
 	}
+	handshake.Hear = func(header http.Header) *conn.Refusal { return h.hear(header, who) }
 	handshake.Admit = func(identity string) *conn.Refusal {
-		refusal := h.admit(identity)
+		refusal := h.admit(identity, who.from.Addr())
 		admitted = refusal == nil
 		if admitted {
 			refusal = h.reserveFile(who, nc, identity)
@@ -274,7 +285,7 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 		if refusal != nil {
 			withdraw() // whoever is not let in takes no place while it waits to hear so
 			if refusal.Status == http.StatusUnauthorized && r.HasBasic {
-				h.slow(addressOf(nc), who.deadline)
+				h.slow(who.from.Addr(), who.deadline)
 			}
 		}
 		return refusal
@@ -290,6 +301,9 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 	}
 	if err != nil {
 		withdraw()
+	}
+	if who.from.IsValid() {
+		state.Remote = conn.MakeRemote(who.from)
 	}
 	return nc, state, early, err
 }
@@ -314,11 +328,11 @@ func (h *handshaker) shakeTLS(nc net.Conn, who *applicant) (*record.Conn, error)
 // admit refuses chargers at the limits; one that is let in counts as entering.
 // A charger that is held already only takes its own place: after a power cut
 // all come back before their dead connections are noticed.
-func (h *handshaker) admit(identity string) *conn.Refusal {
+func (h *handshaker) admit(identity string, from netip.Addr) *conn.Refusal {
 	if !h.rate.allow(time.Now()) {
 		return conn.RefusalRate.Refusal()
 	}
-	refusal := h.place(identity)
+	refusal := h.place(identity, from)
 	if refusal != nil {
 		h.rate.giveBack()
 	}
@@ -326,7 +340,7 @@ func (h *handshaker) admit(identity string) *conn.Refusal {
 }
 
 // place gives a charger a place among those that may be connected, and known.
-func (h *handshaker) place(identity string) *conn.Refusal {
+func (h *handshaker) place(identity string, from netip.Addr) *conn.Refusal {
 	if shard.Offline(h.shards) >= h.maxOffline && !h.knows(identity) {
 		if h.offlineFull.due(time.Now()) {
 			h.log.Error("as many chargers are known and not connected as -max-offline allows: unknown ones are refused with 503",
@@ -337,6 +351,14 @@ func (h *handshaker) place(identity string) *conn.Refusal {
 	if int(h.entering.Add(1)+h.held.Load()) > h.max && !h.holds(identity) {
 		h.entering.Add(-1)
 		return conn.RefusalFull.Refusal()
+	}
+	switch {
+	case h.from.EnterIfRoom(from):
+	case h.holds(identity):
+		h.from.Enter(from)
+	default:
+		h.entering.Add(-1)
+		return conn.RefusalConnections.Refusal()
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,16 +20,16 @@ func TestAdmitCountsThoseEntering(t *testing.T) {
 	}
 	go func() { _ = shards[0].Run() }()
 	defer shards[0].Loop.Post(shards[0].Loop.Stop)
-	h := &handshaker{held: new(atomic.Int64), max: 2, maxOffline: 1, shards: shards, timeout: time.Minute}
+	h := &handshaker{held: new(atomic.Int64), max: 2, maxOffline: 1, shards: shards, from: shards[0].From, timeout: time.Minute}
 	h.held.Add(1)
-	if r := h.admit("CP-1"); r != nil {
+	if r := h.admit("CP-1", netip.Addr{}); r != nil {
 		t.Fatal(r)
 	}
-	if r := h.admit("CP-1"); r == nil || r.Status != 503 || r.RetryAfter == 0 {
+	if r := h.admit("CP-1", netip.Addr{}); r == nil || r.Status != 503 || r.RetryAfter == 0 {
 		t.Errorf("two of two are in, and the third got %+v", r)
 	}
 	h.entering.Add(-1) // its handshake failed
-	if r := h.admit("CP-1"); r != nil {
+	if r := h.admit("CP-1", netip.Addr{}); r != nil {
 		t.Errorf("there is room again, and it got %+v", r)
 	}
 }

@@ -5,7 +5,7 @@
 // A charger belongs to the shard relay.LoopOf(identity, n) of n; a processor has a
 // link to each. Everything of a Shard runs on its loop's goroutine, but Ask,
 // Verdict and Post of its Loop, which others call to reach it, and the counters
-// Held and Joined, which are atomic and shared by all shards. A Shard owns the fds
+// Held, From and Joined, which all shards share. A Shard owns the fds
 // of its links; the loop owns those of the chargers.
 //
 //	shard.go     the Shard: what the loop calls, and the ends of all connections

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"holdfast/cmd/holdfast/addresses"
 	"holdfast/cmd/holdfast/config"
 	"holdfast/cmd/holdfast/metrics"
 	"holdfast/conn"
@@ -24,9 +25,10 @@ func New(c *config.Config, version string, log *slog.Logger) ([]*Shard, error) {
 	shards := make([]*Shard, c.Loops)
 	instance := rand.Text() // an upgrade replaces it
 	held, joined := new(atomic.Int64), new(atomic.Int64)
+	from := addresses.NewConnections(addresses.Limits{Connections: c.ConnectionsPerAddr, Trusted: c.Trusted})
 	for i := range shards {
 		s := &Shard{
-			Index: i, shards: shards, Log: log, Held: held, Joined: joined,
+			Index: i, shards: shards, Log: log, Held: held, From: from, Joined: joined,
 			Counters: metrics.NewLoopCounters(),
 		}
 		var err error

@@ -57,6 +57,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/cmd/holdfast/addresses"
 	"holdfast/cmd/holdfast/metrics"
 	"holdfast/conn"
 	"holdfast/relay"
@@ -72,8 +73,9 @@ type Shard struct {
 	Loop   *conn.Loop
 	Relay  *relay.Relay
 	Log    *slog.Logger
-	Held   *atomic.Int64 // connections of all shards; any goroutine
-	Joined *atomic.Int64 // links of all shards; any goroutine
+	Held   *atomic.Int64          // connections of all shards; any goroutine
+	From   *addresses.Connections // the same by address; any goroutine
+	Joined *atomic.Int64          // links of all shards; any goroutine
 
 	links    links
 	Counters metrics.LoopCounters
@@ -105,6 +107,7 @@ func (s *Shard) Open(fd int, state conn.State, early []byte) {
 		s.Log.Error("connection lost", "charger", state.Identity, "err", err)
 		_ = CloseFD(fd)
 		s.Held.Add(-1)
+		s.From.Leave(state.Remote.Addr())
 		return
 	}
 	attrs := []any{"charger", state.Identity, "remote", state.Remote.String(), "subprotocol", state.Subprotocol.String(), "path", state.Path.String()}
@@ -159,6 +162,7 @@ func (s *Shard) Closed(c *conn.Conn, why conn.Close) {
 	s.Relay.Closed(c.User.(*relay.Charger), unixipc.ClosedBody{Code: why.Code, Reason: why.Reason, By: string(why.By)})
 	c.User = nil
 	s.Held.Add(-1)
+	s.From.Leave(c.Remote.Addr())
 	s.Counters.Kind(c).Held--
 	s.Counters.CountClosed(why)
 }

@@ -135,6 +135,7 @@ func (s *stage) adoptCharger(item *staged, state []byte) (err error) {
 	item.conn.User = item.charger
 	s.chargers[item.charger] = item
 	item.shard.Counters.Kind(item.conn).Held++
+	item.shard.From.Enter(item.conn.Remote.Addr())
 	return nil
 }
 
@@ -145,6 +146,7 @@ func (s *stage) release(item *staged) {
 	}
 	delete(s.chargers, item.charger)
 	item.shard.Counters.Kind(item.conn).Held--
+	item.shard.From.Leave(item.conn.Remote.Addr())
 	item.shard.Relay.UnadoptCharger(item.charger)
 	item.charger = nil
 	item.conn.User = nil
@@ -242,6 +244,7 @@ func (s *stage) late(it handoff.Item) {
 		}
 		s.counters.Handshake("opened", http.StatusSwitchingProtocols, 0)
 		part.Held.Add(1)
+		part.From.Enter(state.Remote.Addr())
 		part.Loop.Post(func() { part.Open(it.FD, state, early) })
 	case itemLateJoin:
 		var h lateHello
