@@ -94,6 +94,42 @@ func TestAuthorize(t *testing.T) {
 	}
 }
 
+// A processor that an operator has drained, and undrains, is asked again, and has its
+// share of the chargers; one that asked for DRAIN itself is left alone, also if an
+// operator had drained it before.
+func TestUndrain(t *testing.T) {
+	s := newStage(t, 1)
+	a := s.join(0, unixipc.HelloBody{Name: "a", Authorize: true}, false)
+	r := s.relays[0]
+	if r.Undrain(a.Link) {
+		t.Error("undrained, though it was not drained")
+	}
+	r.Drain(a.Link)
+	s.asking("CP1", "ocpp1.6", time.Minute)
+	c := s.open(0)
+	s.run()
+	if got := a.questions(); len(got) > 0 || a.Chargers() > 0 {
+		t.Errorf("drained, it is asked %v, and owns %d chargers", got, a.Chargers())
+	}
+	// Also behind an upgrade.
+	b, err := parseLink(r.AppendLink(nil, a.Link))
+	if err != nil || b.retired != retiredAuthorizer {
+		t.Errorf("%+v, %v", b, err)
+	}
+	if !r.Undrain(a.Link) || r.Undrain(a.Link) {
+		t.Error("not undrained once")
+	}
+	s.advance(time.Millisecond)
+	if got := a.questions(); len(got) != 1 || a.Chargers() != 1 || c.owner != a.Link {
+		t.Errorf("undrained, it is asked %v, and owns %d chargers", got, a.Chargers())
+	}
+	r.Drain(a.Link)
+	a.order(unixipc.Frame{Type: unixipc.Drain})
+	if r.Undrain(a.Link) {
+		t.Error("a processor that is about to stop was undrained")
+	}
+}
+
 func TestVerdictFaults(t *testing.T) {
 	for _, h := range []unixipc.HelloBody{{Name: "p"}, {Name: "p", Authorize: true}} {
 		s := newStage(t, 1)

@@ -167,6 +167,7 @@ var linkSamples = []struct {
 	{"half-written", Link{id: 3, name: "p", hash: 1, window: 10, out: unixipc.Frame{Type: unixipc.Drained}.Append(unixipc.Frame{Type: unixipc.Welcome}.Append(nil)), off: 5}},
 	{"draining", Link{id: 2, name: "p", hash: 1, window: 10, draining: true}},
 	{"drained", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true}},
+	{"retired", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true, retired: retiredAuthorizer}},
 	{"asks-only", Link{id: 2, name: "p", hash: 1, window: 10, draining: true, drained: true, askOnly: true}},
 	{"authorizes", Link{id: 2, name: "p", hash: 1, window: 10, authorizes: true, tokens: 1 << 40}},
 	{"charger-window", Link{id: 3, name: "p", hash: 1, window: 10, chargerWindow: 1}},
@@ -178,7 +179,7 @@ var linkSamples = []struct {
 }
 
 func showLink(l *Link) string {
-	return fmt.Sprintf("%d %q %x %q %v %d %q %q %v %v", l.id, l.name, l.hash, l.subprotocols, l.subprotocols == nil, l.window, l.in, l.Unwritten(), l.draining, l.drained) +
+	return fmt.Sprintf("%d %q %x %q %v %d %q %q %v %v", l.id, l.name, l.hash, l.subprotocols, l.subprotocols == nil, l.window, l.in, l.Unwritten(), l.draining, l.drained) + fmt.Sprint(l.retired) +
 		fmt.Sprint(l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches, l.chargerWindow, l.cut)
 }
 
@@ -482,6 +483,9 @@ func TestLinkHostile(t *testing.T) {
 		{"no window", false, least[:3]},
 		{"window over 31 bits", false, append(slices.Clone(least[:3]), raw{{linkWindow, num(1 << 31)}}...)},
 		{"name too long", false, append(raw{{linkID, num(1)}, {linkName, make([]byte, 65)}}, least[2:]...)},
+		{"retired, not draining", false, append(slices.Clone(least), raw{{linkRetired, num(1)}}...)},
+		{"retired, and authorizes", false, append(slices.Clone(least), raw{{linkDraining, num(1)}, {linkAuthorizes, num(1)}, {linkRetired, num(2)}}...)},
+		{"retired somehow", false, append(slices.Clone(least), raw{{linkDraining, num(1)}, {linkRetired, num(3)}}...)},
 		{"drained, not draining", false, append(slices.Clone(least), raw{{linkDrained, num(1)}}...)},
 		{"asks only, not draining", false, append(slices.Clone(least), raw{{linkAskOnly, num(1)}}...)},
 		{"taps, no operator", false, append(slices.Clone(least), raw{{linkTap, looking(1, "*")}}...)},

@@ -104,7 +104,7 @@ func (r *Relay) ReadoptLink(l *Link, state []byte) error {
 	if n.id != l.id || n.hash != l.hash {
 		return fmt.Errorf("link %d became link %d", l.id, n.id)
 	}
-	l.window, l.in, l.out, l.off, l.cut, l.draining, l.drained = n.window, n.in, n.out, n.off, n.cut, n.draining, n.drained
+	l.window, l.in, l.out, l.off, l.cut, l.draining, l.drained, l.retired = n.window, n.in, n.out, n.off, n.cut, n.draining, n.drained, n.retired
 	l.operator, l.askOnly, l.authorizes, l.tokens, l.taps, l.watches = n.operator, n.askOnly, n.authorizes, n.tokens, n.taps, n.watches
 	r.noteSubscribers()
 	return nil

@@ -15,6 +15,8 @@ import (
 //
 //	             Join            DRAIN, Drain          nothing left
 //	(connected) ------> joined ----------------> draining ------------> drained
+//	                         <----------------
+//	                              Undrain
 //	                      |                       |   ^                    |
 //	                      |                       |   +-------DRAIN--------+
 //	                      +------Refuse, Lost-----+------Refuse, Lost------+
@@ -63,11 +65,12 @@ type Link struct {
 	watches    []watch
 
 	pumping     bool
-	draining    bool   // nothing is delivered to it
-	drained     bool   // DRAINED is not owed: it was sent, or not asked for
-	notified    bool   // LinkReady was called, and Wrote not yet
-	redelivered int    // deliveries that were in flight when it ended
-	ended       string // why the link is to be closed once out is written
+	draining    bool    // nothing is delivered to it
+	retired     retired // draining by an operator's order alone
+	drained     bool    // DRAINED is not owed: it was sent, or not asked for
+	notified    bool    // LinkReady was called, and Wrote not yet
+	redelivered int     // deliveries that were in flight when it ended
+	ended       string  // why the link is to be closed once out is written
 }
 
 // ID returns the number of the link, unique in its loop.
@@ -283,7 +286,7 @@ func (r *Relay) frame(l *Link, f unixipc.Frame) error {
 		return r.verdict(l, f)
 	case unixipc.Drain:
 		r.drain(l)
-		l.drained, l.authorizes = false, false
+		l.drained, l.authorizes, l.retired = false, false, notRetired
 	case unixipc.Hello:
 		return fmt.Errorf("HELLO comes once, first")
 	default:
@@ -322,9 +325,35 @@ func (r *Relay) Refuse(l *Link, why string) {
 // no DRAINED, because it would only connect again.
 func (r *Relay) Drain(l *Link) {
 	if !l.draining && l.ended == "" {
+		l.retired = retiredLink
+		if l.authorizes {
+			l.retired = retiredAuthorizer
+		}
 		l.drained, l.authorizes = true, false
 		r.drain(l)
 	}
+}
+
+// retired is what Undrain takes back.
+type retired uint8
+
+const (
+	notRetired        retired = iota
+	retiredLink               // it joins again
+	retiredAuthorizer         // and answers AUTHORIZE again
+)
+
+// Undrain takes Drain back: l gets its share of the chargers again. It reports whether
+// there was anything to take back; a processor that has sent DRAIN wants no more.
+func (r *Relay) Undrain(l *Link) bool {
+	if l.retired == notRetired || l.ended != "" {
+		return false
+	}
+	l.draining, l.drained, l.authorizes = false, false, l.retired == retiredAuthorizer
+	l.retired = notRetired
+	r.rankingChanged()
+	r.askAgain(nil)
+	return true
 }
 
 func (r *Relay) drain(l *Link) {

@@ -33,6 +33,7 @@ const (
 	linkChargerWindow = 16 // required: order may depend on it
 	linkWritten       = 17 // of linkOut's first frame, so much came before and is written
 	linkWhole         = 18 // linkWritten and linkOut are whole frames; a release before it cut them anywhere
+	linkRetired       = 19 // an older reader cannot take the draining back
 )
 
 var linkMagic = [2]byte{'H', 'l'}
@@ -72,6 +73,7 @@ func (r *Relay) AppendLink(dst []byte, l *Link) []byte {
 		dst = tlv.AppendBytes(dst, linkWritten, l.out[l.boundary():l.off])
 		dst = tlv.AppendBool(dst, linkWhole, true)
 	}
+	dst = tlv.AppendUint(dst, linkRetired, uint64(l.retired))
 	return tlv.AppendEnd(dst)
 }
 
@@ -108,6 +110,8 @@ func parseLink(b []byte) (*Link, error) {
 			l.draining = f.Bool()
 		case linkDrained:
 			l.drained = f.Bool()
+		case linkRetired:
+			l.retired = retired(f.Uint(uint64(retiredAuthorizer)))
 		case linkOperator:
 			l.operator = f.Bool()
 		case linkAskOnly:
@@ -142,6 +146,8 @@ func parseLink(b []byte) (*Link, error) {
 		return nil, errors.New("link state: without an id, a name or a window")
 	case l.drained && !l.draining:
 		return nil, errors.New("link state: drained, but not draining")
+	case l.retired != notRetired && (!l.draining || l.askOnly || l.authorizes):
+		return nil, errors.New("link state: drained by an operator, and has what that takes")
 	case l.askOnly && !l.draining:
 		return nil, errors.New("link state: takes no deliveries, but is not draining")
 	case len(l.taps) > 0 && !l.operator:

@@ -269,6 +269,13 @@ func (m *model) step() {
 			l.deaf = m.rnd.IntN(60)
 			m.event("link %d does not read", l.l.id)
 		}
+	case n < 41 && m.rnd.IntN(2) == 0:
+		if l != nil && m.r.Undrain(l.l) {
+			m.event("link %d is undrained", l.l.id)
+		} else if l != nil {
+			m.event("link %d is drained by an operator", l.l.id)
+			m.r.Drain(l.l)
+		}
 	case n < 41:
 		if l != nil && !l.drains {
 			l.drains = true
@@ -541,7 +548,10 @@ func (m *model) charger(identity string) *modelCharger {
 func (m *model) becomeWell() {
 	for _, l := range append([]*modelLink(nil), m.links...) {
 		l.deaf = 0
-		if l.drains || l.askOnly || l.drained {
+		if m.rnd.IntN(2) == 0 {
+			m.r.Undrain(l.l)
+		}
+		if l.l.retired != notRetired || l.drains || l.askOnly || l.drained {
 			m.kill(l)
 		}
 	}

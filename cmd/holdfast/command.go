@@ -113,11 +113,19 @@ func commands() []command {
 		},
 		{
 			name: "drain", args: []argument{{"PROCESSOR", aProcessor, false}}, help: "move the chargers of a processor to the others, and wait until nothing is left with it",
-			more: "PROCESSOR gets no new deliveries, and may finish those that it has. The command neither\nnotifies nor stops it: stop it when the command has returned. A processor that joins again\ngets its share again.\n",
+			more: "PROCESSOR gets no new deliveries, and may finish those that it has. The command neither\nnotifies nor stops it: stop it when the command has returned. A processor that joins again\ngets its share again, and so does one that is undrained.\n",
 			options: func(i *invocation) []config.Option {
-				return append([]config.Option{config.Define("force", "false", "also if no other processor takes the subprotocols of this one", config.Boolean(&i.force)), config.Define("timeout", "60s", "time limit for the processor to finish its deliveries", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, adminOptions(i)...)
+				return append([]config.Option{
+					config.Define("force", "false", "also if no other processor takes the subprotocols of this one", config.Boolean(&i.force)),
+					config.Define("timeout", "60s", "time limit for the processor to finish its deliveries", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour)),
+				}, adminOptions(i)...)
 			},
 			run: runDrain,
+		},
+		{
+			name: "undrain", args: []argument{{"PROCESSOR", aProcessor, false}}, help: "let a processor that was drained get its share of the chargers again",
+			more:    "Takes drain back, whether that has ended or not. A processor that asked for it itself, because\nit is about to stop, is not undrained.\n",
+			options: adminOptions, run: runDrain,
 		},
 		{
 			name: "completion", args: []argument{{"bash|zsh", aShell, false}}, help: "print the completion script for a shell",

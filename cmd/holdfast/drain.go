@@ -14,6 +14,7 @@ import (
 // drainInterval is how often the gateway is asked whether it is done.
 const drainInterval = 100 * time.Millisecond
 
+// runDrain is drain and undrain.
 func runDrain(i *invocation) error {
 	if err := i.parse(); err != nil {
 		return err
@@ -23,7 +24,7 @@ func runDrain(i *invocation) error {
 		return err
 	}
 	name := i.args[0]
-	resp, err := c.Do(http.MethodPost, "/drain", url.Values{"processor": {name}, "force": {strconv.FormatBool(i.force)}})
+	resp, err := c.Do(http.MethodPost, "/"+i.command.name, url.Values{"processor": {name}, "force": {strconv.FormatBool(i.force)}})
 	var status *admin.StatusError
 	if errors.As(err, &status) && status.Status == http.StatusNotFound {
 		return exit(exitOffline, "%w", err)
@@ -32,6 +33,10 @@ func runDrain(i *invocation) error {
 		return err
 	}
 	_ = resp.Body.Close()
+	if i.command.name == "undrain" {
+		fmt.Fprintf(i.stdout, "%s gets its share of the chargers again\n", name)
+		return nil
+	}
 	for began := time.Now(); ; time.Sleep(drainInterval) {
 		var s admin.Status
 		if err := c.Get("/status", nil, &s); err != nil {

@@ -181,6 +181,50 @@ func TestDrain(t *testing.T) {
 	w.Logged(w.Process, `"order":"drain"`)
 }
 
+// A processor that was drained gets its share again, also behind an upgrade.
+func TestUndrain(t *testing.T) {
+	w := harness.New(t, "-loops", "2")
+	w.Checkproc("a")
+	w.Checkproc("b")
+	l := w.Load(40, 400)
+	share := func() (n int) {
+		var s struct {
+			Links []struct {
+				Processor string
+				Chargers  int
+			}
+		}
+		if err := json.Unmarshal([]byte(done(t, w, "status", "-json")), &s); err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range s.Links {
+			if link.Processor == "a" {
+				n += link.Chargers
+			}
+		}
+		return n
+	}
+	l.More(100)
+	before := share()
+	done(t, w, "drain", "a")
+	l.More(100)
+	if n := share(); before == 0 || n != 0 {
+		t.Errorf("it had %d chargers, and drained %d", before, n)
+	}
+	upgraded(t, w)
+	oneLine(t, "undrain", done(t, w, "undrain", "a"), "a gets its share of the chargers again")
+	harness.Until(t, "its share", func() bool { return share() == before })
+	for _, name := range []string{"a", "nobody"} {
+		if code, _, errs := command(t, w, "undrain", name); code != exitOffline {
+			t.Errorf("undraining %s: exit code %d, %s", name, code, errs)
+		}
+	}
+	l.More(100)
+	if again, _ := w.CheckLedger(l.Finish()); again != 0 {
+		t.Errorf("%d messages were redelivered", again)
+	}
+}
+
 // The last processor is drained by force only, and then no metric shows it as one that
 // serves.
 func TestDrainTheLast(t *testing.T) {

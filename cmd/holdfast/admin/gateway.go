@@ -10,9 +10,9 @@ import (
 	"holdfast/unixipc"
 )
 
-// Gateway is what the commands act on. Its methods may be called from any
-// goroutine. Their errors are answered with 404, but LastError with 409, and ErrReplaced and ErrNoTurn with
-// 503, upon which a Client asks again.
+// Gateway is what the commands act on. Its methods may be called from any goroutine.
+// Their errors are answered with 404, but LastError with 409, and ErrReplaced and
+// ErrNoTurn with 503, upon which a Client asks again.
 type Gateway interface {
 	Status(ctx context.Context) (*Status, error)
 	// Chargers describes the connected chargers whose identity matches glob.
@@ -20,6 +20,9 @@ type Gateway interface {
 	// Drain moves the chargers of a processor elsewhere, and returns how many
 	// links it has. Without force it refuses with a LastError if there is nowhere.
 	Drain(ctx context.Context, processor string, force bool) (links int, err error)
+	// Undrain takes back what Drain has done to a processor that is still there, and
+	// returns with how many of its links.
+	Undrain(ctx context.Context, processor string) (links int, err error)
 	// Join takes over an operator's connection that becomes a link; early was
 	// read from it.
 	Join(c *net.UnixConn, early []byte)

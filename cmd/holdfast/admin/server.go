@@ -40,6 +40,7 @@ func NewServer(g Gateway, at *gate.Gate, l net.Listener, log *slog.Logger) *Serv
 	mux.HandleFunc("GET /status", s.status)
 	mux.HandleFunc("GET /chargers", s.chargers)
 	mux.HandleFunc("POST /drain", s.drain)
+	mux.HandleFunc("POST /undrain", s.undrain)
 	mux.HandleFunc("GET /link", s.link)
 	mux.HandleFunc("POST /authorize", s.authorize)
 	s.server = gate.NewHTTPServer(mux, log)
@@ -145,6 +146,18 @@ func (s *Server) drain(w http.ResponseWriter, r *http.Request) {
 	found, err := s.gateway.Drain(r.Context(), name, force)
 	if found == 0 && err == nil {
 		err = fmt.Errorf("no processor of the name %q has joined", name)
+	}
+	writeResult(w, map[string]int{"links": found}, err)
+}
+
+// undrain answers POST /undrain: the links of a processor that were drained by an
+// operator get deliveries again.
+func (s *Server) undrain(w http.ResponseWriter, r *http.Request) {
+	name := r.FormValue("processor")
+	s.note(gate.ConnOf(r), "undrain", "processor", name)
+	found, err := s.gateway.Undrain(r.Context(), name)
+	if found == 0 && err == nil {
+		err = fmt.Errorf("no processor of the name %q has joined and was drained by an operator", name)
 	}
 	writeResult(w, map[string]int{"links": found}, err)
 }

@@ -100,17 +100,28 @@ func (g *gateway) Drain(ctx context.Context, processor string, force bool) (foun
 			return 0, err
 		}
 	}
+	return g.onLinks(ctx, func(s *shard.Shard) int { return s.Drain(processor) })
+}
+
+// Undrain implements admin.Gateway.
+func (g *gateway) Undrain(ctx context.Context, processor string) (found int, err error) {
+	return g.onLinks(ctx, func(s *shard.Shard) int { return s.Undrain(processor) })
+}
+
+// onLinks does f in each shard, and adds up the links that it returns; fewer than none
+// means that they are another process's now.
+func (g *gateway) onLinks(ctx context.Context, f func(*shard.Shard) int) (links int, err error) {
 	for _, s := range g.shards {
-		n, err := shard.Ask(ctx, s, func() int { return s.Drain(processor) })
+		n, err := shard.Ask(ctx, s, func() int { return f(s) })
 		switch {
 		case err != nil:
 			return 0, err
 		case n < 0:
 			return 0, admin.ErrReplaced
 		}
-		found += n
+		links += n
 	}
-	return found, nil
+	return links, nil
 }
 
 // Join implements admin.Gateway.

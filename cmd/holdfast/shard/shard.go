@@ -198,6 +198,20 @@ func (s *Shard) CloseShare(n int, why conn.Close) {
 	})
 }
 
+// Undrain takes Drain back on each link of a processor, and returns how many there
+// are with anything to take back; -1 when the links are another process's now.
+func (s *Shard) Undrain(processor string) (n int) {
+	if s.late != nil {
+		return -1
+	}
+	for l := range s.links.all {
+		if l.Name() == processor && s.Relay.Undrain(l) {
+			n++
+		}
+	}
+	return n
+}
+
 // Drain starts DRAIN on each link of a processor, and returns how many there
 // are; -1 when the links are another process's now.
 func (s *Shard) Drain(processor string) (n int) {
