@@ -1,6 +1,10 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"holdfast/unixipc"
+)
 
 // Waiting is what a charger has that no processor has acknowledged yet.
 type Waiting struct {
@@ -10,6 +14,11 @@ type Waiting struct {
 	Age       time.Duration // of the oldest
 	GivenBack int           // times in a row that the oldest was given back (NACK)
 	Paused    bool          // the charger is not read from because of them
+
+	// Connections that began and of which no processor has acknowledged the OPENED,
+	// those that were folded into a later one among them. More than a few are those
+	// of a charger that reboots again and again.
+	Connections int
 }
 
 // Survey calls f for each charger that has anything unacknowledged, in slices: it
@@ -46,6 +55,9 @@ func (r *Relay) Waiting(c *Charger) Waiting {
 			if e := &q.entries[i]; !e.acked {
 				w.Messages++
 				w.Bytes += e.size
+				if e.kind == unixipc.Opened && !e.moved {
+					w.Connections += 1 + e.reconnects
+				}
 			}
 		}
 	}

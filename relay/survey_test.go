@@ -56,6 +56,30 @@ func TestSurvey(t *testing.T) {
 	survey(s.relays[0], func(c *Charger, w Waiting) { t.Errorf("%s still has %+v", c.Identity(), w) })
 }
 
+// A charger that connects again and again, while nobody takes that, is known by the
+// number, whether it sends something each time or not.
+func TestSurveyOfAReboot(t *testing.T) {
+	for _, message := range []string{"", `[2,"1","BootNotification",{}]`} {
+		s := newStage(t, 1)
+		c := s.open(0)
+		for range 49 {
+			if message != "" {
+				c.sends("%s", message)
+			}
+			c.r.Closed(c.Charger, unixipc.ClosedBody{Code: 1006, By: "network"})
+			c.Charger = c.r.Opened(c.identity, "ocpp1.6", c.conn+1000)
+		}
+		for range 2 {
+			survey(s.relays[0], func(_ *Charger, w Waiting) {
+				if w.Connections != 50 {
+					t.Errorf("%q each time: %+v", message, w)
+				}
+			})
+			s.handOver()
+		}
+	}
+}
+
 // The loop of the new process reads from chargers before it activates its relay:
 // taps and watches must get that, too.
 func TestLooksHoldBeforeActivate(t *testing.T) {

@@ -86,6 +86,9 @@ func printStatus(w io.Writer, s *admin.Status, now time.Time) {
 	if q.Offline > 0 {
 		line("", "%d of the chargers are not connected any more", q.Offline)
 	}
+	for _, r := range q.Restless {
+		line("", "%s has connected %d times in %s, and nobody took it: does it reboot?", printable(r.Identity), r.Connections, seconds(r.Seconds))
+	}
 	switch u := s.LastUpgrade; {
 	case u == nil:
 		line("last upgrade", "none")

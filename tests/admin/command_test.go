@@ -248,6 +248,43 @@ func TestDrainTheLast(t *testing.T) {
 	}
 }
 
+// A charger that reboots again and again while no processor is there is named.
+func TestRestlessCharger(t *testing.T) {
+	w := harness.New(t, "-loops", "2")
+	calm := connect(t, w, "CP-calm")
+	calm.send(`[2,"1","Heartbeat",{}]`)
+	for i := range 30 {
+		c := connect(t, w, "CP-reboots")
+		if i%2 == 0 {
+			c.send(`[2,"1","BootNotification",{}]`)
+		}
+		_ = c.conn.Close()
+	}
+	var s struct {
+		Queue struct {
+			Restless []struct {
+				Identity    string
+				Connections int
+			}
+		}
+	}
+	harness.Until(t, "all connections", func() bool {
+		if err := json.Unmarshal([]byte(done(t, w, "status", "-json")), &s); err != nil {
+			t.Fatal(err)
+		}
+		return len(s.Queue.Restless) == 1 && s.Queue.Restless[0].Connections == 30
+	})
+	if s.Queue.Restless[0].Identity != "CP-reboots" {
+		t.Errorf("%+v", s)
+	}
+	upgraded(t, w)
+	if out := done(t, w, "status"); !strings.Contains(out, "CP-reboots has connected 30 times in ") || strings.Contains(out, "CP-calm") {
+		t.Errorf("status says\n%s", out)
+	}
+	w.Checkproc("p")
+	harness.Until(t, "a processor to take it", func() bool { return !strings.Contains(done(t, w, "status"), "CP-reboots") })
+}
+
 func TestNoGateway(t *testing.T) {
 	w := harness.New(t)
 	info, err := os.Stat(w.AdminSocket())

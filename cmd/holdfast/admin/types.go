@@ -46,6 +46,17 @@ type QueueStatus struct {
 	// GivenBack counts those whose oldest delivery was given back (NACK) ten times in a
 	// row or more.
 	GivenBack int `json:"given_back"`
+	// Restless are the few that have connected most often since a processor has taken
+	// anything from them.
+	Restless []RestlessCharger `json:"restless,omitempty"`
+}
+
+// RestlessCharger is a charger that connects again and again.
+type RestlessCharger struct {
+	Identity    string  `json:"identity"`
+	Connections int     `json:"connections"` // that no processor has heard of
+	Messages    int     `json:"messages"`    // deliveries that wait
+	Seconds     float64 `json:"seconds"`     // since the first of them
 }
 
 // LinkStatus is a link: of a processor, or of an operator's command.

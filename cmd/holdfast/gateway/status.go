@@ -66,6 +66,7 @@ func addPart(all *admin.Status, part admin.Status) {
 	q.Paused += p.Paused
 	q.Offline += p.Offline
 	q.GivenBack += p.GivenBack
+	q.Restless = shard.MostRestless(append(q.Restless, p.Restless...))
 	q.OldestSeconds = max(q.OldestSeconds, p.OldestSeconds)
 }
 

@@ -20,6 +20,7 @@ func (s *Shard) Status(waits *Survey) (part admin.Status) {
 	part.Queue = admin.QueueStatus{
 		Messages: waits.Messages, Bytes: waits.Bytes, InFlight: waits.InFlight, OldestSeconds: waits.Oldest.Seconds(),
 		Chargers: waits.Chargers, Paused: waits.Paused, Offline: waits.Offline, GivenBack: waits.GivenBack,
+		Restless: waits.Restless,
 	}
 	for l, own := range s.links.all {
 		who := own.peer()

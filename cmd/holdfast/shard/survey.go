@@ -1,9 +1,13 @@
 package shard
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 	"time"
 
+	"holdfast/cmd/holdfast/admin"
 	"holdfast/relay"
 )
 
@@ -14,7 +18,22 @@ type Survey struct {
 	Oldest                    time.Duration
 	GivenBack                 int // chargers whose oldest delivery was given back relay.ManyNacks times or more
 
+	Restless []admin.RestlessCharger // see MostRestless
+
 	queues map[*relay.Link]int // deliveries that are not in flight, by owner
+}
+
+// ManyConnections is how many connections of a charger must have begun without any
+// processor having heard of one, for it to be restless. A network that fails for a while
+// makes a few.
+const ManyConnections = 10
+
+// MostRestless returns those with the most connections, at most five.
+func MostRestless(all []admin.RestlessCharger) []admin.RestlessCharger {
+	slices.SortFunc(all, func(a, b admin.RestlessCharger) int {
+		return cmp.Or(b.Connections-a.Connections, strings.Compare(a.Identity, b.Identity))
+	})
+	return all[:min(len(all), 5)]
 }
 
 // Survey looks at all chargers: a slice in each of several turns of the loop, which
@@ -56,6 +75,11 @@ func (sum *Survey) add(c *relay.Charger, waits relay.Waiting) {
 	}
 	if _, connected := c.Conn(); !connected {
 		sum.Offline++
+	}
+	if waits.Connections >= ManyConnections {
+		sum.Restless = MostRestless(append(sum.Restless, admin.RestlessCharger{
+			Identity: c.Identity(), Connections: waits.Connections, Messages: waits.Messages, Seconds: waits.Age.Seconds(),
+		}))
 	}
 	sum.queues[c.Owner()] += waits.Messages - waits.InFlight
 }
