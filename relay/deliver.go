@@ -408,16 +408,20 @@ func (l *Link) trimFlying() {
 func (r *Relay) checkHung(l *Link) {
 	oldest := r.now
 	var who *Charger
-	var number uint64
+	var what *entry
 	l.trimFlying()
 	for _, c := range l.flying {
 		for i := range c.q.entries {
 			if e := &c.q.entries[i]; e.number != 0 && e.at.Before(oldest) {
-				oldest, who, number = e.at, c, e.number
+				oldest, who, what = e.at, c, e
 			}
 		}
 	}
 	if l.checkAt = oldest.Add(r.cfg.AckTimeout); who != nil && !l.checkAt.After(r.now) {
-		r.Refuse(l, fmt.Sprintf("hung: a delivery was not acknowledged for %v: %d of charger %s", r.cfg.AckTimeout, number, who.identity))
+		name := what.kind.String()
+		if action := scanAction(who.q.payload(what)); what.kind == unixipc.Message && action != "" {
+			name += " " + action
+		}
+		r.Refuse(l, fmt.Sprintf("hung: a delivery was not acknowledged for %v: %d of charger %s, %s", r.cfg.AckTimeout, what.number, who.identity, name))
 	}
 }

@@ -22,6 +22,7 @@ const (
 	ocppCall       = 2
 	ocppCallResult = 3
 	ocppCallError  = 4
+	ocppSend       = 6
 )
 
 // maxMessageID is the longest id of a message, in characters: OCPP-J section 4.1.4.
@@ -58,6 +59,22 @@ func scanMessage(b []byte) (kind int, id string, ok bool) {
 	}
 	return 0, "", false
 }
+
+// scanAction returns the action of a CALL or SEND; empty if there is none, or more than
+// an action.
+func scanAction(message []byte) (action string) {
+	var parts []json.RawMessage
+	if kind, _, ok := scanMessage(message); !ok || kind != ocppCall && kind != ocppSend || json.Unmarshal(message, &parts) != nil || len(parts) < 3 {
+		return ""
+	}
+	if json.Unmarshal(parts[2], &action) != nil || len(action) > maxAction || !printable(action) {
+		return ""
+	}
+	return action
+}
+
+// maxAction is longer than any action that there is.
+const maxAction = 64
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
 

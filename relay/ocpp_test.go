@@ -49,6 +49,24 @@ func TestScanMessage(t *testing.T) {
 	}
 }
 
+func TestScanAction(t *testing.T) {
+	for message, want := range map[string]string{
+		`[2,"a","StartTransaction",{}]`:                   "StartTransaction",
+		` [ 6 , "a" , "NotifyPeriodicEventStream" , {} ]`: "NotifyPeriodicEventStream",
+		`[3,"a",{}]`:                     "",
+		`[2,"a"]`:                        "",
+		`[2,"a",5,{}]`:                   "",
+		`[2,"a","Boot` + "\\n" + `",{}]`: "",
+		`[2,"a","` + strings.Repeat("x", 65) + `",{}]`: "",
+		`[2,"a","Heartbeat",{}`:                        "",
+		``:                                             "",
+	} {
+		if got := scanAction([]byte(message)); got != want {
+			t.Errorf("%.80s: %q, want %q", message, got, want)
+		}
+	}
+}
+
 // What is JSON is read as encoding/json reads it; nothing else matters, but
 // nothing else does any harm.
 func FuzzScanMessage(f *testing.F) {

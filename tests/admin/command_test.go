@@ -285,6 +285,28 @@ func TestRestlessCharger(t *testing.T) {
 	harness.Until(t, "a processor to take it", func() bool { return !strings.Contains(done(t, w, "status"), "CP-reboots") })
 }
 
+// Messages that wait while no processor takes them are warned of once, and so is the end.
+func TestWaitingIsWarnedOf(t *testing.T) {
+	w := harness.New(t, "-loops", "2")
+	c := connect(t, w, "CP-1")
+	c.send(`[2,"1","BootNotification",{}]`)
+	line := w.Logged(w.Process, "messages wait, and no processor takes them")
+	if line.String("level") != "WARN" || line.Fields["chargers"] != float64(1) || line.Fields["messages"] != float64(2) {
+		t.Errorf("%s", line.Text)
+	}
+	w.Checkproc("p")
+	w.Logged(w.Process, "messages are taken again")
+	warned := 0
+	for _, l := range w.Process.Log.Lines() {
+		if l.Msg() == "messages wait, and no processor takes them" {
+			warned++
+		}
+	}
+	if warned != 1 {
+		t.Errorf("warned %d times", warned)
+	}
+}
+
 func TestNoGateway(t *testing.T) {
 	w := harness.New(t)
 	info, err := os.Stat(w.AdminSocket())

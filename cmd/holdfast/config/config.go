@@ -21,6 +21,7 @@ type Config struct {
 	Metrics    string
 	LogFormat  string
 	LogLevel   string
+	LogBurst   int
 	Loops      int
 
 	TLSCerts          []string

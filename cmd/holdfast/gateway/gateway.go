@@ -105,6 +105,7 @@ func (g *gateway) start() {
 // accept begins to let chargers, processors and operators in.
 func (g *gateway) accept() {
 	go g.linkAcceptor.run()
+	go g.watchWaiting()
 	g.handshaker.watch()
 	for _, e := range g.chargers {
 		go g.handshaker.run(e.Listener, e.how)

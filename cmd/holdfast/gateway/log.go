@@ -21,10 +21,15 @@ func newLogger(c *config.Config, w *logWriter) *slog.Logger {
 		}
 		return slog.NewTextHandler(to, opts)
 	}
+	handler := newHandler(w)
 	if w.journal {
-		return slog.New(withSeverities(w, newHandler))
+		handler = withSeverities(w, newHandler)
 	}
-	return slog.New(newHandler(w))
+	if c.LogBurst > 0 {
+		s := summarize(handler, c.LogBurst)
+		w.last, handler = s.flush, s
+	}
+	return slog.New(handler)
 }
 
 // maxLog is how many bytes of log may wait for whoever reads it. A loop must
@@ -38,8 +43,9 @@ type logWriter struct {
 	waiting []byte
 	dropped int
 	closed  bool
-	json    bool // not changed once anything is written
-	journal bool // whoever reads it is systemd's journal
+	json    bool   // not changed once anything is written
+	journal bool   // whoever reads it is systemd's journal
+	last    func() // called before the log is closed
 	done    chan struct{}
 }
 
@@ -106,6 +112,9 @@ func (l *logWriter) lost() string {
 
 // close waits until everything is written.
 func (l *logWriter) close() {
+	if l.last != nil {
+		l.last()
+	}
 	l.mu.Lock()
 	l.closed = true
 	l.more.Signal()

@@ -18,9 +18,23 @@ type Survey struct {
 	Oldest                    time.Duration
 	GivenBack                 int // chargers whose oldest delivery was given back relay.ManyNacks times or more
 
+	Unowned  Unowned
 	Restless []admin.RestlessCharger // see MostRestless
 
 	queues map[*relay.Link]int // deliveries that are not in flight, by owner
+}
+
+// Unowned is what chargers have waiting that no processor owns.
+type Unowned struct {
+	Messages, Chargers int
+	Oldest             time.Duration
+}
+
+// Add adds what another shard has.
+func (u *Unowned) Add(more Unowned) {
+	u.Messages += more.Messages
+	u.Chargers += more.Chargers
+	u.Oldest = max(u.Oldest, more.Oldest)
 }
 
 // ManyConnections is how many connections of a charger must have begun without any
@@ -75,6 +89,9 @@ func (sum *Survey) add(c *relay.Charger, waits relay.Waiting) {
 	}
 	if _, connected := c.Conn(); !connected {
 		sum.Offline++
+	}
+	if c.Owner() == nil && waits.Messages > 0 {
+		sum.Unowned.Add(Unowned{waits.Messages, 1, waits.Age})
 	}
 	if waits.Connections >= ManyConnections {
 		sum.Restless = MostRestless(append(sum.Restless, admin.RestlessCharger{
