@@ -61,7 +61,10 @@ type invocation struct {
 func commands() []command {
 	return []command{
 		{name: "serve", help: "hold the connections of chargers and relay their messages", options: serveOptions, run: runServe},
-		{name: "check", help: "report every fault of the configuration", options: serveOptions, run: runCheck},
+		{
+			name: "check", help: "report every fault of the configuration and of the files that it names",
+			more: "Run as root it reads them as the user that owns the admin socket, or else as holdfast, if\nthere is such a user: what that user may not read, a reload could not. Warnings do not\nchange the exit code.\n", options: serveOptions, run: runCheck,
+		},
 		{
 			name: "upgrade", help: "replace the running gateway by the binary at its path; no connection closes",
 			more:    "Prints its progress. If the upgrade is rolled back, nothing has changed: the command prints\nthe reason, and its exit code is 1.\n",

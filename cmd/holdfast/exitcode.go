@@ -65,7 +65,9 @@ func exitCode(err error, stderr io.Writer) int {
 		}
 		return exitUsage
 	}
-	fmt.Fprintln(stderr, "holdfast:", err)
+	if !errors.Is(err, errTold) {
+		fmt.Fprintln(stderr, "holdfast:", err)
+	}
 	if errors.As(err, &own) {
 		return own.code
 	}

@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
+	"strconv"
+	"strings"
 
 	"holdfast/cmd/holdfast/config"
 	"holdfast/cmd/holdfast/credentials"
@@ -21,6 +24,7 @@ import (
 type passwd struct {
 	file                  string
 	hex, generate, remove bool
+	owner                 string
 }
 
 func passwdOptions(i *invocation) []config.Option {
@@ -29,6 +33,7 @@ func passwdOptions(i *invocation) []config.Option {
 		config.Define("file", "", "auth-file to change", config.Text(&p.file)),
 		config.Define("hex", "false", "the password is given in hexadecimal, and may be any bytes", config.Boolean(&p.hex)),
 		config.Define("generate", "false", "make a new password of 32 hexadecimal digits, and print it", config.Boolean(&p.generate)),
+		config.Define("owner", "", "user that a new -file belongs to; for root it is the one that the gateway runs as", config.Text(&p.owner)),
 		config.Define("delete", "false", "take the charger out of -file", config.Boolean(&p.remove)),
 	}
 }
@@ -50,7 +55,7 @@ func runPasswd(i *invocation) error {
 	case p.generate && (p.hex || p.remove):
 		return exit(exitUsage, "passwd: -generate goes with neither -hex nor -delete")
 	case p.remove:
-		return credentials.ChangeAuthFile(p.file, identity, "")
+		return changeAuthFile(i, identity, "")
 	}
 	var password []byte
 	var err error
@@ -71,7 +76,7 @@ func runPasswd(i *invocation) error {
 	case p.file == "":
 		fmt.Fprintln(i.stdout, entry)
 	default:
-		if err := credentials.ChangeAuthFile(p.file, identity, entry); err != nil {
+		if err := changeAuthFile(i, identity, entry); err != nil {
 			return err
 		}
 	}
@@ -82,6 +87,33 @@ func runPasswd(i *invocation) error {
 			to = i.stderr
 		}
 		fmt.Fprintf(to, "%s\n", password)
+	}
+	return nil
+}
+
+// changeAuthFile changes the file. One that root makes belongs to the user that the
+// gateway runs as; if that user could not read it, root is told.
+func changeAuthFile(i *invocation, identity, entry string) (err error) {
+	owner, u := -1, (*user.User)(nil)
+	switch isRoot := os.Geteuid() == 0; {
+	case i.passwd.owner != "":
+		if u, err = user.Lookup(i.passwd.owner); err != nil {
+			return exit(exitUsage, "passwd: -owner: %w", err)
+		}
+	case isRoot:
+		u = gatewayUser(defaultAdminSocket)
+	}
+	if u != nil {
+		owner, _ = strconv.Atoi(u.Uid) // of Linux: a number
+	}
+	if err := credentials.ChangeAuthFile(i.passwd.file, identity, entry, owner); err != nil {
+		return err
+	}
+	if u != nil && os.Geteuid() == 0 {
+		var faults strings.Builder
+		if err := runAs(u, []string{"check", "-auth-file", i.passwd.file}, io.Discard, &faults); err != nil {
+			fmt.Fprintf(i.stderr, "warning: user %s, whom the gateway runs as: %v %s\n", u.Username, err, strings.TrimSpace(faults.String()))
+		}
 	}
 	return nil
 }

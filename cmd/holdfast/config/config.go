@@ -75,6 +75,8 @@ type Config struct {
 	CallTimeout    time.Duration
 	MaxCallTimeout time.Duration
 	CallQueue      int
+
+	places map[string][]place // of the values of each option that has no fault
 }
 
 // UnknownCharger is the HTTP status for a charger that the auth-file does not name.

@@ -7,18 +7,19 @@ import (
 	"strings"
 )
 
-// contradictions returns the faults of values that are each valid. places has the
-// place of each valid one.
-func (c *Config) contradictions(places map[string]string) (errs []error) {
-	fault := func(a, b, format string, args ...any) {
-		at, of := places[a], places[b]
-		if at == "" || of == "" {
-			return // one is at fault by itself
-		}
-		if strings.HasPrefix(at, defaultOf) {
+// contradictions returns the faults of values that are each valid.
+func (c *Config) contradictions() (errs []error) {
+	wrong := func(at, of place, format string, args ...any) {
+		if at.isDefault() {
 			at = of
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", at, fmt.Errorf(format, args...)))
+		errs = append(errs, &fault{at, fmt.Errorf(format, args...)})
+	}
+	fault := func(a, b, format string, args ...any) {
+		of, by := c.places[a], c.places[b]
+		if of != nil && by != nil { // else one is at fault by itself
+			wrong(of[len(of)-1], by[len(by)-1], format, args...)
+		}
 	}
 	if c.QueueBytes < c.MaxMessage {
 		fault("queue-bytes", "max-message", "queue-bytes (%d) is less than max-message (%d): no such message could ever be queued", c.QueueBytes, c.MaxMessage)
@@ -46,20 +47,42 @@ func (c *Config) contradictions(places map[string]string) (errs []error) {
 		paths[path] = name
 	}
 	seen := map[string]string{}
-	for _, l := range slices.Concat(c.Listen, c.ListenTLS) {
+	c.listeners(func(l Listener, at place) {
 		name := l.Option()
 		// Port 0 is another port each time, but one of ws would become one of
 		// wss in an upgrade: listeners are known by their address.
 		if other := seen[l.Address]; other != "" && (other != name || !strings.HasSuffix(l.Address, ":0")) {
-			fault(name, other, "%s %s is given twice", name, l.Address)
+			wrong(at, at, "%s %s is given twice", name, l.Address)
 		}
 		seen[l.Address] = name
-	}
+	})
 	if other := seen[c.Metrics]; other != "" && !strings.HasSuffix(c.Metrics, ":0") {
 		fault("admin", other, "admin and %s are the same address %s", other, c.Metrics)
 	}
 	c.admission(fault)
+	c.listeners(func(l Listener, at place) {
+		if l.Proxy && len(c.Trusted) == 0 {
+			wrong(at, at, "%s %s: proxy-protocol needs the balancer's address in trusted: anybody else could claim any address", l.Option(), l.Address)
+		}
+		if l.Auth == "file" && c.AuthFile == "" {
+			wrong(at, at, "%s %s: auth is file, but there is no auth-file", l.Option(), l.Address)
+		}
+		if l.TLS && l.ClientAuth != "none" && c.TLSClientCA == "" {
+			wrong(at, at, "%s %s: client-auth is %s, but there is no tls-client-ca", l.Option(), l.Address, l.ClientAuth)
+		}
+	})
 	return errs
+}
+
+// listeners calls f for each listener, with its place.
+func (c *Config) listeners(f func(Listener, place)) {
+	for _, all := range [][]Listener{c.Listen, c.ListenTLS} {
+		for n, l := range all {
+			if places := c.places[l.Option()]; n < len(places) {
+				f(l, places[n])
+			}
+		}
+	}
 }
 
 // maxSocketPath is what fits a sockaddr_un, in bytes.
@@ -79,16 +102,5 @@ func (c *Config) admission(fault func(a, b, format string, args ...any)) {
 			a, b = b, a
 		}
 		fault(a, a, "each tls-cert has its tls-key, in the same order: there are %d of %s and %d of %s", max(len(c.TLSCerts), len(c.TLSKeys)), a, min(len(c.TLSCerts), len(c.TLSKeys)), b)
-	}
-	for _, l := range slices.Concat(c.Listen, c.ListenTLS) {
-		if l.Proxy && len(c.Trusted) == 0 {
-			fault(l.Option(), l.Option(), "%s %s: proxy-protocol needs the balancer's address in trusted: anybody else could claim any address", l.Option(), l.Address)
-		}
-		if l.Auth == "file" && c.AuthFile == "" {
-			fault(l.Option(), l.Option(), "%s %s: auth is file, but there is no auth-file", l.Option(), l.Address)
-		}
-		if l.TLS && l.ClientAuth != "none" && c.TLSClientCA == "" {
-			fault(l.Option(), l.Option(), "%s %s: client-auth is %s, but there is no tls-client-ca", l.Option(), l.Address, l.ClientAuth)
-		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Parse reads the command line, and the file that it names. It returns every fault
-// there is, each with its place. A flag wins over the file.
+// there is, each with its place, in their order. A flag wins over the file.
 func Parse(args []string) (*Config, []error) {
 	c := new(Config)
 	opts := Options(c)
@@ -17,7 +17,7 @@ func Parse(args []string) (*Config, []error) {
 	errs = append(errs, faults...)
 	for i, s := range ofName(given, "config") {
 		if c.File = s.value; i > 0 {
-			errs = append(errs, fmt.Errorf("%s: config is given more than once", s.where))
+			errs = append(errs, s.fault("config is given more than once"))
 		}
 	}
 	var fromFile []setting
@@ -25,33 +25,33 @@ func Parse(args []string) (*Config, []error) {
 		fromFile, faults = parseFile(c.File, opts)
 		errs = append(errs, faults...)
 	}
-	places := make(map[string]string, len(opts))
+	c.places = make(map[string][]place, len(opts))
 	for _, o := range opts {
 		source := ofName(given, o.Name)
 		if source == nil {
 			source = ofName(fromFile, o.Name)
 		}
 		if source == nil && o.Default != "" {
-			source = []setting{{name: o.Name, value: o.Default, where: defaultOf + o.Name}}
+			source = []setting{{name: o.Name, value: o.Default, at: place{text: defaultOf + o.Name}}}
 		}
 		if list, ok := o.Value.(single); ok && list.single() && len(source) > 1 {
-			errs = append(errs, fmt.Errorf("%s: %s is given more than once", source[1].where, o.Name))
+			errs = append(errs, source[1].fault("%s is given more than once", o.Name))
 			continue
 		}
 		faults := len(errs)
+		var places []place
 		for _, s := range source {
+			places = append(places, s.at)
 			if err := o.Value.Set(s.value); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %s %q: %w", s.where, o.Name, s.value, err))
+				errs = append(errs, s.fault("%s %q: %w", o.Name, s.value, err))
 			}
-			if len(errs) == faults {
-				places[o.Name] = s.where
-			} else {
-				delete(places, o.Name)
-			}
+		}
+		if len(errs) == faults {
+			c.places[o.Name] = places
 		}
 	}
 	c.complete()
-	return c, append(errs, c.contradictions(places)...)
+	return c, InOrder(append(errs, c.contradictions()...))
 }
 
 // complete fills in what follows from other options.
@@ -72,9 +72,6 @@ func (c *Config) complete() {
 		}
 	}
 }
-
-// defaultOf begins the place of a value that was not set.
-const defaultOf = "default of -"
 
 // ParseCommand reads what was given to a command: options and arguments, in any
 // order; behind -- there are only arguments. It sets the value of each option, to its

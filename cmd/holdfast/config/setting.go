@@ -7,7 +7,15 @@ import (
 )
 
 // setting is one name with its value, and the place where it was written.
-type setting struct{ name, value, where string }
+type setting struct {
+	name, value string
+	at          place
+}
+
+// fault returns what is wrong with the setting.
+func (s setting) fault(format string, args ...any) error {
+	return &fault{s.at, fmt.Errorf(format, args...)}
+}
 
 // parseArgs reads -name value, -name=value, and -name alone for a boolean. It
 // returns all faults, not just the first.
@@ -39,7 +47,7 @@ func parseArgs(args []string, opts []Option) (given []setting, errs []error) {
 				value = args[i]
 			}
 		}
-		given = append(given, setting{name, value, "-" + name})
+		given = append(given, setting{name, value, place{text: "-" + name}})
 	}
 	return given, errs
 }
@@ -54,17 +62,16 @@ func parseFile(path string, opts []Option) (found []setting, errs []error) {
 	n := 0
 	for line := range strings.SplitSeq(string(b), "\n") {
 		n++
-		where := fmt.Sprintf("%s:%d", path, n)
 		name, value, _ := strings.Cut(strings.TrimSpace(uncomment(line)), " ")
-		value = strings.TrimSpace(value)
+		s := setting{name, strings.TrimSpace(value), place{fmt.Sprintf("%s:%d", path, n), n}}
 		switch {
 		case name == "":
 		case Find(opts, name) == nil:
-			errs = append(errs, fmt.Errorf("%s: unknown name %q%s", where, name, suggest(opts, name)))
-		case value == "":
-			errs = append(errs, fmt.Errorf("%s: %s has no value", where, name))
+			errs = append(errs, s.fault("unknown name %q%s", name, suggest(opts, name)))
+		case s.value == "":
+			errs = append(errs, s.fault("%s has no value", name))
 		default:
-			found = append(found, setting{name, value, where})
+			found = append(found, s)
 		}
 	}
 	return found, errs

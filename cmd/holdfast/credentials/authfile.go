@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"holdfast/cmd/holdfast/config"
 	"holdfast/conn"
 
 	"golang.org/x/sys/unix"
@@ -59,7 +60,10 @@ func (c Credential) matches(password []byte, anyHex bool) bool {
 	return right == 1
 }
 
-// readAuthFile reads an auth-file; an error names the line.
+// maxFaults is how many lines at fault of an auth-file are reported.
+const maxFaults = 20
+
+// readAuthFile reads an auth-file. The error is one for each line at fault, and names it.
 func readAuthFile(path string) (map[string]Credential, error) {
 	b, err := readFile(path)
 	if err != nil {
@@ -69,7 +73,8 @@ func readAuthFile(path string) (map[string]Credential, error) {
 		return nil, fmt.Errorf("auth-file %s:1: it begins with a byte-order mark: save it without one", path)
 	}
 	all := make(map[string]Credential)
-	n := 0
+	var faults config.Faults
+	n, more := 0, 0
 	for line := range strings.Lines(string(b)) {
 		n++
 		if line = strings.TrimRight(line, "\r\n"); strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "" {
@@ -79,10 +84,20 @@ func readAuthFile(path string) (map[string]Credential, error) {
 		if _, twice := all[identity]; err == nil && twice {
 			err = fmt.Errorf("%s stands there twice", identity)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("auth-file %s:%d: %w", path, n, err)
+		switch {
+		case err == nil:
+			all[identity] = c
+		case len(faults) < maxFaults:
+			faults = append(faults, fmt.Errorf("auth-file %s:%d: %w", path, n, err))
+		default:
+			more++
 		}
-		all[identity] = c
+	}
+	if more > 0 {
+		faults = append(faults, fmt.Errorf("auth-file %s: %d more lines are at fault", path, more))
+	}
+	if len(faults) > 0 {
+		return nil, faults
 	}
 	return all, nil
 }
@@ -160,16 +175,12 @@ func (p *Passwords) Check(identity string, password []byte) (known, right bool) 
 
 // ChangeAuthFile puts entry, or nothing if it is empty, in the place of the
 // identity's line, and leaves all others as they are. Whoever reads the file
-// sees either the old one or the new one.
-func ChangeAuthFile(path, identity, entry string) error {
+// sees either the old one or the new one. The file keeps its owner and its mode; a new
+// one has mode 0600, and belongs to owner unless that is negative.
+func ChangeAuthFile(path, identity, entry string, owner int) error {
 	old, err := os.ReadFile(path)
-	mode := os.FileMode(0o600)
-	switch info, statErr := os.Stat(path); {
-	case errors.Is(err, os.ErrNotExist):
-	case err != nil:
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("passwd: %w", err)
-	case statErr == nil:
-		mode = info.Mode().Perm()
 	}
 	var b strings.Builder
 	found := false
@@ -196,7 +207,7 @@ func ChangeAuthFile(path, identity, entry string) error {
 	defer func() { _ = os.Remove(f.Name()) }() // fails when it was renamed
 	_, err = f.WriteString(b.String())
 	if err == nil {
-		err = keepOwner(f, path, mode)
+		err = keepOwner(f, path, owner)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -213,15 +224,14 @@ func ChangeAuthFile(path, identity, entry string) error {
 	return nil
 }
 
-// keepOwner gives f the mode, and owner and group of path if there is one: the
-// gateway must still be able to read it.
-func keepOwner(f *os.File, path string, mode os.FileMode) error {
-	if err := f.Chmod(mode); err != nil {
-		return err
-	}
+// keepOwner gives f mode, owner and group of path; if there is none, owner.
+func keepOwner(f *os.File, path string, owner int) error {
 	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return nil // it is new
+	if err := unix.Stat(path, &st); err != nil { // it is new
+		return errors.Join(f.Chmod(0o600), f.Chown(owner, -1))
+	}
+	if err := f.Chmod(os.FileMode(st.Mode & 0o777)); err != nil {
+		return err
 	}
 	return f.Chown(int(st.Uid), int(st.Gid))
 }

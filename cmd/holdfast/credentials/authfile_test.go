@@ -118,7 +118,7 @@ func TestChangeAuthFile(t *testing.T) {
 		{"", fmt.Sprintf("%s\n%s\n", comment, other)},
 		{credentialOf("CP-1", "again"), fmt.Sprintf("%s\n%s\n%s\n", comment, other, credentialOf("CP-1", "again"))},
 	} {
-		if err := ChangeAuthFile(path, "CP-1", step.entry); err != nil {
+		if err := ChangeAuthFile(path, "CP-1", step.entry, -1); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := os.ReadFile(path); string(got) != step.want {
@@ -131,10 +131,10 @@ func TestChangeAuthFile(t *testing.T) {
 	if left, _ := filepath.Glob(path + ".*"); len(left) > 0 {
 		t.Errorf("left over: %q", left)
 	}
-	if err := ChangeAuthFile(path, "CP-9", ""); err == nil {
+	if err := ChangeAuthFile(path, "CP-9", "", -1); err == nil {
 		t.Error("deleted what was not there")
 	}
-	if err := ChangeAuthFile(filepath.Join(path, "x"), "CP-9", "x"); err == nil {
+	if err := ChangeAuthFile(filepath.Join(path, "x"), "CP-9", "x", -1); err == nil {
 		t.Error("wrote into a file as if it were a directory")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -32,30 +33,9 @@ func newCertificates(cfg *config.Config) (*Certificates, error) {
 
 // load reads all files, and serves with them from then on if each is right.
 func (c *Certificates) load() error {
-	cfg := c.cfg
-	base := &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		CipherSuites: record.Suites12(cfg.TLSLegacy),
-	}
-	var files []certificateFile
-	for i := range cfg.TLSCerts {
-		pair, file, err := readPair(cfg.TLSCerts[i], cfg.TLSKeys[i])
-		if err != nil {
-			return err
-		}
-		base.Certificates = append(base.Certificates, pair)
-		files = append(files, file)
-	}
-	if cfg.TLSClientCA != "" {
-		file, err := readCertificates(clientCA, cfg.TLSClientCA, false)
-		if err != nil {
-			return err
-		}
-		base.ClientCAs = x509.NewCertPool()
-		for _, cert := range file.certs {
-			base.ClientCAs.AddCert(cert)
-		}
-		files = append(files, file)
+	base, files, faults := readCertificateFiles(c.cfg)
+	if len(faults) > 0 {
+		return config.Faults(faults)
 	}
 	base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return chooseCertificate(hello, base.Certificates), nil
@@ -70,6 +50,47 @@ func (c *Certificates) load() error {
 	c.files.Store(&files)
 	c.setTickets(c.Tickets.all())
 	return nil
+}
+
+// readCertificateFiles reads all files, and returns every fault of every one. base has
+// what is right.
+func readCertificateFiles(cfg *config.Config) (base *tls.Config, files []certificateFile, faults []error) {
+	base = &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		CipherSuites: record.Suites12(cfg.TLSLegacy),
+	}
+	for i := range min(len(cfg.TLSCerts), len(cfg.TLSKeys)) {
+		file, err := readCertificates("tls-cert", cfg.TLSCerts[i], true)
+		if err != nil {
+			faults = append(faults, cfg.Fault("tls-cert", i, err))
+		}
+		key, keyErr := readKey(cfg.TLSKeys[i])
+		if keyErr != nil {
+			faults = append(faults, cfg.Fault("tls-key", i, keyErr))
+		}
+		if err != nil || keyErr != nil {
+			continue
+		}
+		pair, err := file.pair(key)
+		if err != nil {
+			faults = append(faults, cfg.Fault("tls-key", i, fmt.Errorf("tls-cert %s with tls-key %s: %w", cfg.TLSCerts[i], cfg.TLSKeys[i], err)))
+			continue
+		}
+		base.Certificates = append(base.Certificates, pair)
+		files = append(files, file)
+	}
+	if cfg.TLSClientCA != "" {
+		file, err := readCertificates(clientCA, cfg.TLSClientCA, false)
+		if err != nil {
+			return base, files, append(faults, cfg.Fault(clientCA, 0, err))
+		}
+		base.ClientCAs = x509.NewCertPool()
+		for _, cert := range file.certs {
+			base.ClientCAs.AddCert(cert)
+		}
+		files = append(files, file)
+	}
+	return base, files, faults
 }
 
 // chooseCertificate returns the first that the client can use, at best one for the
@@ -101,9 +122,9 @@ func (c *Certificates) Config(clientAuth string) *tls.Config { return (*c.curren
 // clientCA is the option of the authorities for chargers' certificates.
 const clientCA = "tls-client-ca"
 
-// check returns what chargers will refuse, and what an operator should know.
-func (c *Certificates) check(now time.Time) (faults, warnings []error) {
-	for _, f := range *c.files.Load() {
+// checkFiles returns what chargers will refuse, and what an operator should know.
+func checkFiles(files []certificateFile, now time.Time) (faults, warnings []error) {
+	for _, f := range files {
 		server := f.option != clientCA
 		wrong, soon := f.checkDates(now, server)
 		faults, warnings = append(faults, wrong...), append(warnings, soon...)
@@ -161,7 +182,7 @@ func (c *Certificates) Warn(log *slog.Logger) {
 }
 
 func (c *Certificates) warn(log *slog.Logger) {
-	faults, warnings := c.check(time.Now())
+	faults, warnings := checkFiles(*c.files.Load(), time.Now())
 	for _, err := range faults {
 		log.Error("chargers may refuse the certificate", "err", err)
 	}

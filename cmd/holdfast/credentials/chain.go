@@ -54,40 +54,38 @@ func readCertificates(option, path string, keys bool) (f certificateFile, err er
 	return f, nil
 }
 
-// readPair reads a server's chain and its key.
-func readPair(certPath, keyPath string) (pair tls.Certificate, f certificateFile, err error) {
-	if f, err = readCertificates("tls-cert", certPath, true); err != nil {
-		return pair, f, err
-	}
-	blocks, err := readPEM(keyPath)
+// readKey reads a server's private key, and returns its block, PEM.
+func readKey(path string) (key []byte, err error) {
+	blocks, err := readPEM(path)
 	if err != nil {
-		return pair, f, fmt.Errorf("tls-key: %w", err)
+		return nil, fmt.Errorf("tls-key: %w", err)
 	}
-	var key []byte
 	for _, b := range blocks {
 		switch {
 		case slices.Contains(keyKinds, b.kind) && key != nil:
-			return pair, f, fmt.Errorf("tls-key: %s: a second key", b.at(keyPath))
+			return nil, fmt.Errorf("tls-key: %s: a second key", b.at(path))
 		case slices.Contains(keyKinds, b.kind):
 			key = pem.EncodeToMemory(&pem.Block{Type: b.kind, Bytes: b.bytes})
 		case b.kind == "ENCRYPTED PRIVATE KEY":
-			return pair, f, fmt.Errorf("tls-key: %s: it has a password: store it without (openssl pkey)", b.at(keyPath))
+			return nil, fmt.Errorf("tls-key: %s: it has a password: store it without (openssl pkey)", b.at(path))
 		case b.kind == "CERTIFICATE" || slices.Contains(asideKind, b.kind):
 		default:
-			return pair, f, fmt.Errorf("tls-key: %s: want a PRIVATE KEY", b.at(keyPath))
+			return nil, fmt.Errorf("tls-key: %s: want a PRIVATE KEY", b.at(path))
 		}
 	}
 	if key == nil {
-		return pair, f, fmt.Errorf("tls-key: %s: no private key in it", keyPath)
+		return nil, fmt.Errorf("tls-key: %s: no private key in it", path)
 	}
+	return key, nil
+}
+
+// pair returns the chain with its key.
+func (f *certificateFile) pair(key []byte) (tls.Certificate, error) {
 	var chain []byte
 	for _, b := range f.blocks {
 		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: b.kind, Bytes: b.bytes})...)
 	}
-	if pair, err = tls.X509KeyPair(chain, key); err != nil {
-		return pair, f, fmt.Errorf("tls-cert %s with tls-key %s: %w", certPath, keyPath, err)
-	}
-	return pair, f, nil
+	return tls.X509KeyPair(chain, key)
 }
 
 func (f *certificateFile) at(i int) string {

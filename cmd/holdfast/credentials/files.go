@@ -21,21 +21,25 @@ func Read(c *config.Config) (certificates *Certificates, passwords *Passwords, e
 	return certificates, passwords, nil
 }
 
-// Check reports what is wrong with the files that the configuration names, and what an
+// Check reports every fault of the files that the configuration names, and what an
 // operator should know of them.
 func Check(c *config.Config) (faults, warnings []error) {
 	if c.AuthFile != "" {
 		if _, err := NewPasswords(c.AuthFile, c.AuthHex); err != nil {
-			faults = append(faults, err)
+			lines, ok := err.(config.Faults)
+			if !ok {
+				lines = config.Faults{err}
+			}
+			for _, err := range lines {
+				faults = append(faults, c.Fault("auth-file", 0, err))
+			}
 		}
 	}
-	if len(c.ListenTLS) > 0 {
-		certificates, err := newCertificates(c)
-		if err != nil {
-			return append(faults, err), nil
-		}
-		wrong, soon := certificates.check(time.Now())
-		return append(faults, wrong...), soon
+	if len(c.ListenTLS) == 0 {
+		return faults, nil
 	}
-	return faults, nil
+	_, files, wrong := readCertificateFiles(c)
+	faults = append(faults, wrong...)
+	wrong, warnings = checkFiles(files, time.Now())
+	return append(faults, wrong...), warnings
 }
