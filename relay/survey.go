@@ -64,6 +64,9 @@ func (r *Relay) Waiting(c *Charger) Waiting {
 	return w
 }
 
+// Subprotocol is what the charger speaks, as of its latest connection.
+func (c *Charger) Subprotocol() string { return c.subprotocol.Value() }
+
 // Owner returns the link that the charger belongs to; nil if it has none.
 func (c *Charger) Owner() *Link { return c.owner }
 

@@ -42,13 +42,18 @@ func runDrain(i *invocation) error {
 		if err := c.Get("/status", nil, &s); err != nil {
 			return err
 		}
-		inFlight := 0
+		inFlight, serving := 0, 0
 		for _, l := range s.Links {
-			if l.Processor == name && l.Draining {
+			switch {
+			case l.Processor == name && l.Draining:
 				inFlight += l.InFlight
+			case l.Processor == name:
+				serving++
 			}
 		}
 		switch {
+		case serving > 0:
+			return fmt.Errorf("%s gets deliveries again: somebody took the drain back (undrain), or it has joined anew", name)
 		case inFlight == 0:
 			fmt.Fprintf(i.stdout, "%s is drained: it may be stopped\n", name)
 			return nil

@@ -16,6 +16,7 @@ import (
 
 // What scripts go by; the table is in docs/operations.md.
 const (
+	exitFailed      = 1
 	exitUsage       = 2
 	exitUnreachable = 3
 	exitOffline     = 4
@@ -214,15 +215,46 @@ func TestUndrain(t *testing.T) {
 	upgraded(t, w)
 	oneLine(t, "undrain", done(t, w, "undrain", "a"), "a gets its share of the chargers again")
 	harness.Until(t, "its share", func() bool { return share() == before })
-	for _, name := range []string{"a", "nobody"} {
-		if code, _, errs := command(t, w, "undrain", name); code != exitOffline {
-			t.Errorf("undraining %s: exit code %d, %s", name, code, errs)
+	for _, r := range []struct {
+		name, why string
+		code      int
+	}{{"a", "not drained", exitFailed}, {"nobody", "has joined", exitOffline}} {
+		if code, _, errs := command(t, w, "undrain", r.name); code != r.code || !strings.Contains(errs, r.why) {
+			t.Errorf("undraining %s: exit code %d, %s", r.name, code, errs)
 		}
 	}
 	l.More(100)
 	if again, _ := w.CheckLedger(l.Finish()); again != 0 {
 		t.Errorf("%d messages were redelivered", again)
 	}
+}
+
+// A drain that somebody takes back is not called done.
+func TestUndrainDuringDrain(t *testing.T) {
+	w := harness.New(t)
+	a := w.Checkproc("a")
+	w.Checkproc("b")
+	connect(t, w, "CP-1")
+	// One of the two has it, and does not answer.
+	w.Pause(a)
+	l := w.Load(20, 20)
+	l.More(20)
+	type ended struct {
+		code int
+		errs string
+	}
+	drained := make(chan ended, 1)
+	go func() {
+		code, _, errs := command(t, w, "drain", "a")
+		drained <- ended{code, errs}
+	}()
+	w.Logged(w.Process, `"order":"drain"`)
+	done(t, w, "undrain", "a")
+	if e := <-drained; e.code == 0 || !strings.Contains(e.errs, "undrain") {
+		t.Errorf("the drain: exit code %d, %s", e.code, e.errs)
+	}
+	w.Resume(a)
+	w.CheckLedger(l.Finish())
 }
 
 // The last processor is drained by force only, and then no metric shows it as one that
@@ -291,7 +323,7 @@ func TestWaitingIsWarnedOf(t *testing.T) {
 	c := connect(t, w, "CP-1")
 	c.send(`[2,"1","BootNotification",{}]`)
 	line := w.Logged(w.Process, "messages wait, and no processor takes them")
-	if line.String("level") != "WARN" || line.Fields["chargers"] != float64(1) || line.Fields["messages"] != float64(2) {
+	if line.String("level") != "WARN" || line.Fields["chargers"] != float64(1) || line.Fields["messages"] != float64(2) || line.String("subprotocols") != "ocpp1.6" {
 		t.Errorf("%s", line.Text)
 	}
 	w.Checkproc("p")

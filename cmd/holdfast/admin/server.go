@@ -97,7 +97,7 @@ func writeReplaced(w http.ResponseWriter) {
 func writeResult(w http.ResponseWriter, result any, err error) {
 	var last *LastError
 	switch {
-	case errors.As(err, &last):
+	case errors.As(err, &last), errors.Is(err, errNotDrained):
 		http.Error(w, err.Error(), http.StatusConflict)
 	case errors.Is(err, ErrReplaced), errors.Is(err, ErrNoTurn):
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
@@ -157,10 +157,29 @@ func (s *Server) undrain(w http.ResponseWriter, r *http.Request) {
 	s.note(gate.ConnOf(r), "undrain", "processor", name)
 	found, err := s.gateway.Undrain(r.Context(), name)
 	if found == 0 && err == nil {
-		err = fmt.Errorf("no processor of the name %q has joined and was drained by an operator", name)
+		err = s.whyNotUndrained(r.Context(), name)
 	}
 	writeResult(w, map[string]int{"links": found}, err)
 }
+
+// whyNotUndrained says why there is nothing to take back.
+func (s *Server) whyNotUndrained(ctx context.Context, name string) error {
+	status, err := s.gateway.Status(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(status.Links, func(l LinkStatus) bool { return l.Processor == name && !l.AskOnly && !l.Operator })
+	switch {
+	case i < 0:
+		return fmt.Errorf("no processor of the name %q has joined", name)
+	case status.Links[i].Draining:
+		return fmt.Errorf("%w: %q is draining of its own accord, to end, and gets its share when it joins again", errNotDrained, name)
+	}
+	return fmt.Errorf("%w: %q gets its share", errNotDrained, name)
+}
+
+// errNotDrained refuses to take back what nobody has ordered.
+var errNotDrained = errors.New("not drained by an operator")
 
 // status answers GET /status.
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {

@@ -20,7 +20,7 @@ func Options(c *Config) []Option {
 		{"pid-file", "", "file to write the process id to", TextValue{&c.PIDFile}},
 		{"log-format", "text", "text or json", ChoiceValue{&c.LogFormat, []string{"text", "json"}}},
 		{"log-level", "info", "debug, info, warn or error", ChoiceValue{&c.LogLevel, []string{"debug", "info", "warn", "error"}}},
-		{"log-burst", "2000", "most lines of one kind at info in 30 s, such as \"opened\"; of those beyond, the log has the number; 0: no limit", number{&c.LogBurst, 0, 1_000_000}},
+		{"log-burst", "2000", "most lines of chargers of one kind in 30 s, such as \"opened\"; of those beyond, the log has the number; 0: no limit", number{&c.LogBurst, 0, 1_000_000}},
 		{"loops", "1", "number of event loops; a charger belongs to one of them, by its identity", number{&c.Loops, 1, 64}},
 
 		{"tls-cert", "", "file of a certificate with its chain, PEM; may be given several times, such as for ECDSA and RSA: a charger gets the first that it can use; read again when it changes", files{&c.TLSCerts}},

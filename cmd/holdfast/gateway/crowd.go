@@ -13,7 +13,9 @@ import (
 // It costs no slot and no wait, so others are let in meanwhile.
 func (h *handshaker) turnAway(nc net.Conn, how config.Listener) {
 	refusal := conn.RefusalAddress.Refusal()
-	if !how.TLS {
+	if how.TLS {
+		refusal.Status = 0 // an answer in the clear would be none
+	} else {
 		conn.RefuseAtOnce(nc, refusal)
 	}
 	_ = nc.Close()

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -11,8 +12,12 @@ import (
 // window, RateLimitIntervalSec=. Beyond 10,000 lines in it, the journal drops any line.
 const summaryWindow = 30 * time.Second
 
-// A summary is a handler that passes on only so many lines of one message at info or
-// debug in a window, and then one that says how many there were beyond. After a power
+// ofChargers are the lines that each charger may cause. Others are few, and some of
+// them are an account of what was ordered: those are never left out.
+var ofChargers = []string{"opened", "closed", "refused", "handshake failed"}
+
+// A summary is a handler that passes on only so many lines of chargers of one message
+// at info in a window, and then one that says how many there were beyond. After a power
 // cut each of 100,000 chargers has a line for its end and one for its return: with all
 // of them, the journal would drop the warnings among them.
 type summary struct {
@@ -25,7 +30,7 @@ type burst struct {
 	most    int
 	out     slog.Handler // for the lines that say what was withheld
 	mu      sync.Mutex
-	windows map[string]*window // by message: there are as many as in the source
+	windows map[string]*window // by message of ofChargers
 }
 
 // window is what was logged of one message since it began.
@@ -41,7 +46,7 @@ func summarize(out slog.Handler, most int) *summary {
 
 // Handle implements slog.Handler.
 func (s *summary) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level < slog.LevelWarn && !s.room(r.Message, r.Time) {
+	if r.Level < slog.LevelWarn && slices.Contains(ofChargers, r.Message) && !s.room(r.Message, r.Time) {
 		return nil
 	}
 	return s.Handler.Handle(ctx, r)

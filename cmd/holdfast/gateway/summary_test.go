@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Of lines that are alike a few are written, then their number; another window begins
-// with a few again. Warnings are always written.
+// Of lines of chargers that are alike a few are written, then their number; another
+// window begins with a few again. Warnings and what operators ordered are always written.
 func TestSummary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(slowReader)
@@ -20,6 +20,7 @@ func TestSummary(t *testing.T) {
 			log.With("from", "a").Info("opened", "charger", i)
 			log.Info("closed", "charger", i)
 			log.Warn("opened", "charger", i)
+			log.Info("operator", "order", i)
 			if i == 4 {
 				time.Sleep(summaryWindow - time.Second)
 			}
@@ -34,6 +35,7 @@ func TestSummary(t *testing.T) {
 		}
 		count("level=INFO msg=opened from=a", 3)
 		count("level=WARN msg=opened", 10)
+		count("msg=operator", 10)
 		count("left_out", 0)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()

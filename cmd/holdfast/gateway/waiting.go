@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"holdfast/cmd/holdfast/shard"
@@ -31,7 +32,8 @@ func (g *gateway) watchWaiting() {
 		case warned.IsZero() && idle.Messages > 0 && idle.Oldest >= waitingLong:
 			warned = time.Now()
 			g.log.Warn("messages wait, and no processor takes them", "messages", idle.Messages, "chargers", idle.Chargers,
-				"oldest", idle.Oldest.Round(time.Second).String(), "remedy", "start a processor that takes their subprotocol")
+				"subprotocols", strings.Join(idle.Subprotocols, ","),
+				"oldest", idle.Oldest.Round(time.Second).String(), "remedy", "start a processor that takes these subprotocols")
 		case !warned.IsZero() && idle.Messages == 0:
 			g.log.Info("messages are taken again", "after", time.Since(warned).Round(time.Second).String())
 			warned = time.Time{}

@@ -28,6 +28,7 @@ type Survey struct {
 type Unowned struct {
 	Messages, Chargers int
 	Oldest             time.Duration
+	Subprotocols       []string // of those chargers, sorted
 }
 
 // Add adds what another shard has.
@@ -35,6 +36,11 @@ func (u *Unowned) Add(more Unowned) {
 	u.Messages += more.Messages
 	u.Chargers += more.Chargers
 	u.Oldest = max(u.Oldest, more.Oldest)
+	for _, s := range more.Subprotocols {
+		if at, found := slices.BinarySearch(u.Subprotocols, s); !found {
+			u.Subprotocols = slices.Insert(u.Subprotocols, at, s)
+		}
+	}
 }
 
 // ManyConnections is how many connections of a charger must have begun without any
@@ -91,7 +97,7 @@ func (sum *Survey) add(c *relay.Charger, waits relay.Waiting) {
 		sum.Offline++
 	}
 	if c.Owner() == nil && waits.Messages > 0 {
-		sum.Unowned.Add(Unowned{waits.Messages, 1, waits.Age})
+		sum.Unowned.Add(Unowned{waits.Messages, 1, waits.Age, []string{c.Subprotocol()}})
 	}
 	if waits.Connections >= ManyConnections {
 		sum.Restless = MostRestless(append(sum.Restless, admin.RestlessCharger{
