@@ -61,6 +61,7 @@ type Config struct {
 	IdleTimeout  time.Duration // 0: none
 	WriteTimeout time.Duration // for a charger that does not read, or a loop out of memory
 	CloseTimeout time.Duration // for the charger's half of the close handshake
+	RecordSize   int           // most data in a TLS record, bytes; 0: record.MaxPlaintext
 	Lenient      Tolerances
 }
 

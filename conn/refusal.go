@@ -190,6 +190,14 @@ var (
 		Name: "wrong-password", Status: http.StatusUnauthorized, Challenge: true, Format: "wrong password",
 		Explanation: "The password is not that of the auth-file.",
 	})
+	RefusalProfile = refusal(RefusalReason{
+		Name: "security-profile", Status: http.StatusForbidden, Format: "the charger has used security profile %d, and may not go back to %d",
+		Explanation: "security-profiles: the charger, or somebody who has its password, comes by a less secure way than before. To let it, remove its lines from that file.",
+	})
+	RefusalNoProfile = refusal(RefusalReason{
+		Name: "security-profile-unsaved", Status: http.StatusServiceUnavailable, RetryAfter: 60, Format: "the charger's security profile cannot be remembered: %v",
+		Explanation: "The file security-profiles cannot be written: the disk is full, or the file is read-only. Chargers whose profile rises wait until it can.",
+	})
 	RefusalNoVerdict = refusal(RefusalReason{
 		Name: "no-verdict", Status: http.StatusServiceUnavailable, RetryAfter: 30, Format: "no processor can say whether this charger may come in: %v",
 		Explanation: "With auth by processor: none is connected, or none answered in time; the text says which.",

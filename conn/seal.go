@@ -2,7 +2,9 @@ package conn
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
+	"slices"
 	"syscall"
 
 	"holdfast/conn/record"
@@ -127,7 +129,10 @@ func (c *Conn) sealNext(o *outbound) []byte {
 	case n > 0:
 		c.touch()
 		o.sealed = n
-		s.buf = c.TLS.Seal(s.buf, o.buf[o.off:o.off+n])
+		most := cmp.Or(c.loop.cfg.RecordSize, record.MaxPlaintext)
+		for part := range slices.Chunk(o.buf[o.off:o.off+n], most) {
+			s.buf = c.TLS.Seal(s.buf, part)
+		}
 	case c.phase == phaseLingering:
 		c.touch()
 		s.buf = c.TLS.AppendCloseNotify(s.buf)

@@ -30,6 +30,8 @@ type Config struct {
 	TLSClientCA       string
 	TLSClientAuth     string
 	TLSClientIdentity string
+	TLSRecordSize     int // bytes
+	SecurityProfiles  string
 	Auth              string
 	AuthFile          string
 	AuthHex           bool

@@ -60,7 +60,9 @@ func (c *Config) contradictions() (errs []error) {
 		fault("admin", other, "admin and %s are the same address %s", other, c.Metrics)
 	}
 	c.admission(fault)
+	authenticates := false
 	c.listeners(func(l Listener, at place) {
+		authenticates = authenticates || l.Auth != "none" || l.TLS && l.ClientAuth != "none"
 		if l.Proxy && len(c.Trusted) == 0 {
 			wrong(at, at, "%s %s: proxy-protocol needs the balancer's address in trusted: anybody else could claim any address", l.Option(), l.Address)
 		}
@@ -70,7 +72,13 @@ func (c *Config) contradictions() (errs []error) {
 		if l.TLS && l.ClientAuth != "none" && c.TLSClientCA == "" {
 			wrong(at, at, "%s %s: client-auth is %s, but there is no tls-client-ca", l.Option(), l.Address, l.ClientAuth)
 		}
+		if l.TLS && l.ClientAuth != "none" && c.TLSClientIdentity == IdentityByProcessor && l.Auth != "processor" {
+			wrong(at, at, "%s %s: tls-client-identity is processor, but auth is %s: nobody would compare, and any charger could connect as any other", l.Option(), l.Address, l.Auth)
+		}
 	})
+	if c.SecurityProfiles != "" && !authenticates {
+		fault("security-profiles", "auth", "security-profiles needs a listener that authenticates chargers (auth, tls-client-auth): nothing else raises a profile")
+	}
 	return errs
 }
 

@@ -26,13 +26,15 @@ func Options(c *Config) []Option {
 		{"tls-cert", "", "file of a certificate with its chain, PEM; may be given several times, such as for ECDSA and RSA: a charger gets the first that it can use; read again when it changes", files{&c.TLSCerts}},
 		{"tls-key", "", "file of the private key of a -tls-cert, PEM; in the same order", files{&c.TLSKeys}},
 		{"tls-legacy", "false", "also offer the TLS_RSA suites with AES-GCM that OCPP names; they have no forward secrecy", BooleanValue{&c.TLSLegacy}},
+		{"tls-record-size", "16KiB", "most data in a TLS record to a charger: 4KiB or less for those with small buffers", size{&c.TLSRecordSize, 512, 16 << 10}},
 		{"tls-client-ca", "", "file of the certificate authorities that sign chargers' certificates, PEM; read again when it changes", TextValue{&c.TLSClientCA}},
 		{"tls-client-auth", "none", "whether a charger must have a certificate: none, optional or required", ChoiceValue{&c.TLSClientAuth, ClientAuths}},
-		{"tls-client-identity", "cn", "which name in a charger's certificate is its identity: cn (common name), san (a subject alternative name) or any (either of them)", ChoiceValue{&c.TLSClientIdentity, []string{"cn", "san", "any"}}},
+		{"tls-client-identity", "cn", "which name in a charger's certificate is its identity: cn (common name), san (a subject alternative name) or any (either of them); processor: whoever answers AUTHORIZE compares", ChoiceValue{&c.TLSClientIdentity, []string{"cn", "san", "any", IdentityByProcessor}}},
 		{"auth", "none", "what decides whether a charger may connect: none (no password is asked for), file (-auth-file) or processor", ChoiceValue{&c.Auth, auths}},
 		{"auth-file", "", "file of identities and hashed passwords, written by holdfast passwd; read again when it changes", TextValue{&c.AuthFile}},
 		{"auth-hex", "false", "take a password and its hexadecimal form for the same", BooleanValue{&c.AuthHex}},
 
+		{"security-profiles", "", "file in which the gateway remembers the highest OCPP security profile that each charger has used; with a lower one it gets 403; unset: none is remembered", TextValue{&c.SecurityProfiles}},
 		{"unknown-charger", "401", "what a charger gets that the auth-file does not name: 401, as for a wrong password, or 404, which tells strangers which identities there are", ChoiceValue{&c.Unknown, []string{"401", "404"}}},
 
 		{"path", "/ocpp/", "prefix of the path that chargers connect to; the identity follows it; may be given several times", paths{&c.Paths}},
@@ -76,6 +78,10 @@ func Options(c *Config) []Option {
 		{"call-queue", "16", "most CALLs to one charger at the same time: the one that it works on, and those that wait", number{&c.CallQueue, 1, 10_000}},
 	}
 }
+
+// IdentityByProcessor is the -tls-client-identity with which the gateway verifies a
+// charger's certificate, and a processor whether it is that charger's.
+const IdentityByProcessor = "processor"
 
 // ShutdownDrop is the -shutdown-close without a Close frame.
 const ShutdownDrop = "drop"

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"holdfast/cmd/holdfast/config"
 	"holdfast/conn"
 
 	"golang.org/x/sys/unix"
@@ -60,9 +59,6 @@ func (c Credential) matches(password []byte, anyHex bool) bool {
 	return right == 1
 }
 
-// maxFaults is how many lines at fault of an auth-file are reported.
-const maxFaults = 20
-
 // readAuthFile reads an auth-file. The error is one for each line at fault, and names it.
 func readAuthFile(path string) (map[string]Credential, error) {
 	b, err := readFile(path)
@@ -73,8 +69,8 @@ func readAuthFile(path string) (map[string]Credential, error) {
 		return nil, fmt.Errorf("auth-file %s:1: it begins with a byte-order mark: save it without one", path)
 	}
 	all := make(map[string]Credential)
-	var faults config.Faults
-	n, more := 0, 0
+	var faults lineFaults
+	n := 0
 	for line := range strings.Lines(string(b)) {
 		n++
 		if line = strings.TrimRight(line, "\r\n"); strings.HasPrefix(line, "#") || strings.TrimSpace(line) == "" {
@@ -84,20 +80,14 @@ func readAuthFile(path string) (map[string]Credential, error) {
 		if _, twice := all[identity]; err == nil && twice {
 			err = fmt.Errorf("%s stands there twice", identity)
 		}
-		switch {
-		case err == nil:
+		if err != nil {
+			faults.add(fmt.Errorf("auth-file %s:%d: %w", path, n, err))
+		} else {
 			all[identity] = c
-		case len(faults) < maxFaults:
-			faults = append(faults, fmt.Errorf("auth-file %s:%d: %w", path, n, err))
-		default:
-			more++
 		}
 	}
-	if more > 0 {
-		faults = append(faults, fmt.Errorf("auth-file %s: %d more lines are at fault", path, more))
-	}
-	if len(faults) > 0 {
-		return nil, faults
+	if err := faults.err("auth-file " + path); err != nil {
+		return nil, err
 	}
 	return all, nil
 }

@@ -38,10 +38,17 @@ type stamp struct {
 func stampsOf(files []string) []stamp {
 	all := make([]stamp, len(files))
 	for i, f := range files {
-		if info, err := os.Stat(f); err == nil {
-			s := info.Sys().(*syscall.Stat_t)
-			all[i] = stamp{s.Mtim, s.Ctim, s.Size, s.Ino}
-		}
+		all[i], _ = stampOf(f)
 	}
 	return all
+}
+
+// stampOf returns the stamp of a file; if there is none, an error and the zero stamp.
+func stampOf(file string) (stamp, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return stamp{}, err
+	}
+	s := info.Sys().(*syscall.Stat_t)
+	return stamp{s.Mtim, s.Ctim, s.Size, s.Ino}, nil
 }

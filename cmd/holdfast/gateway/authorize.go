@@ -40,6 +40,7 @@ func (a *applicant) closeFile() {
 type authorizer struct {
 	clientIdentity string                 // where a certificate has the identity: cn, san or any
 	passwords      *credentials.Passwords // nil: no auth-file
+	profiles       *credentials.Profiles  // nil: none are remembered
 	shards         []*shard.Shard
 	adminSocket    string
 	timeout        time.Duration // of a whole handshake
@@ -55,11 +56,44 @@ func (a *authorizer) authorize(who applicant, r conn.Request) *conn.Refusal {
 			return conn.RefusalCertificate.Refusal(err)
 		}
 	}
+	var refusal *conn.Refusal
 	switch who.listener.Auth {
 	case "file":
-		return a.byFile(r)
+		refusal = a.byFile(r)
 	case "processor":
-		return a.byProcessor(who, r)
+		refusal = a.byProcessor(who, r)
+	}
+	if refusal == nil && a.profiles != nil {
+		// After the rest: a stranger neither raises a profile, nor hears of it.
+		refusal = a.keepProfile(r.Identity, profileOf(who, r))
+	}
+	return refusal
+}
+
+// profileOf returns OCPP's number of how a charger that is let in was authenticated:
+// 1 by its password, 2 by that over TLS, 3 by its certificate; 0 if it was not.
+func profileOf(who applicant, r conn.Request) uint8 {
+	switch {
+	case who.certificate != nil:
+		return 3
+	case who.listener.Auth == "none" || !r.HasBasic:
+		return 0
+	case who.tls != nil:
+		return 2
+	}
+	return 1
+}
+
+// keepProfile refuses a charger that goes back to a lower security profile.
+func (a *authorizer) keepProfile(identity string, profile uint8) *conn.Refusal {
+	highest, err := a.profiles.Use(identity, profile)
+	switch {
+	case err != nil:
+		refusal := conn.RefusalNoProfile.Refusal(err)
+		refusal.Told = "the gateway cannot let this charger in now"
+		return refusal
+	case highest > profile:
+		return conn.RefusalProfile.Refusal(highest, profile)
 	}
 	return nil
 }

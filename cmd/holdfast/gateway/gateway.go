@@ -106,7 +106,7 @@ func (g *gateway) start() {
 func (g *gateway) accept() {
 	go g.linkAcceptor.run()
 	go g.watchWaiting()
-	g.handshaker.watch()
+	g.handshaker.files.Watch(g.log)
 	for _, e := range g.chargers {
 		go g.handshaker.run(e.Listener, e.how)
 	}

@@ -59,12 +59,12 @@ type handshaker struct {
 	crowded     reminder // in the log
 	counters    *metrics.Counters
 
-	certificates *credentials.Certificates // nil: no TLS listeners
+	files credentials.Files
 }
 
 // newHandshaker reads the files that the listeners need.
 func newHandshaker(c *config.Config, files fileBudget, shards []*shard.Shard, at *gate.Gate, counters *metrics.Counters, log *slog.Logger) (*handshaker, error) {
-	certificates, passwords, err := credentials.Read(c)
+	read, err := credentials.Read(c)
 	if err != nil {
 		return nil, err
 	}
@@ -79,35 +79,36 @@ func newHandshaker(c *config.Config, files fileBudget, shards []*shard.Shard, at
 		},
 		authorizer: authorizer{
 			clientIdentity: c.TLSClientIdentity,
-			passwords:      passwords,
+			passwords:      read.Passwords,
+			profiles:       read.Profiles,
 			shards:         shards,
 			adminSocket:    c.Admin,
 			timeout:        c.HandshakeTimeout,
 			unknownCharger: c.UnknownCharger(),
 		},
-		shards:       shards,
-		log:          log,
-		held:         shards[0].Held,
-		slots:        make(chan struct{}, files.handshakes),
-		opening:      make(chan struct{}, files.handshakes),
-		max:          c.MaxConnections,
-		maxFile:      files.chargers,
-		maxOffline:   c.MaxOffline,
-		noFiles:      reminder{interval: shortageInterval},
-		offlineFull:  reminder{interval: shortageInterval},
-		rate:         newRate(c.HandshakesPerSec),
-		timeout:      c.HandshakeTimeout,
-		userTimeout:  c.IdleTimeout,
-		keepAlive:    -1, // the pings do that
-		trimmer:      newTrimmer(),
-		gate:         at,
-		passes:       newPasses(runtime.GOMAXPROCS(0)),
-		from:         shards[0].From,
-		header:       headerOf(c),
-		addresses:    addresses.New(addresses.Limits{Handshakes: c.HandshakesPerAddr, Trusted: c.Trusted}),
-		crowded:      reminder{interval: shortageInterval},
-		counters:     counters,
-		certificates: certificates,
+		shards:      shards,
+		log:         log,
+		held:        shards[0].Held,
+		slots:       make(chan struct{}, files.handshakes),
+		opening:     make(chan struct{}, files.handshakes),
+		max:         c.MaxConnections,
+		maxFile:     files.chargers,
+		maxOffline:  c.MaxOffline,
+		noFiles:     reminder{interval: shortageInterval},
+		offlineFull: reminder{interval: shortageInterval},
+		rate:        newRate(c.HandshakesPerSec),
+		timeout:     c.HandshakeTimeout,
+		userTimeout: c.IdleTimeout,
+		keepAlive:   -1, // the pings do that
+		trimmer:     newTrimmer(),
+		gate:        at,
+		passes:      newPasses(runtime.GOMAXPROCS(0)),
+		from:        shards[0].From,
+		header:      headerOf(c),
+		addresses:   addresses.New(addresses.Limits{Handshakes: c.HandshakesPerAddr, Trusted: c.Trusted}),
+		crowded:     reminder{interval: shortageInterval},
+		counters:    counters,
+		files:       read,
 	}
 	if c.PingInterval == 0 {
 		h.keepAlive = time.Minute
@@ -117,30 +118,18 @@ func newHandshaker(c *config.Config, files fileBudget, shards []*shard.Shard, at
 
 // tickets returns the keys of TLS session tickets; nil without TLS.
 func (h *handshaker) tickets() *credentials.Tickets {
-	if h.certificates == nil {
+	if h.files.Certificates == nil {
 		return nil
 	}
-	return h.certificates.Tickets
+	return h.files.Certificates.Tickets
 }
 
 // certificatesHeld returns the certificates in use; none without TLS.
 func (h *handshaker) certificatesHeld() []credentials.Held {
-	if h.certificates == nil {
+	if h.files.Certificates == nil {
 		return nil
 	}
-	return h.certificates.Held()
-}
-
-// watch reads the files again when they change.
-func (h *handshaker) watch() {
-	if c := h.certificates; c != nil {
-		c.Warn(h.log)
-		c.Watch(h.log)
-		go c.Tickets.Run()
-	}
-	if passwords := h.authorizer.passwords; passwords != nil {
-		passwords.Watch(h.log)
-	}
+	return h.files.Certificates.Held()
 }
 
 func (h *handshaker) listen(network, address string) (net.Listener, error) {
@@ -311,7 +300,7 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 // shakeTLS does the TLS handshake.
 func (h *handshaker) shakeTLS(nc net.Conn, who *applicant) (*record.Conn, error) {
 	computing := enterTurnstile(nc, h.passes)
-	tc, state, err := record.Server(computing, h.certificates.Config(who.listener.ClientAuth))
+	tc, state, err := record.Server(computing, h.files.Certificates.Config(who.listener.ClientAuth))
 	computing.leave()
 	switch {
 	case errors.Is(err, record.ErrHTTP):

@@ -50,6 +50,7 @@ func loopConfig(c *config.Config) conn.Config {
 	return conn.Config{
 		MaxMessage:   c.MaxMessage,
 		Lenient:      c.Lenient,
+		RecordSize:   c.TLSRecordSize,
 		WriteBuffer:  c.WriteBuffer,
 		MemoryLimit:  c.BufferBytes / c.Loops,
 		PingInterval: c.PingInterval,
