@@ -169,6 +169,9 @@ func TestFaults(t *testing.T) {
 		{[]string{"-auth", "file", "-auth-file", "/no/file"}, "auth-file: open /no/file"},
 		{[]string{"-auth", "file"}, "auth is file, but there is no auth-file"},
 		{[]string{"-auth", "file", "-listen", ":1,auth=none", "-listen", ":2,auth=processor"}, ""},
+		{[]string{"-security-profiles", os.DevNull}, "security-profiles needs a listener that authenticates"},
+		{[]string{"-security-profiles", "/no/file", "-auth", "processor"}, "security-profiles: /no: no such file or directory (the gateway appends to this file)"},
+		{[]string{"-listen-tls", ":2,client-auth=required", "-tls-client-identity", "processor", "-tls-cert", "/no/cert", "-tls-key", "/no/key", "-tls-client-ca", "/no/ca"}, "auth is none: nobody would compare"},
 		{[]string{"-listen-tls", ":2,client-auth=optional", "-tls-cert", "/no/cert", "-tls-key", "/no/key"}, "listen-tls :2: client-auth is optional, but there is no tls-client-ca"},
 	} {
 		code, faults := check(t, tt.args...)

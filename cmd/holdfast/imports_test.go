@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"holdfast/cmd/holdfast/config":      {"holdfast/conn"},
 	"holdfast/cmd/holdfast/gate":        {},
 	"holdfast/cmd/holdfast/addresses":   {},
+	"holdfast/cmd/holdfast/logging":     {"holdfast/cmd/holdfast/config"},
 	"holdfast/cmd/holdfast/forwarded":   {},
 	"holdfast/cmd/holdfast/admin":       {"holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/gate", "holdfast/unixipc"},
 	"holdfast/cmd/holdfast/systemd":     {"golang.org/x/sys"},
@@ -42,7 +43,7 @@ var allowed = map[string][]string{
 		"github.com/cloudflare/tableflip", "golang.org/x/sys",
 	},
 	"holdfast/cmd/holdfast/gateway": {
-		"holdfast/cmd/holdfast/addresses", "holdfast/cmd/holdfast/forwarded",
+		"holdfast/cmd/holdfast/addresses", "holdfast/cmd/holdfast/forwarded", "holdfast/cmd/holdfast/logging",
 		"holdfast/cmd/holdfast/admin", "holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/credentials", "holdfast/cmd/holdfast/gate",
 		"holdfast/cmd/holdfast/metrics", "holdfast/cmd/holdfast/shard", "holdfast/cmd/holdfast/systemd", "holdfast/cmd/holdfast/upgrade",
 		"holdfast/conn", "holdfast/conn/record", "holdfast/relay", "holdfast/unixipc",

@@ -12,6 +12,7 @@ import (
 
 // raised plays TC_083 and TC_A_19, which are one, from profile to profile.
 func raised(t *testing.T, subprotocol string) {
+	t.Parallel()
 	b := newBench(t, nil)
 	b.Processor("reference")
 	station := by("CS-1")
@@ -51,6 +52,7 @@ func raised(t *testing.T, subprotocol string) {
 func TestTC083(t *testing.T) { raised(t, "ocpp1.6") }
 
 func TestTC085(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	b.Processor("reference")
 	for range 2 {
@@ -92,6 +94,7 @@ func TestTC086(t *testing.T) {
 }
 
 func TestTC087(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	b.Processor("reference")
 	stranger, err := pki.NewAuthority("a stranger")
@@ -111,6 +114,7 @@ func TestTC087(t *testing.T) {
 }
 
 func TestTC088(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	b.Processor("reference")
 	station := by("CS-1")

@@ -24,6 +24,7 @@ func by201(identity string) try {
 }
 
 func TestTCA01(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	b.Processor("reference")
 	for _, tries := range []func(*testing.T, try) (*charger, int){b.profile1tries, b.profile2tries} {
@@ -36,6 +37,7 @@ func TestTCA01(t *testing.T) {
 }
 
 func TestTCA02(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	a := by201("CS-1")
 	a.user = "CS-2"
@@ -46,6 +48,7 @@ func TestTCA02(t *testing.T) {
 }
 
 func TestTCA03(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	a := by201("CS-1")
 	a.password = "wrong"
@@ -56,6 +59,7 @@ func TestTCA03(t *testing.T) {
 }
 
 func TestTCA04(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	b.Processor("reference")
 	config := b.TLS.Client() // which trusts only the authority that signed it
@@ -72,6 +76,7 @@ func TestTCA04(t *testing.T) {
 }
 
 func TestTCA06(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11} {
 		config := b.TLS.Client()
@@ -86,6 +91,7 @@ func TestTCA06(t *testing.T) {
 }
 
 func TestTCA07(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	b.Processor("reference")
 	for _, rsa := range []bool{false, true} {
@@ -99,6 +105,7 @@ func TestTCA07(t *testing.T) {
 }
 
 func TestTCA08(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, nil)
 	b.Processor("reference")
 	stranger, err := pki.NewAuthority("a stranger")
@@ -190,6 +197,7 @@ func newSerialBench(t *testing.T) *bench {
 }
 
 func TestSerialNumberInCommonName(t *testing.T) {
+	t.Parallel()
 	b := newSerialBench(t)
 	station := try{identity: "CS-1", subprotocols: []string{"ocpp2.0.1"}}
 	ours := authorityOfBench(t).Authority
@@ -206,6 +214,7 @@ func TestSerialNumberInCommonName(t *testing.T) {
 }
 
 func TestB01FR12(t *testing.T) {
+	t.Parallel()
 	b := newSerialBench(t)
 	cert := certificate(t, authorityOfBench(t).Authority, pki.Request{CommonName: "SN0001.stations.example"})
 	boot := func(serial string) (*charger, []byte, error) {

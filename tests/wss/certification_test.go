@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -46,7 +47,6 @@ func settings(t *testing.T) (lines [][2]string) {
 // bench is a gateway with the page's settings, on addresses and with files of its own.
 type bench struct {
 	*harness.World
-	password string // of each station
 	profile3 string // the address for chargers with certificates
 }
 
@@ -89,7 +89,7 @@ func newBench(t *testing.T, change map[string]string) *bench {
 			args = append(args, "-"+name, value)
 		}
 	}
-	b := &bench{World: harness.New(t, args...), password: password}
+	b := &bench{World: harness.New(t, args...)}
 	listening := func(prefix string) (addr string) {
 		harness.Until(t, "the gateway to listen on "+prefix, func() bool {
 			for _, l := range b.Log.Lines() {
@@ -105,23 +105,20 @@ func newBench(t *testing.T, change map[string]string) *bench {
 	return b
 }
 
-var benchAuthority *authority
+var benchAuthority = sync.OnceValues(func() (*pki.Authority, error) { return pki.NewAuthority("stations") })
 
 // authorityOfBench signs the stations' certificates.
 func authorityOfBench(t *testing.T) authority {
 	t.Helper()
-	if benchAuthority == nil {
-		a, err := pki.NewAuthority("stations")
-		if err != nil {
-			t.Fatal(err)
-		}
-		benchAuthority = &authority{Authority: a}
-	}
-	file := filepath.Join(t.TempDir(), "ca.pem")
-	if err := pki.Replace(file, benchAuthority.PEM); err != nil {
+	a, err := benchAuthority()
+	if err != nil {
 		t.Fatal(err)
 	}
-	return authority{benchAuthority.Authority, file}
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := pki.Replace(file, a.PEM); err != nil {
+		t.Fatal(err)
+	}
+	return authority{a, file}
 }
 
 // A try is one attempt of a station to connect.
@@ -186,8 +183,10 @@ func (a try) upgrade(t *testing.T, nc net.Conn) (c *charger, status int, subprot
 	var refused ws.StatusError
 	switch {
 	case errors.As(err, &refused):
+		nc.Close()
 		return nil, int(refused), ""
 	case err != nil: // such as a TLS 1.3 alert behind the handshake
+		nc.Close()
 		return nil, 0, ""
 	case early != nil:
 		c.br = bufio.NewReader(io.MultiReader(early, c.br))

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gobwas/ws/wsutil"
+
 	"holdfast/tests/harness"
 	"holdfast/tests/raw"
 )
@@ -163,4 +165,63 @@ func TestRenegotiation(t *testing.T) {
 		t.Errorf("openssl says:\n%s", out)
 	}
 	logged(t, w, "closed", "there is no renegotiation here")
+}
+
+// sizes is a connection that notes how long the records are that come.
+type sizes struct {
+	net.Conn
+	unread []byte
+	data   []int // bytes after the header
+}
+
+func (s *sizes) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	s.unread = append(s.unread, b[:n]...)
+	for len(s.unread) >= 5 {
+		length := int(s.unread[3])<<8 | int(s.unread[4])
+		if len(s.unread) < 5+length {
+			break
+		}
+		if s.unread[0] == 23 {
+			s.data = append(s.data, length)
+		}
+		s.unread = s.unread[5+length:]
+	}
+	return n, err
+}
+
+// A charger with a small buffer gets no record that is longer, before and after an
+// upgrade that changes the limit.
+func TestRecordSize(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		w := harness.NewWithProcessor(t, "-tls-record-size", "1KiB")
+		s := &sizes{Conn: connect(t, w.AddrTLS)}
+		config := only(w.TLS.Client(), version)
+		config.ServerName = "127.0.0.2"
+		c := open(t, tls.Client(s, config), "CP-1")
+		c.mustAsk(t)
+		long := strings.Repeat("x", 12_000)
+		for range 2 {
+			before := len(s.data)
+			if out, err := exec.Command(harness.Holdfast(), "send", "-admin-socket", w.AdminSocket(), "CP-1", `[3,"0",{"x":"`+long+`"}]`).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			text, err := wsutil.ReadServerText(struct {
+				io.Reader
+				io.Writer
+			}{c.br, c.Conn})
+			if err != nil || len(text) < len(long) {
+				t.Fatalf("%d bytes, %v", len(text), err)
+			}
+			for _, n := range s.data[before:] {
+				if n > 1<<10+64 { // and what the suite adds
+					t.Errorf("%s: a record of %d bytes", tls.VersionName(version), n)
+				}
+			}
+			if n := len(s.data) - before; n < 12 {
+				t.Errorf("%s: %d records", tls.VersionName(version), n)
+			}
+			w.MustUpgrade()
+		}
+	}
 }

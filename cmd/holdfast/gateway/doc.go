@@ -9,7 +9,6 @@
 //	linkacceptor.go   lets processors in
 //	status.go         answers operators
 //	metricsserver.go  answers Prometheus, from counters.go and health.go
-//	log.go            a log that never blocks a loop
 //
 // Goroutines: one that handles signals (Run's own), one for each loop, one for
 // each listener, one for each handshake up to -max-handshakes, one for each HELLO,

@@ -8,6 +8,7 @@ import (
 
 	"holdfast/cmd/holdfast/admin"
 	"holdfast/cmd/holdfast/config"
+	"holdfast/cmd/holdfast/logging"
 	"holdfast/cmd/holdfast/upgrade"
 
 	"github.com/cloudflare/tableflip"
@@ -30,9 +31,8 @@ func Run(c *config.Config, faults []error, version string, stderr io.Writer) err
 		return upgrade.Refuse(channel, config.Faults(faults))
 	}
 	files := newFileBudget(hardFileLimit(), c)
-	out := newLogWriter(stderr)
-	defer out.close()
-	log := newLogger(c, out)
+	log, closeLog := logging.New(c, stderr)
+	defer closeLog()
 	files.warn(c, log)
 	g, err := newGateway(c, version, files, flip, log)
 	if err != nil {

@@ -1,56 +1,30 @@
-package gateway
+package logging
 
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"sync"
-
-	"holdfast/cmd/holdfast/config"
 )
-
-func newLogger(c *config.Config, w *logWriter) *slog.Logger {
-	w.json = c.LogFormat == "json"
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.LogLevel)) // one of the choices
-	opts := &slog.HandlerOptions{Level: level}
-	newHandler := func(to io.Writer) slog.Handler {
-		if w.json {
-			return slog.NewJSONHandler(to, opts)
-		}
-		return slog.NewTextHandler(to, opts)
-	}
-	handler := newHandler(w)
-	if w.journal {
-		handler = withSeverities(w, newHandler)
-	}
-	if c.LogBurst > 0 {
-		s := summarize(handler, c.LogBurst)
-		w.last, handler = s.flush, s
-	}
-	return slog.New(handler)
-}
 
 // maxLog is how many bytes of log may wait for whoever reads it. A loop must
 // never wait for that; beyond it lines are dropped, and counted in the log.
 const maxLog = 4 << 20
 
-// logWriter writes on a goroutine of its own.
-type logWriter struct {
+// writer writes on a goroutine of its own.
+type writer struct {
 	mu      sync.Mutex
 	more    *sync.Cond
 	waiting []byte
 	dropped int
 	closed  bool
-	json    bool   // not changed once anything is written
-	journal bool   // whoever reads it is systemd's journal
-	last    func() // called before the log is closed
+	json    bool
+	journal bool // whoever reads it is systemd's journal
 	done    chan struct{}
 }
 
-func newLogWriter(w io.Writer) *logWriter {
-	l := &logWriter{done: make(chan struct{})}
+func newWriter(w io.Writer, json bool) *writer {
+	l := &writer{json: json, done: make(chan struct{})}
 	if f, ok := w.(*os.File); ok {
 		l.journal = toJournal(f, os.Getenv("JOURNAL_STREAM"))
 	}
@@ -60,7 +34,7 @@ func newLogWriter(w io.Writer) *logWriter {
 }
 
 // Write takes one line.
-func (l *logWriter) Write(line []byte) (int, error) {
+func (l *writer) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.waiting)+len(line) > maxLog {
@@ -72,7 +46,7 @@ func (l *logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func (l *logWriter) run(w io.Writer) {
+func (l *writer) run(w io.Writer) {
 	defer close(l.done)
 	var batch []byte
 	for {
@@ -99,7 +73,7 @@ func (l *logWriter) run(w io.Writer) {
 }
 
 // lost is the line that tells how many are missing.
-func (l *logWriter) lost() string {
+func (l *writer) lost() string {
 	prefix := ""
 	if l.journal {
 		prefix = "<4>"
@@ -111,10 +85,7 @@ func (l *logWriter) lost() string {
 }
 
 // close waits until everything is written.
-func (l *logWriter) close() {
-	if l.last != nil {
-		l.last()
-	}
+func (l *writer) close() {
 	l.mu.Lock()
 	l.closed = true
 	l.more.Signal()
