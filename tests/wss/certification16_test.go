@@ -4,9 +4,8 @@ import (
 	"crypto/tls"
 	"testing"
 
-	"github.com/gobwas/ws"
-
 	"holdfast/tests/pki"
+	"holdfast/tests/raw"
 	"holdfast/tests/suites"
 )
 
@@ -122,8 +121,8 @@ func TestTC088(t *testing.T) {
 		station.subprotocols = []string{"ocpp0.1"}
 		c, status, subprotocol := station.upgrade(t, connect(t, b.Addr))
 		want(t, "ocpp0.1: OCPP-J opens the WebSocket", status, 101)
-		if frame, err := ws.ReadFrame(c.br); subprotocol != "" || err != nil || frame.Header.OpCode != ws.OpClose {
-			t.Errorf("ocpp0.1: subprotocol %q, then %v, %v", subprotocol, frame.Header, err)
+		if op, payload, err := raw.Read(c.br); subprotocol != "" || err != nil || op != raw.OpClose {
+			t.Errorf("ocpp0.1: subprotocol %q, then %d, %q, %v", subprotocol, op, payload, err)
 		}
 		station.subprotocols = []string{"ocpp0.1", "ocpp1.6"}
 		c, status, subprotocol = station.upgrade(t, connect(t, b.Addr))

@@ -15,6 +15,7 @@ import (
 
 	"holdfast/proc"
 	"holdfast/tests/pki"
+	"holdfast/tests/raw"
 )
 
 func by201(identity string) try {
@@ -217,7 +218,7 @@ func TestB01FR12(t *testing.T) {
 	t.Parallel()
 	b := newSerialBench(t)
 	cert := certificate(t, authorityOfBench(t).Authority, pki.Request{CommonName: "SN0001.stations.example"})
-	boot := func(serial string) (*charger, []byte, error) {
+	boot := func(serial string) (*charger, string, error) {
 		c, status := b.profile3tries(t, try{identity: "CS-1", subprotocols: []string{"ocpp2.0.1"}}, cert)
 		want(t, "to connect", status, 101)
 		text := `[2,"boot","BootNotification",{"reason":"PowerUp","chargingStation":{"serialNumber":"` + serial + `","model":"m","vendorName":"v"}}]`
@@ -225,14 +226,14 @@ func TestB01FR12(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.MustUpgrade()
-		frame, err := ws.ReadFrame(c.br)
-		if frame.Header.OpCode == ws.OpClose {
-			code, reason := ws.ParseCloseFrameData(frame.Payload)
-			return c, nil, wsutil.ClosedError{Code: code, Reason: reason}
+		op, payload, err := raw.Read(c.br)
+		if op == raw.OpClose {
+			code, reason := ws.ParseCloseFrameData([]byte(payload))
+			return c, "", wsutil.ClosedError{Code: code, Reason: reason}
 		}
-		return c, frame.Payload, err
+		return c, payload, err
 	}
-	if _, answer, err := boot("SN0001"); err != nil || !strings.Contains(string(answer), "Accepted") {
+	if _, answer, err := boot("SN0001"); err != nil || !strings.Contains(answer, "Accepted") {
 		t.Errorf("with its serial number: %s, %v", answer, err)
 	}
 	if _, answer, err := boot("SN0002"); err == nil || !strings.Contains(err.Error(), "1008") {
