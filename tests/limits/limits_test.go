@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"holdfast/tests/harness"
 	"holdfast/tests/raw"
 )
@@ -217,4 +219,27 @@ func TestMaxOffline(t *testing.T) {
 	}
 	w.Processor("p")
 	harness.Until(t, "a stranger to be let in", func() bool { return leave("CP-new") == http.StatusSwitchingProtocols })
+}
+
+// A reload goes by the limit of file descriptors that the running process has by then:
+// prlimit(1) changes it without a restart.
+func TestFileLimitOfAReload(t *testing.T) {
+	w := harness.New(t)
+	pid, err := w.CurrentPid()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const limit = 1234 // lower: to raise it takes a privilege that a test may lack
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit, Max: limit}, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.MustUpgrade()
+	harness.Until(t, "the new process to name its limit", func() bool {
+		for _, l := range w.Log.Lines() {
+			if l.Msg() == "file limit is too low for max-connections" && l.Fields["limit"] == float64(limit) {
+				return true
+			}
+		}
+		return false
+	})
 }
