@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -360,6 +361,46 @@ func TestNoGateway(t *testing.T) {
 
 // The group of -admin-group may give commands, too; a group that is not there is
 // a fault of the configuration.
+// A configuration that is refused changes nothing of who may give orders.
+func TestAdminGroupAfterARollBack(t *testing.T) {
+	const group = 12345
+	w := harness.NewOf(t, harness.Setup{File: true})
+	rights := func() (mode os.FileMode, gid int) {
+		info, err := os.Stat(w.AdminSocket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Mode().Perm(), int(info.Sys().(*syscall.Stat_t).Gid)
+	}
+	before, _ := rights()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	if os.Getuid() != 0 {
+		t.Skip("only root may give a file to any group")
+	}
+	if err := w.Configure(fmt.Sprint("admin-group ", group), "admin "+busy.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := w.Upgrade(t.Context(), harness.Holdfast()); err == nil {
+		t.Fatalf("the upgrade was done: %s", out)
+	}
+	w.Logged(w.Process, "upgrade rolled back")
+	harness.Until(t, "the socket's rights to be as before", func() bool {
+		mode, _ := rights()
+		return mode == before
+	})
+	if err := w.Configure(fmt.Sprint("admin-group ", group)); err != nil {
+		t.Fatal(err)
+	}
+	w.MustUpgrade()
+	if mode, gid := rights(); mode != 0o660 || gid != group {
+		t.Errorf("the admin socket after the upgrade: %v, group %d", mode, gid)
+	}
+}
+
 func TestAdminGroup(t *testing.T) {
 	w := harness.New(t, "-admin-group", fmt.Sprint(os.Getgid()))
 	info, err := os.Stat(w.AdminSocket())

@@ -30,6 +30,10 @@ func (g *gateway) replace(progress func(admin.Progress)) (done bool, err error) 
 		return true, err
 	}
 	g.log.Error("upgrade rolled back", "reason", err.Error())
+	// The new process has shared the admin socket, and may have given it to another group.
+	if err := admin.SetRights(g.cfg.Admin, g.cfg.AdminGroup); err != nil {
+		g.log.Error("the admin socket may have the rights of the refused configuration", "err", err)
+	}
 	g.reporter.RolledBack(err)
 	return false, err
 }
