@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 
 	"holdfast/unixipc"
 )
@@ -19,9 +20,10 @@ type Charger struct {
 	loop     *loop
 
 	// The rest belongs to the dispatcher.
-	queue []delivery  // not yet begun, oldest first
-	first [1]delivery // where queue starts: most chargers have one at a time
-	next  *Charger    // behind this one in the run queue
+	queue []delivery   // not yet begun, oldest first
+	first [1]delivery  // where queue starts: most chargers have one at a time
+	next  *Charger     // behind this one in the run queue
+	later atomic.Int32 // see Message.Later
 }
 
 // Identity returns the name under which the charger connected.

@@ -16,7 +16,7 @@ type delivery struct {
 	kind    unixipc.Type
 	flags   unixipc.Flags
 	payload []byte
-	err     error // of a RESULT
+	err     error // of a RESULT; of a MOVED that the gateway did not send: why
 }
 
 // arrival is a delivery as its link read it: key is good until the next read.
@@ -41,11 +41,11 @@ type dispatcher struct {
 
 	mu         sync.Mutex
 	chargers   map[string]*Charger
-	held       map[string]bool // by identity; nil: not to be known
-	head, tail *Charger        // run queue: chargers with deliveries, waiting for a worker
-	started    int             // workers
-	idle       int             // workers in wake.Wait, including one that is waking
-	waking     bool            // a worker is on its way to look at the run queue
+	held       map[string]*loop // by identity; nil: not to be known
+	head, tail *Charger         // run queue: chargers with deliveries, waiting for a worker
+	started    int              // workers
+	idle       int              // workers in wake.Wait, including one that is waking
+	waking     bool             // a worker is on its way to look at the run queue
 	wake       sync.Cond
 	closed     bool // workers leave when the run queue is empty
 
@@ -144,6 +144,10 @@ func (d *dispatcher) work() {
 				d.mu.Unlock()
 				err := d.handle(ch, dl)
 				d.mu.Lock()
+				if err == errLater {
+					d.leave(ch)
+					continue
+				}
 				if err != nil {
 					d.failed(ch, dl, before)
 				}

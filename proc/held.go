@@ -4,9 +4,9 @@ import "holdfast/unixipc"
 
 // The dispatcher knows which chargers the processor's author has been shown as
 // connected, so that it can report their end when the gateway cannot: Opened was
-// called, and Closed not yet. It costs an entry for each, so it is done only if
-// Config.Closed is set (dispatcher.held is not nil). A charger that has moved to
-// another processor stays: only this one's author can forget it.
+// called, and Closed or Moved not yet. It costs an entry for each, so it is done only
+// if Config.Closed or Moved is set (dispatcher.held is not nil). A charger of a link
+// that is lost stays, until the gateway says whose it is.
 //
 // begin and failed are called with d.mu held.
 
@@ -17,13 +17,17 @@ func (d *dispatcher) begin(ch *Charger, dl delivery) (before, due bool) {
 	if d.held == nil {
 		return false, true
 	}
-	before = d.held[ch.identity]
+	before = d.held[ch.identity] != nil
 	switch dl.kind {
 	case unixipc.Opened:
-		d.held[ch.identity] = true
+		d.held[ch.identity] = ch.loop
 	case unixipc.Closed:
 		delete(d.held, ch.identity)
 		return before, before || dl.link != nil
+	case unixipc.Moved:
+		if dl.err == nil { // the gateway's word
+			delete(d.held, ch.identity)
+		}
 	}
 	return before, true
 }
@@ -45,4 +49,17 @@ func (d *dispatcher) closeHeld(lp *loop, body []byte) (n int) {
 	}
 	d.call()
 	return len(d.held)
+}
+
+// moveHeld has every charger that was shown by a link of lp, which is lost, reported as
+// moved.
+func (d *dispatcher) moveHeld(lp *loop) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for identity, of := range d.held {
+		if of == lp {
+			d.add(lp, identity, delivery{kind: unixipc.Moved, err: ErrLinkLost})
+		}
+	}
+	d.call()
 }

@@ -42,9 +42,9 @@ type link struct {
 	writing  bool   // somebody is in conn.Write, and writes what is added meanwhile
 	lost     bool   // no frames any more
 	progress sync.Cond
-	token    uint64                  // of the last order
-	orders   map[uint64]chan outcome // by token; closed when the link is lost
-	feeds    map[uint64]*feed        // by token of a TAP or WATCH
+	token    uint64                          // of the last order
+	orders   map[uint64]func(outcome, error) // by token: what to do with the outcome; it must not wait
+	feeds    map[uint64]*feed                // by token of a TAP or WATCH
 }
 
 // outcome is the content of a RESULT.
@@ -60,7 +60,7 @@ func join(conn net.Conn, hello unixipc.HelloBody) (*link, error) {
 		conn:   conn,
 		over:   make(chan struct{}),
 		in:     frameReader{src: conn, maxPayload: unixipc.MaxControl},
-		orders: make(map[uint64]chan outcome),
+		orders: make(map[uint64]func(outcome, error)),
 		feeds:  make(map[uint64]*feed),
 	}
 	l.progress.L = &l.mu
@@ -98,6 +98,7 @@ func join(conn net.Conn, hello unixipc.HelloBody) (*link, error) {
 // until the link ends. It returns the reason: errDrained, or a fault.
 func (l *link) read(deliver func([]arrival), authorize func(l *link, token uint64, payload []byte)) error {
 	var batch []arrival
+	defer func() { deliver(batch) }()
 	for {
 		f, ok, err := l.in.next()
 		switch {
@@ -129,6 +130,8 @@ func (l *link) read(deliver func([]arrival), authorize func(l *link, token uint6
 			}
 		case unixipc.Authorize:
 			authorize(l, f.Ref, bytes.Clone(f.Payload))
+		case unixipc.Moved:
+			batch = append(batch, arrival{f.Key, delivery{kind: unixipc.Moved}})
 		case unixipc.Tapped, unixipc.Seen:
 			l.mu.Lock()
 			fd := l.feeds[f.Ref]
@@ -192,13 +195,15 @@ func (l *link) append(t unixipc.Type, flags unixipc.Flags, ref uint64, key strin
 }
 
 // flush sees to it that everything in the buffer gets written, by this
-// goroutine or by the one that is writing already.
-func (l *link) flush() {
+// goroutine or by the one that is writing already. It reports false if the link is
+// lost.
+func (l *link) flush() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.writing {
 		l.write()
 	}
+	return !l.lost
 }
 
 // write writes until the buffer is empty. l.mu is held, except while writing.
@@ -224,34 +229,24 @@ func (l *link) write() {
 // order sends an order to the gateway and waits for its outcome; the answer is
 // the charger's to a CALL.
 func (l *link) order(ctx context.Context, what unixipc.Type, flags unixipc.Flags, key string, payload []byte) (answer []byte, err error) {
-	if limit := l.welcome.MaxMessage; limit > 0 && len(payload) > limit {
-		return nil, &RefusedError{What: what.String(), Why: fmt.Sprintf("%d bytes are over the gateway's limit of %d", len(payload), limit)}
-	}
-	if len(key) > unixipc.MaxKey {
-		return nil, &RefusedError{What: what.String(), Why: fmt.Sprintf("an identity of %d bytes; at most %d", len(key), unixipc.MaxKey)}
-	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	result := make(chan outcome, 1)
-	l.mu.Lock()
-	l.token++
-	token := l.token
-	sent := l.append(what, flags, token, key, payload)
-	if sent {
-		l.orders[token] = result
+	type end struct {
+		outcome
+		err error
 	}
-	l.mu.Unlock()
-	if !sent {
-		return nil, ErrNoLink
+	ended := make(chan end, 1)
+	token, err := l.begin(what, flags, key, payload, func(o outcome, err error) { ended <- end{o, err} })
+	if err != nil {
+		return nil, err
 	}
-	l.flush()
 	select {
-	case r, ok := <-result:
-		if !ok {
-			return nil, ErrLinkLost
+	case e := <-ended:
+		if e.err != nil {
+			return nil, e.err
 		}
-		return r.answer, outcomeError(what, r.ResultBody)
+		return e.answer, outcomeError(what, e.ResultBody)
 	case <-ctx.Done():
 		l.mu.Lock()
 		delete(l.orders, token)
@@ -260,16 +255,41 @@ func (l *link) order(ctx context.Context, what unixipc.Type, flags unixipc.Flags
 	}
 }
 
-// resolve gives an order its outcome.
-func (l *link) resolve(token uint64, r outcome) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if result := l.orders[token]; result != nil {
-		delete(l.orders, token)
-		result <- r
+// begin sends an order. Unless it returns an error, done is called once: with the
+// outcome, or with ErrLinkLost.
+func (l *link) begin(what unixipc.Type, flags unixipc.Flags, key string, payload []byte, done func(outcome, error)) (token uint64, err error) {
+	if limit := l.welcome.MaxMessage; limit > 0 && len(payload) > limit {
+		return 0, &RefusedError{What: what.String(), Why: fmt.Sprintf("%d bytes are over the gateway's limit of %d", len(payload), limit)}
 	}
-	if fd := l.feeds[token]; fd != nil && r.Status != unixipc.StatusOK {
-		fd.fail(outcomeError(fd.kind, r.ResultBody))
+	if len(key) > unixipc.MaxKey {
+		return 0, &RefusedError{What: what.String(), Why: fmt.Sprintf("an identity of %d bytes; at most %d", len(key), unixipc.MaxKey)}
+	}
+	l.mu.Lock()
+	l.token++
+	token = l.token
+	sent := l.append(what, flags, token, key, payload)
+	if sent {
+		l.orders[token] = done
+	}
+	l.mu.Unlock()
+	if !sent {
+		return 0, ErrNoLink
+	}
+	l.flush()
+	return token, nil
+}
+
+// resolve gives an order its outcome.
+func (l *link) resolve(token uint64, o outcome) {
+	l.mu.Lock()
+	done, fd := l.orders[token], l.feeds[token]
+	delete(l.orders, token)
+	l.mu.Unlock()
+	if done != nil {
+		done(o, nil)
+	}
+	if fd != nil && o.Status != unixipc.StatusOK {
+		fd.fail(outcomeError(fd.kind, o.ResultBody))
 	}
 }
 
@@ -280,13 +300,14 @@ func (l *link) hurry() { l.conn.SetReadDeadline(time.Now().Add(lastWords)) }
 func (l *link) end() {
 	l.conn.Close()
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.lost = true
 	l.out, l.spare = nil, nil
-	for token, result := range l.orders {
-		delete(l.orders, token)
-		close(result)
-	}
+	orders := l.orders
+	l.orders = nil
 	clear(l.feeds)
 	l.progress.Broadcast()
+	l.mu.Unlock()
+	for _, done := range orders {
+		done(outcome{}, ErrLinkLost)
+	}
 }

@@ -107,6 +107,9 @@ func (lp *loop) serve(ctx context.Context) (joined bool, err error) {
 	lp.link.Store(nil)
 	l.end()
 	lp.r.dispatcher.drop(l)
+	if lp.r.Moved != nil && err != errDrained {
+		lp.r.dispatcher.moveHeld(lp)
+	}
 	close(l.over)
 	return true, err
 }

@@ -39,6 +39,10 @@ type Message struct {
 	Late        bool   // an answer to a CALL that no caller waits for any more
 	// Delivery counts up per charger. A message that comes again has another one.
 	Delivery uint64
+
+	r  *runner // for Later
+	ch *Charger
+	d  delivery
 }
 
 const (
@@ -75,14 +79,29 @@ type Config struct {
 	Opened func(ctx context.Context, ch *Charger, o OpenedBody)
 	// TryOpened is Opened for those who may fail. Its error gives the delivery
 	// back, as that of a Handler does: it comes again, and until then the charger
-	// receives nothing new. At most one of the two may be set.
+	// receives nothing new. At most one of the three may be set.
 	TryOpened func(ctx context.Context, ch *Charger, o OpenedBody) error
+	// OpenedNote is TryOpened for those who leave a note with the connection, of at
+	// most WelcomeBody.MaxNote bytes: OpenedBody.Note and AuthorizeBody.Note show it,
+	// here and to later processors, until the charger connects again. One that is
+	// empty and not nil removes the note that there is; nil leaves it. A gateway
+	// whose MaxNote is 0 (release 0.1) keeps none, and is sent none.
+	OpenedNote func(ctx context.Context, ch *Charger, o OpenedBody) (note []byte, err error)
+	// Moved, if set, is called when a charger belongs to another processor from now
+	// on, and for each charger that was shown here by a link that is lost. If it
+	// comes back, it is shown by Opened, as moved. A gateway of release 0.1 tells of
+	// lost links alone.
+	Moved func(ctx context.Context, ch *Charger)
+	// GaveBack, if set, is called for each delivery that is given back, instead of
+	// logging it: with the pause until it comes again, and the reason.
+	GaveBack func(ch *Charger, delivery uint64, pause time.Duration, err error)
 	// Closed, if set, is called when the connection of a charger has ended,
 	// after its last message. A gateway that has crashed cannot report that: when
 	// the SDK finds another instance of it, it calls Closed itself, by "gateway"
 	// with code 1006, for each charger that was reported opened here and not
-	// closed, before anything new of that charger. These include chargers that
-	// had moved to another processor, which reports them closed as well.
+	// closed, before anything new of that charger. From a gateway of
+	// release 0.1, these include chargers that had moved to another processor, which
+	// reports them closed as well.
 	Closed func(ctx context.Context, ch *Charger, c ClosedBody)
 	// ReplyFailed, if set, is called when a Handler's reply was not written to
 	// the charger, though its message is acknowledged: a *RefusedError (longer
@@ -124,8 +143,8 @@ func (c Config) Run(ctx context.Context, socket string, h Handler) error {
 	if h == nil {
 		return errors.New("proc: Run without a Handler")
 	}
-	if c.Opened != nil && c.TryOpened != nil {
-		return errors.New("proc: Run with both Opened and TryOpened")
+	if set := (c.Opened != nil && c.TryOpened != nil) || (c.OpenedNote != nil && (c.Opened != nil || c.TryOpened != nil)); set {
+		return errors.New("proc: Run with more than one of Opened, TryOpened and OpenedNote")
 	}
 	if c.Name == "" {
 		c.Name = defaultName(os.Args[0], os.Getpid())

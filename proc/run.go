@@ -47,8 +47,8 @@ func newRunner(c Config, socket string, h Handler) *runner {
 	r.joined = func(*loop, *link) {}
 	r.failed = func(error) {}
 	r.dispatcher = newDispatcher(c.Concurrency, r.handle)
-	if c.Closed != nil {
-		r.dispatcher.held = make(map[string]bool)
+	if c.Closed != nil || c.Moved != nil {
+		r.dispatcher.held = make(map[string]*loop)
 	}
 	return r
 }
@@ -152,12 +152,20 @@ func (r *runner) handle(ch *Charger, d delivery) error {
 		switch {
 		case r.TryOpened != nil:
 			err = r.TryOpened(r.handlers, ch, body[unixipc.OpenedBody](r, ch, d))
+		case r.OpenedNote != nil:
+			var note []byte
+			note, err = r.OpenedNote(r.handlers, ch, body[unixipc.OpenedBody](r, ch, d))
+			reply = r.noteBody(ch, d, note)
 		case r.Opened != nil:
 			r.Opened(r.handlers, ch, body[unixipc.OpenedBody](r, ch, d))
 		}
 	case unixipc.Closed:
 		if r.Closed != nil {
 			r.Closed(r.handlers, ch, body[unixipc.ClosedBody](r, ch, d))
+		}
+	case unixipc.Moved:
+		if r.Moved != nil {
+			r.Moved(r.handlers, ch)
 		}
 	case unixipc.Message:
 		reply, err = r.handler(r.handlers, ch, Message{
@@ -167,7 +175,11 @@ func (r *runner) handle(ch *Charger, d delivery) error {
 			Redelivered: d.flags&unixipc.Redelivered != 0,
 			Late:        d.flags&unixipc.Late != 0,
 			Delivery:    d.ref,
+			r:           r, ch: ch, d: d,
 		})
+		if err == errLater && ch.later.Load() != laterNot {
+			return err
+		}
 	}
 	switch {
 	case err != nil:
@@ -222,6 +234,10 @@ func (r *runner) authorize(l *link, token uint64, payload []byte) {
 			r.Logger.Error("AUTHORIZE does not parse", "err", err)
 		} else {
 			v = r.Authorize(r.handlers, a)
+			if n := len(v.Note); n > unixipc.MaxNote {
+				r.Logger.Error("note of a verdict is too long, it is left out", "charger", a.Identity, "bytes", n, "limit", unixipc.MaxNote)
+				v.Note = nil
+			}
 		}
 		if body, err := json.Marshal(v); err == nil && l.put(unixipc.Verdict, 0, token, "", body) {
 			l.flush()
@@ -233,7 +249,11 @@ func (r *runner) authorize(l *link, token uint64, payload []byte) {
 func (r *runner) giveBack(ch *Charger, d delivery, err error) {
 	r.Counters.GivenBack.Add(1)
 	after := retryAfter(err)
-	r.Logger.Warn("delivery given back", "frame", d.kind, "charger", ch.identity, "delivery", d.ref, "retry_after", after, "err", err)
+	if r.GaveBack != nil {
+		r.GaveBack(ch, d.ref, after, err)
+	} else {
+		r.Logger.Warn("delivery given back", "frame", d.kind, "charger", ch.identity, "delivery", d.ref, "retry_after", after, "err", err)
+	}
 	ms := (after + time.Millisecond - 1) / time.Millisecond
 	d.link.put(unixipc.Nack, 0, d.ref, ch.identity, fmt.Appendf(nil, `{"retry_after_ms":%d}`, ms))
 }
@@ -245,4 +265,18 @@ func body[B any](r *runner, ch *Charger, d delivery) (b B) {
 		r.Logger.Error("body does not parse", "frame", d.kind, "charger", ch.identity, "delivery", d.ref, "err", err)
 	}
 	return b
+}
+
+// noteBody is the payload of the ACK of an OPENED that leaves a note; nil: none does.
+func (r *runner) noteBody(ch *Charger, d delivery, note []byte) []byte {
+	if note == nil || d.link == nil || d.link.welcome.MaxNote == 0 {
+		return nil
+	}
+	if limit := d.link.welcome.MaxNote; len(note) > limit {
+		why := fmt.Sprintf("a note of %d bytes is over the gateway's limit of %d", len(note), limit)
+		r.dispatcher.enqueue(ch.loop, []arrival{{[]byte(ch.identity), failedReply(d.ref, &RefusedError{What: unixipc.Ack.String(), Why: why})}})
+		return nil
+	}
+	body, _ := json.Marshal(unixipc.AckBody{Note: note}) // bytes: cannot fail
+	return body
 }

@@ -40,6 +40,9 @@ type question struct {
 // Questions are not handed over to another process. The caller asks there again.
 func (r *Relay) Authorize(body unixipc.AuthorizeBody, subprotocol string, deadline time.Time, verdict func(unixipc.VerdictBody, error)) {
 	q := &question{identity: body.Identity, subprotocol: subprotocol, deadline: deadline, verdict: verdict}
+	if c := r.chargers[body.Identity]; c != nil {
+		body.Note = r.notes[c]
+	}
 	q.body, _ = json.Marshal(body) // plain fields: cannot fail
 	if len(q.body) > unixipc.MaxControl {
 		q.deadline = r.now // too long for a frame, so that no link gets it
@@ -75,6 +78,9 @@ func (r *Relay) verdict(l *Link, f unixipc.Frame) error {
 	var body unixipc.VerdictBody
 	if err := decode(f, &body); err != nil {
 		return err
+	}
+	if n := len(body.Note); n > unixipc.MaxNote {
+		return fmt.Errorf("VERDICT with a note of %d bytes; at most %d", n, unixipc.MaxNote)
 	}
 	i := slices.IndexFunc(r.questions, func(q *question) bool { return q.link == l && q.token == f.Ref })
 	if i < 0 {

@@ -91,7 +91,7 @@ func (s *stage) open(loop int) *stageCharger {
 	for n := 0; ; n++ {
 		if id := fmt.Sprint("CP", s.conns, "-", n); LoopOf(id, len(s.relays)) == loop {
 			s.conns++
-			return &stageCharger{s.relays[loop].Opened(id, "ocpp1.6", s.conns), s, s.relays[loop]}
+			return &stageCharger{s.relays[loop].Opened(id, "ocpp1.6", s.conns, nil), s, s.relays[loop]}
 		}
 	}
 }

@@ -39,6 +39,7 @@ const (
 	chargerCall        = 16 // list, required: the asker waits for a RESULT
 	chargerUnanswered  = 17 // list
 	chargerLast        = 18
+	chargerNote        = 19
 
 	entryKind       = 1
 	entryFlags      = 2
@@ -96,6 +97,7 @@ func (r *Relay) AppendCharger(dst []byte, c *Charger) []byte {
 	if q := c.q; q != nil && (q.held || !q.empty()) {
 		dst = q.append(dst, r.now)
 	}
+	dst = tlv.AppendBytes(dst, chargerNote, r.notes[c])
 	return tlv.AppendEnd(dst)
 }
 
@@ -155,7 +157,7 @@ func (s *send) append(dst []byte) []byte {
 
 // parseCharger decodes what AppendCharger has encoded. owner is the id of the
 // owning link; 0: none. The result does not refer to b.
-func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
+func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, note []byte, err error) {
 	f := tlv.NewReader("charger state", b, chargerMagic, StateVersions...)
 	var q queue
 	for {
@@ -207,12 +209,14 @@ func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 			q.unanswered = append(q.unanswered, string(f.Item(maxEscaped)))
 		case chargerLast:
 			q.last = bytes.Clone(f.Bytes(unixipc.MaxControl))
+		case chargerNote:
+			note = bytes.Clone(f.Bytes(unixipc.MaxNote))
 		default:
 			f.Unknown()
 		}
 	}
 	if err := f.Err(); err != nil {
-		return Charger{}, 0, err
+		return Charger{}, 0, nil, err
 	}
 	for i := range q.entries {
 		if q.entries[i].number != 0 {
@@ -220,12 +224,12 @@ func (r *Relay) parseCharger(b []byte) (c Charger, owner uint32, err error) {
 		}
 	}
 	if why := r.fault(&c, &q, owner); why != "" {
-		return Charger{}, 0, errors.New("charger state: " + why)
+		return Charger{}, 0, nil, errors.New("charger state: " + why)
 	}
 	if !q.empty() || q.held {
 		c.q = &q
 	}
-	return c, owner, nil
+	return c, owner, note, nil
 }
 
 // fault returns what is wrong with the combination of a charger's fields; "" if

@@ -108,12 +108,13 @@ var chargerSamples = []struct {
 		q.unanswered = []string{"x", "y"}
 	}, entry{session: 1})}},
 	{"unanswered", Charger{owner: &Link{id: 3}, session: 1, connected: true, q: entries(func(q *queue) { q.unanswered = []string{"a"} })}},
+	{"noted", Charger{owner: &Link{id: 3}, number: 1, session: 1, connected: true}},
 	{"late", Charger{owner: &Link{id: 3}, number: 1, session: 1, connected: true, q: entries(nil, entry{session: 1, flags: unixipc.Late, number: 1}, entry{session: 1, flags: unixipc.Late | unixipc.Redelivered})}},
 	{"malformed", Charger{owner: &Link{id: 3}, number: 1, session: 1, connected: true, q: entries(nil,
 		entry{session: 1, flags: unixipc.Binary | unixipc.Malformed, number: 1}, entry{session: 1, flags: unixipc.Binary | unixipc.Malformed | unixipc.Redelivered})}},
 }
 
-func chargerSample(i int) *Charger {
+func chargerSample(r *Relay, i int) *Charger {
 	c := chargerSamples[i].c
 	c.identity, c.subprotocol = "CP-ü", unique.Make("ocpp1.6")
 	for _, e := range c.q.entriesOrNil() {
@@ -121,12 +122,16 @@ func chargerSample(i int) *Charger {
 			c.inFlight++
 		}
 	}
+	if chargerSamples[i].name == "noted" {
+		r.setNote(&c, []byte("tenant 7\x00\xff"))
+	}
 	return &c
 }
 
 // parsed makes a charger of what parseCharger returns.
 func parsed(r *Relay, b []byte) (*Charger, error) {
-	c, owner, err := r.parseCharger(b)
+	c, owner, note, err := r.parseCharger(b)
+	r.setNote(&c, note)
 	if owner != 0 {
 		c.owner = &Link{id: owner}
 	}
@@ -186,7 +191,7 @@ func showLink(l *Link) string {
 func TestChargerRoundTrip(t *testing.T) {
 	r := codecRelay(t)
 	for i, tt := range chargerSamples {
-		c := chargerSample(i)
+		c := chargerSample(r, i)
 		b := r.AppendCharger(nil, c)
 		before := bytes.Clone(b)
 		got, err := parsed(r, b)
@@ -227,9 +232,9 @@ func TestLinkRoundTrip(t *testing.T) {
 func TestEveryStrictPrefixIsRefused(t *testing.T) {
 	r := codecRelay(t)
 	for i, tt := range chargerSamples {
-		b := r.AppendCharger(nil, chargerSample(i))
+		b := r.AppendCharger(nil, chargerSample(r, i))
 		for i := range b {
-			if _, _, err := r.parseCharger(b[:i]); err == nil {
+			if _, _, _, err := r.parseCharger(b[:i]); err == nil {
 				t.Errorf("charger %s passes when cut at %d of %d", tt.name, i, len(b))
 			}
 		}
@@ -275,8 +280,8 @@ func golden(t *testing.T, name string, got []byte) []byte {
 func TestGolden(t *testing.T) {
 	r := codecRelay(t)
 	for i, tt := range chargerSamples {
-		c, err := parsed(r, golden(t, "charger-v1-"+tt.name, r.AppendCharger(nil, chargerSample(i))))
-		if err != nil || show(c) != show(chargerSample(i)) {
+		c, err := parsed(r, golden(t, "charger-v1-"+tt.name, r.AppendCharger(nil, chargerSample(r, i))))
+		if err != nil || show(c) != show(chargerSample(r, i)) {
 			t.Errorf("%s is read as %s, %v", tt.name, show(c), err)
 		}
 	}
@@ -453,6 +458,9 @@ func TestChargerHostile(t *testing.T) {
 			}
 			return f
 		}())},
+		{"a note", true, least(owned, raw{{chargerNote, make([]byte, unixipc.MaxNote)}})},
+		{"a note that is too long", false, least(owned, raw{{chargerNote, make([]byte, unixipc.MaxNote+1)}})},
+		{"a note of nothing", false, least(owned, raw{{chargerNote, nil}})},
 		{"a late OPENED", false, least(list(item(raw{{entryKind, num(opened)}, {entryLate, num(1)}})))},
 		{"delivery cut short", false, least(owned, list(flying(9)[:5]))},
 		{"delivery longer than it is", false, least(owned, list([]byte{entryKind << 1, 9, 1}))},
@@ -465,7 +473,7 @@ func TestChargerHostile(t *testing.T) {
 	}
 	two := modelConfig
 	two.Loops, two.Loop = 2, 1-LoopOf("CP1", 2)
-	if _, _, err := New(two, nobody{t}).parseCharger(least(raw{{chargerConnected, num(1)}})); err == nil {
+	if _, _, _, err := New(two, nobody{t}).parseCharger(least(raw{{chargerConnected, num(1)}})); err == nil {
 		t.Error("a charger of another loop passes")
 	}
 }
@@ -504,18 +512,18 @@ func TestLinkHostile(t *testing.T) {
 func TestUnknownFields(t *testing.T) {
 	r := codecRelay(t)
 	later := raw{{90, []byte("new")}, {90, []byte("new")}}
-	if _, _, err := r.parseCharger(least(raw{{chargerEntry, queued(later)}}, later)); err != nil {
+	if _, _, _, err := r.parseCharger(least(raw{{chargerEntry, queued(later)}}, later)); err != nil {
 		t.Errorf("with optional fields of a later version: %v", err)
 	}
 	known := tlv.AppendRequired(nil, 91, []byte("new"))
 	b := least(raw{{chargerConnected, num(1)}})
-	if _, _, err := r.parseCharger(tlv.AppendEnd(append(b[:len(b)-1], known...))); err == nil {
+	if _, _, _, err := r.parseCharger(tlv.AppendEnd(append(b[:len(b)-1], known...))); err == nil {
 		t.Error("a required field of a later version is passed over")
 	}
-	if _, _, err := r.parseCharger(least(raw{{chargerEntry, append(queued(), known...)}})); err == nil {
+	if _, _, _, err := r.parseCharger(least(raw{{chargerEntry, append(queued(), known...)}})); err == nil {
 		t.Error("a required field of a later version is passed over in a delivery")
 	}
-	if _, _, err := r.parseCharger(least(raw{{chargerConnected, num(1)}, {chargerSend, append(sending(1, 0, 1), known...)}})); err == nil {
+	if _, _, _, err := r.parseCharger(least(raw{{chargerConnected, num(1)}, {chargerSend, append(sending(1, 0, 1), known...)}})); err == nil {
 		t.Error("a required field of a later version is passed over in a send")
 	}
 	b = r.AppendLink(nil, &linkSamples[0].l)
@@ -530,7 +538,7 @@ func TestLinkIDsAreNotGivenAgain(t *testing.T) {
 	r := codecRelay(t)
 	for i, tt := range chargerSamples {
 		if tt.name == "sends" {
-			c := chargerSample(i)
+			c := chargerSample(r, i)
 			if _, err := r.AdoptLink(r.AppendLink(nil, &Link{id: c.owner.id, name: "p", window: 1})); err != nil {
 				t.Fatal(err)
 			}
@@ -551,7 +559,7 @@ func FuzzCharger(f *testing.F) {
 	r := New(modelConfig, nobody{})
 	r.SetNow(codecNow)
 	for i := range chargerSamples {
-		f.Add(r.AppendCharger(nil, chargerSample(i)))
+		f.Add(r.AppendCharger(nil, chargerSample(r, i)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := codecRelay(t)

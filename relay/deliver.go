@@ -99,8 +99,11 @@ func (r *Relay) deliver(c *Charger, e *entry) bool {
 	e.number, e.at = c.number, r.now
 	r.cfg.Observer.Delivered(e.flags&unixipc.Redelivered != 0)
 	payload := q.payload(e)
-	if e.moved {
+	switch {
+	case e.moved:
 		payload = r.describe(c)
+	case e.kind == unixipc.Opened:
+		payload = r.noted(c, e, payload)
 	}
 	l.out = unixipc.AppendHeader(l.out, e.kind, e.flags, e.number, c.identity, len(payload))
 	l.out = append(l.out, payload...)
@@ -117,7 +120,7 @@ func (r *Relay) describe(c *Charger) []byte {
 	case c.q.last != nil:
 		_ = json.Unmarshal(c.q.last, &body) // another process may have written it
 	}
-	body.Moved, body.Gone = true, !c.connected
+	body.Moved, body.Gone, body.Note = true, !c.connected, r.notes[c]
 	b, _ := json.Marshal(body)
 	return b
 }
@@ -134,7 +137,11 @@ func (r *Relay) ack(l *Link, f unixipc.Frame) {
 		}
 		return
 	}
-	if len(f.Payload) > 0 {
+	switch {
+	case len(f.Payload) == 0:
+	case e.kind == unixipc.Opened:
+		r.leaveNote(l, c, e, f.Payload)
+	default:
 		r.reply(l, c, e, f)
 	}
 	r.cfg.Observer.Acknowledged(r.now.Sub(e.at))

@@ -23,7 +23,7 @@ func fleet(tb testing.TB, n int) (*Relay, *Link) {
 	r.SetNow(codecNow)
 	l := r.Join(unixipc.HelloBody{Name: "one", Window: 1 << 20}, false)
 	for i := range n {
-		r.Opened(fmt.Sprintf("CP%06d", i), "ocpp1.6", uint64(i+1))
+		r.Opened(fmt.Sprintf("CP%06d", i), "ocpp1.6", uint64(i+1), nil)
 		if i%1000 == 999 || i == n-1 {
 			settle(tb, r, l)
 		}
@@ -81,7 +81,7 @@ func TestReconnectsAreFolded(t *testing.T) {
 		if c != nil {
 			r.Closed(c, unixipc.ClosedBody{Code: 1006, Reason: "the connection broke", By: "network"})
 		}
-		c = r.Opened("CP", "ocpp1.6", uint64(i+1))
+		c = r.Opened("CP", "ocpp1.6", uint64(i+1), nil)
 		turn(r)
 	}
 	runtime.GC()
@@ -119,7 +119,7 @@ func TestFlappingIsBounded(t *testing.T) {
 	r.SetNow(codecNow)
 	const times, size = 300, 1700
 	for i := range times {
-		c := r.Opened("CP", "ocpp1.6", uint64(i+1))
+		c := r.Opened("CP", "ocpp1.6", uint64(i+1), nil)
 		r.Message(c, make([]byte, size), unixipc.Binary, true)
 		r.Closed(c, unixipc.ClosedBody{Code: 1006, By: "network"})
 		turn(r)

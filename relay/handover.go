@@ -127,7 +127,7 @@ func (r *Relay) UnadoptLink(l *Link) {
 // the handle of its connection, if it is connected. Its link must have been
 // adopted before.
 func (r *Relay) AdoptCharger(state []byte, conn uint64) (*Charger, error) {
-	parsed, owner, err := r.parseCharger(state)
+	parsed, owner, note, err := r.parseCharger(state)
 	if err != nil {
 		return nil, err
 	}
@@ -137,12 +137,13 @@ func (r *Relay) AdoptCharger(state []byte, conn uint64) (*Charger, error) {
 	r.staging = true
 	c := r.newCharger()
 	r.chargers[parsed.identity] = c
+	r.setNote(c, note)
 	return c, r.restore(c, parsed, owner, conn)
 }
 
 // ReadoptCharger replaces the state of an adopted charger.
 func (r *Relay) ReadoptCharger(c *Charger, state []byte, conn uint64) error {
-	parsed, owner, err := r.parseCharger(state)
+	parsed, owner, note, err := r.parseCharger(state)
 	if err != nil {
 		return err
 	}
@@ -150,6 +151,7 @@ func (r *Relay) ReadoptCharger(c *Charger, state []byte, conn uint64) error {
 		return fmt.Errorf("charger %q became %q", c.identity, parsed.identity)
 	}
 	r.unstage(c)
+	r.setNote(c, note)
 	return r.restore(c, parsed, owner, conn)
 }
 

@@ -185,6 +185,7 @@ func (r *Relay) Join(h unixipc.HelloBody, operator bool) *Link {
 		Window:        l.window,
 		ChargerWindow: r.chargerWindow(l),
 		MaxMessage:    r.cfg.MaxMessage,
+		MaxNote:       unixipc.MaxNote,
 		AckTimeoutMS:  r.cfg.AckTimeout.Milliseconds(),
 
 		CallTimeoutMS:    r.cfg.CallTimeout.Milliseconds(),

@@ -13,6 +13,7 @@ func (m *model) read() {
 	for _, l := range m.links {
 		if l.deaf > 0 {
 			l.deaf--
+			l.behind = true
 			continue
 		}
 		for {
@@ -36,6 +37,7 @@ func (m *model) read() {
 			l.in = l.in[n:]
 			m.frame(l, f)
 		}
+		l.behind = false
 	}
 }
 
@@ -57,6 +59,13 @@ func (m *model) frame(l *modelLink, f unixipc.Frame) {
 		var body unixipc.ResultBody
 		_ = json.Unmarshal(f.Payload, &body)
 		l.results[f.Ref] = body.Status
+	case unixipc.Moved:
+		for _, d := range l.flying {
+			if string(d.f.Key) == string(f.Key) {
+				m.fail("link %d is told that %s is another's, and has %d of it in flight", l.l.id, f.Key, d.f.Ref)
+			}
+		}
+		delete(l.owns, string(f.Key))
 	case unixipc.Opened, unixipc.Message, unixipc.Closed:
 		m.delivered(l, f)
 	default:
@@ -101,6 +110,9 @@ func (m *model) delivered(l *modelLink, f unixipc.Frame) {
 		_ = json.Unmarshal(f.Payload, &body)
 		if !again {
 			m.Reconnects += body.Reconnects
+		}
+		if !l.behind {
+			m.checkNote(c, body)
 		}
 		if body.Moved {
 			m.Moves++

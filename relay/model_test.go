@@ -46,7 +46,7 @@ func TestModel(t *testing.T) {
 
 type tally struct {
 	Messages, Deliveries, Redeliveries, Replies, Stale, Moves, Deaths, Poisoned, Pauses, Handovers int
-	NotTakens, Reconnects                                                                          int
+	NotTakens, Reconnects, Notes                                                                   int
 	Calls, Answers, Lates, Astray, Timeouts, Collisions                                            int
 }
 
@@ -63,6 +63,7 @@ func (a *tally) add(b tally) {
 	a.Handovers += b.Handovers
 	a.NotTakens += b.NotTakens
 	a.Reconnects += b.Reconnects
+	a.Notes += b.Notes
 	a.Calls += b.Calls
 	a.Answers += b.Answers
 	a.Lates += b.Lates
@@ -73,18 +74,20 @@ func (a *tally) add(b tally) {
 
 // charger in the model: what it sent and what became of it.
 type modelCharger struct {
-	c        *Charger
-	identity string
-	conn     uint64
-	open     bool
-	paused   bool
-	flooded  bool // it sends though it is paused, and then closes
-	sent     int  // serial of the last message
-	first    int  // serial of the last message that was delivered for the first time
-	acked    map[int]bool
-	poisoned map[int]bool
-	expect   []string // replies the charger is to get on its connection, in order
-	position uint64
+	c          *Charger
+	identity   string
+	conn       uint64
+	open       bool
+	paused     bool
+	flooded    bool // it sends though it is paused, and then closes
+	sent       int  // serial of the last message
+	first      int  // serial of the last message that was delivered for the first time
+	acked      map[int]bool
+	poisoned   map[int]bool
+	expect     []string // replies the charger is to get on its connection, in order
+	position   uint64
+	note       []byte // left with its connection, the last one if it is not connected
+	noteBefore []byte // and with the one before
 
 	taken   map[int]bool                     // answers to calls: they are nobody's delivery
 	late    map[int]bool                     // answers that come late
@@ -113,7 +116,8 @@ type modelLink struct {
 	refused bool
 	subs    []string
 	drains  bool
-	deaf    int // turns in which it does not read
+	deaf    int  // turns in which it does not read
+	behind  bool // it reads now what was written in those
 }
 
 type model struct {
@@ -325,7 +329,8 @@ func (m *model) open(c *modelCharger) {
 	c.settled[c.conn] = map[unixipc.Type]bool{}
 	c.conns = append(c.conns, c.conn)
 	subprotocol := []string{"ocpp1.6", "ocpp2.0.1"}[m.rnd.IntN(2)]
-	c.c = m.r.Opened(c.identity, subprotocol, c.conn)
+	c.noteBefore, c.note = c.note, m.newNote(c.conn)
+	c.c = m.r.Opened(c.identity, subprotocol, c.conn, c.note)
 }
 
 func (m *model) close(c *modelCharger) {
@@ -515,6 +520,9 @@ func (m *model) acknowledge(l *modelLink, i int) {
 	var reply []byte
 	if d.f.Type != unixipc.Message {
 		c.settle(d.f.Payload)
+	}
+	if d.f.Type == unixipc.Opened {
+		reply = m.leaveNote(c, d.f.Payload)
 	}
 	if d.serial > 0 {
 		if c.acked[d.serial] {

@@ -1,6 +1,10 @@
 package relay
 
-import "slices"
+import (
+	"slices"
+
+	"holdfast/unixipc"
+)
 
 // rank returns the link that a charger should belong to: the one with the highest
 // weight among those that take its subprotocol and are not leaving; nil if
@@ -83,6 +87,9 @@ func (r *Relay) assignOwner(c *Charger) {
 		c.moving = true
 		return
 	default:
+		if c.owner != nil {
+			r.write(c.owner, unixipc.Frame{Type: unixipc.Moved, Key: []byte(c.identity)})
+		}
 		r.disown(c)
 		r.own(c, to)
 	}

@@ -25,7 +25,7 @@ func FuzzReceive(f *testing.F) {
 	f.Fuzz(func(t *testing.T, orders, message []byte, operator bool) {
 		s := newStage(t, 1)
 		r := s.relays[0]
-		c := r.Opened("CP1", "ocpp1.6", 1)
+		c := r.Opened("CP1", "ocpp1.6", 1, nil)
 		l := r.Join(unixipc.HelloBody{Name: "p", Authorize: true}, operator)
 		asked := 0
 		r.Authorize(unixipc.AuthorizeBody{Identity: "CP2"}, "ocpp1.6", s.now.Add(time.Minute), func(unixipc.VerdictBody, error) { asked++ })

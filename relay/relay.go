@@ -126,6 +126,7 @@ type Relay struct {
 	chargers map[string]*Charger // all that are known, by identity
 	slots    slots               // their memory
 	online   int                 // number of connected chargers
+	notes    map[*Charger][]byte // of those that have one; see note.go
 	delayed  delays              // held, until the delay is over
 	ranking  uint32              // counts the changes of what rank depends on
 	sweep    sweep               // has chargers follow them
@@ -258,8 +259,8 @@ func (r *Relay) Connected(identity string) (conn uint64, ok bool) {
 func (r *Relay) OfflineCount() int { return len(r.chargers) - r.online }
 
 // Opened records that a charger has connected. Closed must have been called for
-// an earlier connection of the same identity.
-func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
+// an earlier connection of the same identity. note is what the VERDICT left; nil: none.
+func (r *Relay) Opened(identity, subprotocol string, conn uint64, note []byte) *Charger {
 	c := r.chargers[identity]
 	if c == nil {
 		c = r.newCharger()
@@ -276,6 +277,7 @@ func (r *Relay) Opened(identity, subprotocol string, conn uint64) *Charger {
 	opened := r.gateway.Describe(conn)
 	opened.Reconnects = r.fold(c)
 	r.setLast(c, nil)
+	r.setNote(c, note)
 	body, _ := json.Marshal(opened) // plain fields: cannot fail
 	r.enqueue(c, entry{kind: unixipc.Opened, sub: subprotocol, reconnects: opened.Reconnects}, body)
 	if c.owner == nil {

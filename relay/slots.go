@@ -45,6 +45,7 @@ func (r *Relay) newCharger() *Charger {
 // recycle empties c's slot, for another charger once nothing refers to it: as long
 // as c stands in a line for room, the slot is not used again.
 func (r *Relay) recycle(c *Charger) {
+	r.setNote(c, nil)
 	*c = Charger{inLine: c.inLine}
 	if c.inLine == 0 {
 		r.slots.unused = append(r.slots.unused, c)

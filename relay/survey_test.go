@@ -67,7 +67,7 @@ func TestSurveyOfAReboot(t *testing.T) {
 				c.sends("%s", message)
 			}
 			c.r.Closed(c.Charger, unixipc.ClosedBody{Code: 1006, By: "network"})
-			c.Charger = c.r.Opened(c.identity, "ocpp1.6", c.conn+1000)
+			c.Charger = c.r.Opened(c.identity, "ocpp1.6", c.conn+1000, nil)
 		}
 		for range 2 {
 			survey(s.relays[0], func(_ *Charger, w Waiting) {
@@ -106,7 +106,7 @@ func BenchmarkSurvey(b *testing.B) {
 			r := New(modelConfig, nobody{})
 			r.SetNow(time.Now())
 			for i := range n {
-				c := r.Opened(fmt.Sprintf("CP%06d", i), "ocpp1.6", uint64(i+1))
+				c := r.Opened(fmt.Sprintf("CP%06d", i), "ocpp1.6", uint64(i+1), nil)
 				if i%100 != 0 { // the others have something waiting
 					c.q = nil
 				}

@@ -39,6 +39,7 @@ type WelcomeBody struct {
 	Window        int   `json:"window"`         // deliveries unacknowledged on this link at most
 	ChargerWindow int   `json:"charger_window"` // and of one charger at most
 	MaxMessage    int   `json:"max_message"`    // longest message, bytes, either way
+	MaxNote       int   `json:"max_note"`       // longest note of a charger, bytes; 0: an older gateway, which keeps none
 	AckTimeoutMS  int64 `json:"ack_timeout_ms"` // a delivery unacknowledged for longer closes the link
 
 	CallTimeoutMS    int64 `json:"call_timeout_ms"`     // of a CALL that names no limit
@@ -62,6 +63,18 @@ type OpenedBody struct {
 
 	TLS         *TLSBody         `json:"tls,omitempty"`         // of a charger on wss
 	Certificate *CertificateBody `json:"certificate,omitempty"` // the charger's own, verified
+
+	Note []byte `json:"note,omitempty"` // what a processor has left with the connection
+}
+
+// MaxNote is the longest note, in bytes.
+const MaxNote = 1024
+
+// AckBody is the payload of the ACK of an OPENED, if it has one.
+type AckBody struct {
+	// Note to be left with the connection. An empty one removes the note that there
+	// is; nil leaves it as it is.
+	Note []byte `json:"note"`
 }
 
 // TLSBody is what a charger and the gateway agreed on.
@@ -107,6 +120,9 @@ type AuthorizeBody struct {
 	Basic       *BasicBody       `json:"basic,omitempty"`
 	TLS         *TLSBody         `json:"tls,omitempty"`
 	Certificate *CertificateBody `json:"certificate,omitempty"` // the charger's own, verified
+	// Note is what a processor has left with the connection that the charger has, or
+	// had, if it is still known.
+	Note []byte `json:"note,omitempty"`
 }
 
 // BasicBody is what stands in Authorization: Basic. Both may be any bytes; in
@@ -125,6 +141,8 @@ type VerdictBody struct {
 	Status int `json:"status,omitempty"`
 	// Reason is for the gateway's log, and the text of the response.
 	Reason string `json:"reason,omitempty"`
+	// Note to be left with the connection, if it is accepted; at most MaxNote bytes.
+	Note []byte `json:"note,omitempty"`
 }
 
 // Refusal is the HTTP status of a VERDICT that does not accept.

@@ -29,7 +29,7 @@ type Type uint8
 // Frames a processor sends.
 const (
 	Hello   Type = 0x01 // ref: protocol version; payload: JSON HelloBody
-	Ack     Type = 0x02 // ref: delivery; payload: empty, or the reply to the charger
+	Ack     Type = 0x02 // ref: delivery; payload: empty, or the reply to the charger; of an Opened: JSON AckBody
 	Nack    Type = 0x03 // ref: delivery; payload: empty, or JSON NackBody
 	Send    Type = 0x04 // ref: token; payload: a message for the charger
 	Call    Type = 0x05 // ref: token; payload: time limit, an OCPP CALL; see AppendCall
@@ -53,6 +53,7 @@ const (
 	Refused   Type = 0x88 // payload: JSON RefusedBody; the link is closed after it
 	Tapped    Type = 0x89 // ref: token of a Tap; payload: see ParseTapped; without a key: how many were missed
 	Seen      Type = 0x8a // ref: token of a Watch; payload: JSON SeenBody
+	Moved     Type = 0x8b // no ref, no payload: the charger is no longer this processor's
 )
 
 func (t Type) String() string {
@@ -68,7 +69,7 @@ var typeNames = map[Type]string{
 	Tap: "TAP", Watch: "WATCH", Stop: "STOP",
 	Welcome: "WELCOME", Opened: "OPENED", Message: "MESSAGE", Closed: "CLOSED",
 	Result: "RESULT", Authorize: "AUTHORIZE", Drained: "DRAINED", Refused: "REFUSED",
-	Tapped: "TAPPED", Seen: "SEEN",
+	Tapped: "TAPPED", Seen: "SEEN", Moved: "MOVED",
 }
 
 // Flags qualify a frame. A sender leaves the other bits zero.

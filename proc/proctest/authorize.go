@@ -13,7 +13,8 @@ import (
 var ErrLinkLost = errors.New("proctest: the link ended before the VERDICT")
 
 // Authorize asks whether a charger may connect. It waits for a processor that
-// answers AUTHORIZE, asks the one that joined first, and returns its verdict.
+// answers AUTHORIZE, asks the one that joined first, and returns its verdict. The note of
+// one that accepts is that of the charger's next connection.
 func (gw *Gateway) Authorize(ctx context.Context, a AuthorizeBody) (v VerdictBody, err error) {
 	var asked *link
 	said := make(chan VerdictBody, 1)
@@ -26,6 +27,7 @@ func (gw *Gateway) Authorize(ctx context.Context, a AuthorizeBody) (v VerdictBod
 				}
 				gw.questions++
 				l.asked[gw.questions] = said
+				a.Note = gw.charger(a.Identity).note
 				l.put(unixipc.Authorize, 0, gw.questions, "", mustJSON(a))
 				return true
 			}
@@ -45,6 +47,11 @@ func (gw *Gateway) Authorize(ctx context.Context, a AuthorizeBody) (v VerdictBod
 	}()
 	select {
 	case v = <-said:
+		gw.mu.Lock()
+		defer gw.mu.Unlock()
+		if v.Accept {
+			gw.charger(a.Identity).verdictNote = v.Note
+		}
 		return v, nil
 	case <-gone:
 		return v, ErrLinkLost

@@ -76,7 +76,9 @@ type charger struct {
 	open        bool
 	connections int
 	opened      time.Time
-	reconnects  int // earlier connections that this one reports
+	reconnects  int    // earlier connections that this one reports
+	note        []byte // left with its connection
+	verdictNote []byte // left by the last verdict, for the next connection
 
 	line    []*Delivery // unacknowledged, in order
 	lastRef uint64
@@ -117,6 +119,7 @@ func (gw *Gateway) Open(identity, subprotocol string) *Delivery {
 		panic("proctest: charger " + identity + " is connected already")
 	}
 	ch.open, ch.subprotocol, ch.opened = true, subprotocol, time.Now()
+	ch.note, ch.verdictNote = ch.verdictNote, nil
 	ch.connections++
 	ch.fold()
 	d := ch.add(unixipc.Opened, 0, nil)
@@ -171,6 +174,13 @@ func (gw *Gateway) Order(ctx context.Context, identity string) (o Order, err err
 		return true
 	})
 	return o, err
+}
+
+// Note returns what a processor has left with the charger's connection; nil: nothing.
+func (gw *Gateway) Note(identity string) []byte {
+	gw.mu.Lock()
+	defer gw.mu.Unlock()
+	return slices.Clone(gw.charger(identity).note)
 }
 
 // Answer makes all further orders to a charger fail with a status, or, with "",
@@ -270,6 +280,9 @@ func (ch *charger) pump() {
 			body := ch.openedBody()
 			body.Moved, body.Gone = d.moved, !ch.open || d.connection != ch.connections
 			body.Reconnects = d.reconnects
+			if d.connection == ch.connections {
+				body.Note = ch.note
+			}
 			payload = mustJSON(body)
 		}
 		ch.owner.put(d.kind, d.flags, d.ref, ch.identity, payload)
@@ -296,6 +309,8 @@ func (ch *charger) ack(l *link, f unixipc.Frame) unixipc.Status {
 	status := unixipc.StatusOK
 	switch {
 	case len(f.Payload) == 0:
+	case d.kind == unixipc.Opened:
+		status = ch.leaveNote(d, f.Payload)
 	case d.kind != unixipc.Message:
 		status = unixipc.StatusRefused
 	case ch.replies != "":
@@ -336,7 +351,7 @@ func (ch *charger) nack(l *link, ref uint64, after time.Duration) {
 // settle goes on after a delivery has left l.
 func (ch *charger) settle(l *link) {
 	if l.draining && ch.inFlight() == 0 {
-		ch.disown()
+		ch.moveFrom(l)
 	}
 	ch.pump()
 	l.checkDrained()
@@ -362,6 +377,27 @@ func (ch *charger) disown() {
 	if len(ch.line) > 0 && ch.line[0].moved {
 		ch.line = ch.line[1:]
 	}
+}
+
+// moveFrom is disown that tells the owner.
+func (ch *charger) moveFrom(l *link) {
+	known := ch.open || len(ch.line) > 0
+	ch.disown()
+	if known {
+		l.put(unixipc.Moved, 0, 0, ch.identity, nil)
+	}
+}
+
+// leaveNote takes the payload of the ACK of an OPENED.
+func (ch *charger) leaveNote(d *Delivery, payload []byte) unixipc.Status {
+	var body unixipc.AckBody
+	if json.Unmarshal(payload, &body) != nil || len(body.Note) > unixipc.MaxNote {
+		return unixipc.StatusRefused
+	}
+	if body.Note != nil && d.connection == ch.connections {
+		ch.note = body.Note
+	}
+	return unixipc.StatusOK
 }
 
 // order carries out a SEND or CLOSE.

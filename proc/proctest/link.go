@@ -142,7 +142,7 @@ func (l *link) take(f unixipc.Frame) error {
 		l.draining = true
 		for _, ch := range l.gw.chargers {
 			if ch.owner == l && ch.inFlight() == 0 {
-				ch.disown()
+				ch.moveFrom(l)
 				ch.pump()
 			}
 		}
@@ -242,7 +242,7 @@ func (l *link) welcome(f unixipc.Frame) error {
 	l.put(unixipc.Welcome, 0, unixipc.Version, "", mustJSON(unixipc.WelcomeBody{
 		Gateway: "proctest", Instance: l.gw.instance(), Warnings: l.gw.warnings,
 		Loops: l.gw.Loops, Window: window, ChargerWindow: l.window,
-		MaxMessage: l.gw.MaxMessage, AckTimeoutMS: 60_000,
+		MaxMessage: l.gw.MaxMessage, MaxNote: unixipc.MaxNote, AckTimeoutMS: 60_000,
 		CallTimeoutMS: 30_000, MaxCallTimeoutMS: 600_000, CallQueue: 16,
 	}))
 	l.gw.join(l)

@@ -25,6 +25,7 @@ type applicant struct {
 	certificate *conn.Certificate    // nil: none
 	deadline    time.Time            // of its whole handshake
 	file        int                  // the descriptor that the connection has once it is held; -1: none yet
+	note        []byte               // that a processor left with its verdict
 }
 
 // closeFile gives the descriptor back.
@@ -47,10 +48,10 @@ type authorizer struct {
 	unknownCharger int           // HTTP status
 }
 
-// authorize returns why the charger may not come in; nil: it may. The status goes
+// authorize returns why the charger may not come in; nil: it may, and who has its note. The status goes
 // by what the charger can do about it: 401 makes it report that its key is wrong,
 // so 401 is never sent for a fault of ours.
-func (a *authorizer) authorize(who applicant, r conn.Request) *conn.Refusal {
+func (a *authorizer) authorize(who *applicant, r conn.Request) *conn.Refusal {
 	if who.certificate != nil {
 		if err := credentials.CheckCertificate(a.clientIdentity, r.Identity, who.tls.PeerCertificates[0], who.certificate); err != nil {
 			return conn.RefusalCertificate.Refusal(err)
@@ -72,7 +73,7 @@ func (a *authorizer) authorize(who applicant, r conn.Request) *conn.Refusal {
 
 // profileOf returns OCPP's number of how a charger that is let in was authenticated:
 // 1 by its password, 2 by that over TLS, 3 by its certificate; 0 if it was not.
-func profileOf(who applicant, r conn.Request) uint8 {
+func profileOf(who *applicant, r conn.Request) uint8 {
 	switch {
 	case who.certificate != nil:
 		return 3
@@ -120,7 +121,7 @@ func (a *authorizer) byFile(r conn.Request) *conn.Refusal {
 	return nil
 }
 
-func (a *authorizer) byProcessor(who applicant, r conn.Request) *conn.Refusal {
+func (a *authorizer) byProcessor(who *applicant, r conn.Request) *conn.Refusal {
 	if r.Subprotocol == "" {
 		return nil // the handshake refuses it for that, which is all it has to know
 	}
@@ -142,6 +143,7 @@ func (a *authorizer) byProcessor(who applicant, r conn.Request) *conn.Refusal {
 	case err != nil:
 		return conn.RefusalNoVerdict.Refusal(err)
 	case v.Accept:
+		who.note = v.Note
 		return nil
 	}
 	refusal := conn.RefusalProcessor.Refusal()

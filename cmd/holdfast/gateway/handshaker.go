@@ -229,7 +229,7 @@ func (h *handshaker) letIn(nc net.Conn, how config.Listener) {
 	s := h.shards[relay.LoopOf(state.Identity, len(h.shards))]
 	s.Loop.Post(func() {
 		<-h.opening
-		s.Open(fd, state, early)
+		s.Open(fd, state, early, who.note)
 	})
 }
 
@@ -270,7 +270,7 @@ func (h *handshaker) shakeHands(nc net.Conn, who *applicant) (held net.Conn, sta
 		return refusal
 	}
 	handshake.Authorize = func(r conn.Request) *conn.Refusal {
-		refusal := h.authorizer.authorize(*who, r)
+		refusal := h.authorizer.authorize(who, r)
 		if refusal != nil {
 			withdraw() // whoever is not let in takes no place while it waits to hear so
 			if refusal.Status == http.StatusUnauthorized && r.HasBasic {

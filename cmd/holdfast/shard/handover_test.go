@@ -21,7 +21,7 @@ func shardOf(all []*Shard, identity string) *Shard { return all[relay.LoopOf(ide
 // lateList is a Late that keeps the names of what it receives.
 type lateList struct{ names []string }
 
-func (l *lateList) Open(_, fd int, state conn.State, _ []byte) {
+func (l *lateList) Open(_, fd int, state conn.State, _, _ []byte) {
 	l.names = append(l.names, state.Identity)
 	_ = unix.Close(fd)
 }

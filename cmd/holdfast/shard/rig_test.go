@@ -150,7 +150,7 @@ func (r *rig) open(s *Shard, identity string) *charger {
 		Identity: identity, Path: conn.MakeName("/ocpp/"), Subprotocol: conn.MakeName("ocpp1.6"),
 		Opened: time.Now().UnixMilli(), Remote: conn.MakeRemote(netip.MustParseAddrPort("127.0.0.1:1000")),
 	}
-	s.Loop.Post(func() { s.Open(fd, state, nil) })
+	s.Loop.Post(func() { s.Open(fd, state, nil, nil) })
 	return &charger{Conn: ours, t: r.t, r: bufio.NewReader(ours)}
 }
 

@@ -91,10 +91,11 @@ type Shard struct {
 // Run turns the loop until it is stopped.
 func (s *Shard) Run() error { return s.Loop.Run() }
 
-// Open takes over a charger whose handshake is done.
-func (s *Shard) Open(fd int, state conn.State, early []byte) {
+// Open takes over a charger whose handshake is done. note is what a processor left with
+// its verdict; nil: nothing.
+func (s *Shard) Open(fd int, state conn.State, early, note []byte) {
 	if s.late != nil {
-		s.late.Open(s.Index, fd, state, early)
+		s.late.Open(s.Index, fd, state, early, note)
 		return
 	}
 	if handle, ok := s.Relay.Connected(state.Identity); ok {
@@ -121,7 +122,7 @@ func (s *Shard) Open(fd int, state conn.State, early []byte) {
 	k := s.Counters.Kind(c)
 	k.Held++
 	k.Opened++
-	c.User = s.Relay.Opened(state.Identity, state.Subprotocol.String(), c.Handle())
+	c.User = s.Relay.Opened(state.Identity, state.Subprotocol.String(), c.Handle(), note)
 }
 
 // Join takes over the socket of a processor whose HELLO is done. rest are the bytes

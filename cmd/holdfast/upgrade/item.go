@@ -24,7 +24,7 @@ const (
 	itemCharger  itemKind = 'c' // first: connection state; second: charger state, empty while the connection is only being ended; with fd
 	itemOffline  itemKind = 'o' // second: charger state
 	itemFrozen   itemKind = 'f' // see appendFrozen
-	itemLateOpen itemKind = 'C' // first: state of a connection whose handshake is just done; with fd
+	itemLateOpen itemKind = 'C' // first: state of a connection whose handshake is just done; second: its note, which an older reader leaves out; with fd
 	itemLateJoin itemKind = 'L' // first: lateHello in JSON; second: bytes that followed the HELLO; with fd
 
 	// itemOptional marks kinds, all without fd, that a reader who does not

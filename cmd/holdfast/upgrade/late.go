@@ -20,8 +20,8 @@ type lateSender struct {
 }
 
 // Open implements shard.Late.
-func (l *lateSender) Open(loop, fd int, state conn.State, early []byte) {
-	l.send(fd, appendItem(nil, itemLateOpen, loop, conn.AppendState(nil, state, early), nil), state.Identity)
+func (l *lateSender) Open(loop, fd int, state conn.State, early, note []byte) {
+	l.send(fd, appendItem(nil, itemLateOpen, loop, conn.AppendState(nil, state, early), note), state.Identity)
 }
 
 // Join implements shard.Late.

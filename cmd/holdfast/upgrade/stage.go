@@ -238,6 +238,9 @@ func (s *stage) late(it handoff.Item) {
 	switch kind {
 	case itemLateOpen:
 		state, early, err := conn.ParseState(first)
+		if err == nil && len(second) > unixipc.MaxNote {
+			err = fmt.Errorf("charger %q with a note of %d bytes", state.Identity, len(second))
+		}
 		if err != nil {
 			s.lost(it, err)
 			return
@@ -245,7 +248,8 @@ func (s *stage) late(it handoff.Item) {
 		s.counters.Handshake("opened", http.StatusSwitchingProtocols, 0)
 		part.Held.Add(1)
 		part.From.Enter(state.Remote.Addr())
-		part.Loop.Post(func() { part.Open(it.FD, state, early) })
+		note := append([]byte(nil), second...)
+		part.Loop.Post(func() { part.Open(it.FD, state, early, note) })
 	case itemLateJoin:
 		var h lateHello
 		if err := json.Unmarshal(first, &h); err != nil {
