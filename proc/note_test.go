@@ -21,7 +21,7 @@ func TestNote(t *testing.T) {
 				opened <- o
 				return note, nil
 			},
-			Moved:       func(_ context.Context, ch *proc.Charger) { moved <- ch.Identity() },
+			Moved:       func(_ context.Context, ch *proc.Charger, _ error) { moved <- ch.Identity() },
 			ReplyFailed: func(_ context.Context, _ *proc.Charger, _ uint64, err error) { failed <- err },
 			Authorize: func(_ context.Context, a proc.AuthorizeBody) proc.VerdictBody {
 				return proc.VerdictBody{Accept: true, Note: append([]byte("by verdict, after "), a.Note...)}

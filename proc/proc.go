@@ -88,10 +88,10 @@ type Config struct {
 	// whose MaxNote is 0 (release 0.1) keeps none, and is sent none.
 	OpenedNote func(ctx context.Context, ch *Charger, o OpenedBody) (note []byte, err error)
 	// Moved, if set, is called when a charger belongs to another processor from now
-	// on, and for each charger that was shown here by a link that is lost. If it
-	// comes back, it is shown by Opened, as moved. A gateway of release 0.1 tells of
-	// lost links alone.
-	Moved func(ctx context.Context, ch *Charger)
+	// on (lost is nil), and for each charger that was shown here by a link that is
+	// lost (ErrLinkLost): another processor may have it. If it comes back, it is shown
+	// by Opened, as moved. A gateway of release 0.1 tells of lost links alone.
+	Moved func(ctx context.Context, ch *Charger, lost error)
 	// GaveBack, if set, is called for each delivery that is given back, instead of
 	// logging it: with the pause until it comes again, and the reason.
 	GaveBack func(ch *Charger, delivery uint64, pause time.Duration, err error)

@@ -165,7 +165,7 @@ func (r *runner) handle(ch *Charger, d delivery) error {
 		}
 	case unixipc.Moved:
 		if r.Moved != nil {
-			r.Moved(r.handlers, ch)
+			r.Moved(r.handlers, ch, d.err)
 		}
 	case unixipc.Message:
 		reply, err = r.handler(r.handlers, ch, Message{

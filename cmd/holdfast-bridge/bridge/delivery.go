@@ -1,0 +1,221 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"holdfast/cmd/holdfast-bridge/upstream"
+	"holdfast/proc"
+)
+
+// A delivery is a message of the charger that is not acknowledged. The charger's next one
+// comes when it is.
+type delivery struct {
+	message proc.Message
+	head    head
+	answer  func(reply []byte, err error) (passed bool)
+	began   time.Time
+	sent    bool // on session.up
+	sentAt  time.Time
+	timer   *time.Timer
+
+	decider *mirror // whose answer the charger gets, if it comes in time
+	main    []byte  // the central system's answer, until then
+	decided []byte  // the mirror's, until the central system has been sent the CALL
+	decide  *time.Timer
+}
+
+// answer is one that came, or was to be written, when its message had been given back.
+type answer struct {
+	id    string
+	reply []byte // nil: not come yet
+}
+
+// silence is how often a CALL was not answered.
+type silence struct {
+	id    string
+	times int
+}
+
+var (
+	errAway     = errors.New("the central system is away")
+	errNoAnswer = errors.New("the central system does not answer")
+)
+
+// hold is how long a message waits here for the central system, before it waits at the
+// gateway: long enough for a restart, and far from the gateway's -ack-timeout.
+const hold = 10 * time.Second
+
+// deliver takes the charger's next message.
+func (s *session) deliver(d *delivery) {
+	if s.ended {
+		d.answer(nil, proc.RetryAfter(errLeaves, time.Second))
+		return
+	}
+	s.b.cfg.Metrics.FromChargers.Inc()
+	s.waiting = d
+	if d.head.kind == ocppCall {
+		if d.head.action == "BootNotification" {
+			s.boot = d.message.Payload
+		}
+		if s.late.reply != nil && s.late.id == d.head.id && d.message.Redelivered {
+			s.settle(d, s.late.reply)
+			return
+		}
+	} else if d.message.Late || d.head.kind == ocppResult || d.head.kind == ocppError {
+		// The central system has had an error in its place, or asked another bridge.
+		s.b.cfg.Metrics.Refused("late_answer").Inc()
+		s.settle(d, nil)
+		return
+	}
+	s.copy(d)
+	s.forward()
+}
+
+// forward sends what waits to the central system, if it is there.
+func (s *session) forward() {
+	d := s.waiting
+	if s.up == nil {
+		s.away(d)
+		return
+	}
+	if s.booting != "" || s.moving != nil {
+		s.expire(d, hold, errAway)
+		return // goes on when that is done
+	}
+	up := s.up
+	if err := up.Write(d.message.Payload, d.message.Binary); err != nil {
+		s.away(d)
+		s.lost(up, upstream.Reason(err))
+		return
+	}
+	d.sent, d.sentAt = true, time.Now()
+	if d.head.kind != ocppCall {
+		s.settle(d, nil)
+		return
+	}
+	if d.decided != nil {
+		s.decide(d, d.decided)
+		return
+	}
+	s.expire(d, s.b.cfg.AnswerTimeout, errNoAnswer)
+}
+
+// expire gives d back, or up, when so much time has passed.
+func (s *session) expire(d *delivery, after time.Duration, why error) {
+	stop(&d.timer)
+	d.timer = s.after(after, func() {
+		if errors.Is(why, errNoAnswer) {
+			s.unanswered(d)
+			return
+		}
+		s.giveBack(d, why)
+	})
+}
+
+// away does with d what is done while the central system is away.
+func (s *session) away(d *delivery) {
+	if reply := s.offlineReply(d); reply != nil {
+		s.settle(d, reply)
+		return
+	}
+	s.connect()
+	left := hold - time.Since(d.began)
+	if left <= 0 {
+		s.giveBack(d, errAway)
+		return
+	}
+	s.expire(d, left, errAway)
+}
+
+// Pauses for which a message waits at the gateway.
+const (
+	firstWait = time.Second
+	maxWait   = 15 * time.Second
+)
+
+// giveBack has d wait at the gateway, each time for longer.
+func (s *session) giveBack(d *delivery, why error) {
+	pause := min(firstWait<<min(s.nacks, 10), maxWait)
+	s.nacks++
+	s.done(d)
+	d.answer(nil, proc.RetryAfter(why, pause/2+rand.N(pause/2)))
+}
+
+// unanswered gives d back, to be sent again under the same id; after so many times, the
+// charger gets an error.
+func (s *session) unanswered(d *delivery) {
+	if s.mute.id != d.head.id {
+		s.mute = silence{id: d.head.id}
+	}
+	s.mute.times++
+	s.b.cfg.Metrics.Unanswered.Inc()
+	s.b.cfg.Logger.Warn("the central system has not answered in time", "charger", s.identity, "upstream", s.target.URL,
+		"action", d.head.action, "id", d.head.id, "after", s.b.cfg.AnswerTimeout.String(), "times", s.mute.times)
+	if s.mute.times >= s.b.cfg.Attempts {
+		s.mute = silence{}
+		s.settle(d, callError(d.head.id, "InternalError", fmt.Sprintf("the central system has not answered %d times", s.b.cfg.Attempts)))
+		return
+	}
+	s.late = answer{id: d.head.id}
+	s.giveBack(d, errNoAnswer)
+}
+
+// answered takes an answer of the central system.
+func (s *session) answered(c *upstream.Conn, h head, payload []byte) {
+	d := s.waiting
+	switch {
+	case h.id == "":
+		s.b.cfg.Metrics.Refused("answer").Inc()
+	case h.id == s.booting:
+		s.booted()
+	case d != nil && d.sent && d.head.kind == ocppCall && d.head.id == h.id && d.main == nil:
+		s.b.cfg.Metrics.RoundTrip.Observe(time.Since(d.sentAt).Seconds())
+		if s.waitsForMirror(d) {
+			d.main = payload
+			return
+		}
+		s.settle(d, payload)
+	case h.id == s.overruled:
+	case h.id == s.late.id && s.late.reply == nil && d == nil:
+		s.late.reply = payload // its message is on the way here again
+	default:
+		s.b.cfg.Metrics.Refused("answer").Inc()
+		s.b.cfg.Logger.Info("an answer of the central system that nobody waits for", "charger", s.identity, "upstream", s.target.URL, "id", h.id)
+	}
+}
+
+// settle acknowledges d, with the reply if it has one.
+func (s *session) settle(d *delivery, reply []byte) {
+	s.done(d)
+	s.nacks, s.late = 0, answer{}
+	if !d.answer(reply, nil) && reply != nil {
+		s.late = answer{id: d.head.id, reply: reply} // it comes again, by the next link
+	}
+	s.moveIfIdle()
+}
+
+func (s *session) done(d *delivery) {
+	s.waiting = nil
+	stop(&d.timer)
+	stop(&d.decide)
+}
+
+// offlineReply is an answer in place of an absent central system; nil: none.
+func (s *session) offlineReply(d *delivery) []byte {
+	if d.head.kind != ocppCall || !s.b.cfg.OfflineReply[d.head.action] {
+		return nil
+	}
+	s.b.cfg.Metrics.OfflineReplies.Inc()
+	if d.head.action == "Heartbeat" {
+		return callResult(d.head.id, map[string]string{"currentTime": time.Now().UTC().Format(time.RFC3339)})
+	}
+	return callResult(d.head.id, struct{}{})
+}
+
+// Harmless are the actions that may be answered in place of a central system: their
+// answers say nothing (but the time), and what they report is reported again, or is of
+// no use later.
+var Harmless = []string{"Heartbeat", "StatusNotification", "FirmwareStatusNotification", "DiagnosticsStatusNotification", "LogStatusNotification"}

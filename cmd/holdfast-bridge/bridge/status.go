@@ -1,0 +1,86 @@
+package bridge
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast/cmd/holdfast-bridge/route"
+)
+
+// Status is what a bridge has.
+type Status struct {
+	Chargers  int `json:"chargers"`
+	Connected int `json:"connected"` // to their central systems
+	Waiting   int `json:"waiting"`   // messages of chargers, here
+	Calls     int `json:"calls"`     // CALLs that chargers have not answered
+
+	Routes []RouteStatus `json:"routes"`
+	// Without are chargers that are not connected, those for the longest time first,
+	// at most maxWithout.
+	Without []ChargerStatus `json:"without,omitempty"`
+}
+
+// RouteStatus is what belongs to a route.
+type RouteStatus struct {
+	Glob      string `json:"glob"`
+	URL       string `json:"url"`
+	Chargers  int    `json:"chargers"`
+	Connected int    `json:"connected"`
+	Why       string `json:"why,omitempty"` // the last of them is not connected
+}
+
+// ChargerStatus is a charger that is not connected to its central system.
+type ChargerStatus struct {
+	Identity string `json:"identity"`
+	Upstream string `json:"upstream"`
+	Seconds  int    `json:"seconds"`
+	Why      string `json:"why"`
+}
+
+const maxWithout = 20
+
+// Chargers returns how many chargers there are.
+func (b *Bridge) Chargers() int { return int(b.count.Load()) }
+
+// Status asks every charger.
+func (b *Bridge) Status() (s Status) {
+	routes := b.routes.Load()
+	for _, r := range routes.Routes {
+		s.Routes = append(s.Routes, RouteStatus{Glob: r.Glob, URL: r.URL})
+	}
+	b.sessions.Range(func(_, at any) bool {
+		c := at.(*session)
+		c.do(func() {
+			s.Chargers++
+			s.Calls += len(c.calls)
+			if c.waiting != nil {
+				s.Waiting++
+			}
+			i := slices.IndexFunc(routes.Routes, func(r route.Route) bool { return r.Matches(c.identity, c.opened.Subprotocol) })
+			if i >= 0 {
+				s.Routes[i].Chargers++
+			}
+			if c.up != nil {
+				s.Connected++
+				if i >= 0 {
+					s.Routes[i].Connected++
+				}
+				return
+			}
+			if i >= 0 {
+				s.Routes[i].Why = c.why
+			}
+			s.Without = append(s.Without, ChargerStatus{c.identity, c.target.URL, int(time.Since(c.since).Seconds()), c.why})
+		})
+		return true
+	})
+	slices.SortFunc(s.Without, func(a, b ChargerStatus) int {
+		if a.Seconds != b.Seconds {
+			return b.Seconds - a.Seconds
+		}
+		return strings.Compare(a.Identity, b.Identity)
+	})
+	s.Without = s.Without[:min(len(s.Without), maxWithout)]
+	return s
+}
