@@ -67,6 +67,16 @@ func BuildCheckproc(dir string) (string, error) {
 	return out, build(tests, "./cmd/checkproc", out)
 }
 
+// BuildBridge builds cmd/holdfast-bridge, which is a module of its own, into dir.
+func BuildBridge(dir string) (string, error) {
+	tests, err := moduleDir()
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, "holdfast-bridge")
+	return out, build(filepath.Join(filepath.Dir(tests), "cmd", "holdfast-bridge"), ".", out)
+}
+
 // build builds a program, for race detection if the test is.
 func build(module, pkg, out string, flags ...string) error {
 	args := append([]string{"build", "-o", out}, flags...)

@@ -41,7 +41,11 @@ func (b *Bridge) authorize(ctx context.Context, a proc.AuthorizeBody) proc.Verdi
 	verdict := proc.VerdictBody{Accept: true, Note: keep.encode()}
 	if s := b.find(a.Identity); s != nil {
 		connected := false
-		s.do(func() { connected = s.up != nil && sameTarget(s.target, t) })
+		s.do(func() {
+			if connected = s.up != nil && sameTarget(s.target, t); connected {
+				s.expected = time.Now()
+			}
+		})
 		if connected { // the central system has said so to the same credentials
 			b.cfg.Metrics.Verdict(http.StatusSwitchingProtocols).Inc()
 			return verdict

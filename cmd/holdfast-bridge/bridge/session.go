@@ -30,6 +30,8 @@ type session struct {
 	fresh  bool // it has connected since up was last there
 	linger *time.Timer
 	hurry  bool // it ends as soon as no CALL is under way
+	// expected is when the charger was told that it may connect again, by way of up.
+	expected time.Time
 
 	target upstream.Target    // where it belongs; URL empty: no route
 	up     *upstream.Conn     // nil: none
@@ -60,7 +62,7 @@ type session struct {
 func (s *session) open(ch *proc.Charger, o proc.OpenedBody) {
 	s.ch, s.opened, s.online = ch, o, !o.Gone
 	s.fresh = s.fresh || !o.Moved
-	s.hurry = false
+	s.hurry, s.expected = false, time.Time{}
 	stop(&s.linger)
 	t := s.place()
 	conn := s.b.take(s.identity, t)
@@ -329,6 +331,9 @@ const callsEndWithin = 30 * time.Second
 func (s *session) leave(linger time.Duration, why string) {
 	s.online = false
 	stop(&s.linger)
+	if time.Since(s.expected) < admittedFor {
+		linger = max(linger, admittedFor)
+	}
 	if s.hurry = linger == 0; s.hurry && len(s.calls) > 0 {
 		linger = callsEndWithin
 	}

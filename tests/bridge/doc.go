@@ -1,0 +1,3 @@
+// Package bridge tests holdfast-bridge from outside: real gateways, real bridges, and
+// central systems and chargers that others wrote.
+package bridge
