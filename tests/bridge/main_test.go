@@ -40,12 +40,13 @@ type world struct {
 
 func newWorld(t *testing.T, c central.Config, args ...string) *world {
 	t.Helper()
+	t.Parallel()
 	cs, err := central.New("", c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cs.Kill)
-	return &world{World: harness.New(t, args...), t: t, cs: cs, dir: t.TempDir()}
+	return &world{World: harness.New(t, append(args, "-shutdown-grace", "1s")...), t: t, cs: cs, dir: t.TempDir()}
 }
 
 // route sends all chargers to the central system.
