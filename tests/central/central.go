@@ -58,10 +58,16 @@ type Conn struct {
 	mu            sync.Mutex // of writes
 }
 
-// New returns a central system that listens on a free port of loopback, or on address.
+// last counts the addresses that were given: one that is killed must not have its port
+// taken by another while it is away.
+var last atomic.Uint32
+
+// New returns a central system that listens on loopback, at an address of its own, or on
+// address.
 func New(address string, c Config) (*Central, error) {
 	if address == "" {
-		address = "127.0.0.1:0"
+		n := last.Add(1)
+		address = fmt.Sprintf("127.77.%d.%d:0", n/250, 1+n%250)
 	}
 	cs := &Central{Config: c, address: address, conns: map[*Conn]bool{}, latest: map[string]*Conn{}, seen: map[string]int{}}
 	return cs, cs.Start()
