@@ -162,6 +162,11 @@ func (c *Conn) serve(from io.Reader) {
 		delete(c.of.conns, c)
 		if c.of.latest[c.Identity] == c {
 			delete(c.of.latest, c.Identity)
+			for other := range c.of.conns {
+				if other.Identity == c.Identity {
+					c.of.latest[c.Identity] = other
+				}
+			}
 		}
 	}()
 	for {

@@ -38,7 +38,7 @@ type session struct {
 	since  time.Time          // of up, or since when there is none
 	why    string             // there is none
 	dial   context.CancelFunc // ends the dial that is queued or under way; nil: none
-	urgent bool               // that dial is
+	asked  *upstream.Request  // that dial
 	failed int                // dials in a row that were refused, and connections that did not last
 	pause  *time.Timer        // until the next dial
 	moving *time.Timer        // the route has changed; it moves when nothing is under way, or then
@@ -117,17 +117,18 @@ func (s *session) connect() {
 			s.b.cfg.Logger.Warn("no route for a charger: its messages wait", "charger", s.identity, "subprotocol", s.opened.Subprotocol)
 		}
 		return
-	case s.dial != nil && (s.urgent || s.waiting == nil):
+	case s.dial != nil && (s.asked.Urgent || s.waiting == nil || !s.asked.Withdraw()):
 		return
 	case s.dial != nil:
-		s.dial() // to ask anew, and more urgently
+		s.dial() // it is asked anew, and is more urgent
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s.dial, s.urgent = cancel, s.waiting != nil
-	s.b.cfg.Queue.Ask(&upstream.Request{
-		Target: s.target, Urgent: s.urgent, Context: ctx,
+	s.dial = cancel
+	s.asked = &upstream.Request{
+		Target: s.target, Urgent: s.waiting != nil, Context: ctx,
 		Done: func(c *upstream.Conn, err error) { s.post(func() { s.dialed(ctx, c, err) }) },
-	})
+	}
+	s.b.cfg.Queue.Ask(s.asked)
 }
 
 const noRoute = "no route"
@@ -141,7 +142,7 @@ func (s *session) dialed(ctx context.Context, c *upstream.Conn, err error) {
 		return
 	}
 	s.dial()
-	s.dial = nil
+	s.dial, s.asked = nil, nil
 	if err == nil {
 		s.attach(c)
 		return
@@ -307,8 +308,9 @@ func (s *session) lost(c *upstream.Conn, why string) {
 // part takes the charger from its connection. What was under way waits again.
 func (s *session) part(why string) {
 	if s.dial != nil {
+		s.asked.Withdraw()
 		s.dial()
-		s.dial = nil
+		s.dial, s.asked = nil, nil
 	}
 	stop(&s.pause)
 	stop(&s.moving)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -29,11 +30,16 @@ type Request struct {
 	Target Target
 	// Urgent: the charger has something waiting. Of those, the newest goes first.
 	Urgent bool
-	// Done is called once, by a goroutine of its own.
+	// Done is called once, by a goroutine of its own, unless the request is withdrawn.
 	Done func(*Conn, error)
 	// Context ends when nobody wants the connection any more.
 	Context context.Context
+
+	settled atomic.Bool // it is dialled, or withdrawn
 }
+
+// Withdraw takes a request back. It reports false if it is dialled already.
+func (r *Request) Withdraw() bool { return r.settled.CompareAndSwap(false, true) }
 
 // host is what is known of one that connections go to.
 type host struct {
@@ -122,26 +128,31 @@ func (h *host) ready() bool {
 	return len(h.urgent)+len(h.rest) > 0 && !h.sleeping && (h.failures == 0 || !h.probing)
 }
 
-// next takes a request of some host that is ready. Every fourth is the oldest, so that
-// none waits for ever behind newer ones.
+// next takes a request of some host that is ready.
 func (q *Queue) next() (*host, *Request) {
 	for _, h := range q.hosts { // in random order
-		if !h.ready() {
-			continue
+		for h.ready() {
+			q.turn++
+			if r := h.take(q.turn%4 == 0); r.Withdraw() { // it cannot be any more
+				return h, r
+			}
 		}
-		q.turn++
-		var r *Request
-		switch n := len(h.urgent); {
-		case n > 0 && q.turn%4 != 0:
-			r, h.urgent = h.urgent[n-1], h.urgent[:n-1]
-		case len(h.rest) > 0:
-			r, h.rest = h.rest[0], h.rest[1:]
-		default:
-			r, h.urgent = h.urgent[0], h.urgent[1:]
-		}
-		return h, r
 	}
 	return nil, nil
+}
+
+// take takes the newest of the urgent requests. Now and then it is the oldest of all, so
+// that none waits for ever behind newer ones.
+func (h *host) take(oldest bool) (r *Request) {
+	switch n := len(h.urgent); {
+	case n > 0 && !oldest:
+		r, h.urgent = h.urgent[n-1], h.urgent[:n-1]
+	case len(h.rest) > 0:
+		r, h.rest = h.rest[0], h.rest[1:]
+	default:
+		r, h.urgent = h.urgent[0], h.urgent[1:]
+	}
+	return r
 }
 
 func (q *Queue) dial(ctx context.Context, h *host, r *Request) {
