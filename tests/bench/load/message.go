@@ -15,8 +15,8 @@ const idSize = 16
 // message is the one CALL that all chargers send, but for its id. It is masked
 // once: only the id is written for each send.
 type message struct {
-	plain  []byte
-	id     int // where the id starts
+	plain  []byte // what comes back
+	id     int    // where the id starts
 	masked []byte
 	head   int // bytes of masked before the payload
 }
@@ -25,7 +25,8 @@ type message struct {
 // browsers and is not what is measured here. The server unmasks as ever.
 var maskKey = [4]byte{0x5a, 0x17, 0xc3, 0x9e}
 
-func newMessage(size int) (*message, error) {
+// newMessage returns a message of size bytes; answered: what comes back is the CALLRESULT.
+func newMessage(size int, answered bool) (*message, error) {
 	const before, between, after = `[2,"`, `","Heartbeat",{"pad":"`, `"}]`
 	pad := size - len(before) - idSize - len(between) - len(after)
 	if pad < 0 {
@@ -33,6 +34,9 @@ func newMessage(size int) (*message, error) {
 	}
 	plain := []byte(before + strings.Repeat("0", idSize) + between + strings.Repeat("x", pad) + after)
 	masked := ws.AppendMasked(nil, ws.Text, maskKey, plain)
+	if answered {
+		plain[1] = '3'
+	}
 	return &message{plain: plain, id: len(before), masked: masked, head: len(masked) - len(plain)}, nil
 }
 

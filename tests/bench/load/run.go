@@ -26,6 +26,7 @@ type Plan struct {
 	Mode     Mode
 	Rate     int           // Open: messages per second of the whole fleet
 	Size     int           // of a message, bytes
+	Answers  bool          // the server answers as a central system, and does not echo
 	WarmUp   time.Duration // not measured
 	Duration time.Duration // measured
 	Watch    []int         // processes whose CPU time is measured
@@ -57,7 +58,7 @@ type run struct {
 
 // Run carries out p on f.
 func Run(f *Fleet, p Plan) (Result, error) {
-	msg, err := newMessage(p.Size)
+	msg, err := newMessage(p.Size, p.Answers)
 	if err != nil {
 		return Result{}, err
 	}

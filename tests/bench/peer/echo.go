@@ -54,6 +54,7 @@ type echo struct {
 	conns  []*client // by fd
 	in     []byte
 	out    []byte // of the connection being served; empty between two
+	edit   func(message []byte)
 }
 
 // client is one connection.
@@ -64,7 +65,19 @@ type client struct {
 }
 
 // Echo serves the listener fd until its loop fails: it sends each message back.
-func Echo(fd int) error {
+func Echo(fd int) error { return serve(fd, func([]byte) {}) }
+
+// Central is Echo as a central system: what it sends back is a CALLRESULT.
+func Central(fd int) error {
+	return serve(fd, func(message []byte) {
+		if len(message) > 1 && message[1] == '2' {
+			message[1] = '3'
+		}
+	})
+}
+
+// serve sends each message back as edit has changed it.
+func serve(fd int, edit func([]byte)) error {
 	poller, err := epoll.Open()
 	if err != nil {
 		return err
@@ -72,7 +85,7 @@ func Echo(fd int) error {
 	if err := poller.Add(fd); err != nil {
 		return err
 	}
-	e := &echo{poller: poller, listen: fd, in: make([]byte, 256<<10)}
+	e := &echo{poller: poller, listen: fd, in: make([]byte, 256<<10), edit: edit}
 	for {
 		events, err := poller.Wait()
 		if err != nil {
@@ -169,6 +182,9 @@ func (e *echo) answer(c *client, b []byte) (rest []byte, bye bool, err error) {
 			f.Op = ws.Pong
 		case ws.Pong:
 			continue
+		}
+		if f.Op == ws.Text {
+			e.edit(f.Payload)
 		}
 		e.out = ws.Append(e.out, f.Op, f.Payload)
 		if f.Op == ws.Close {

@@ -41,7 +41,7 @@ http {
 	server_tokens off;
 
 	upstream back {
-		server unix:%[3]s;
+		server %[3]s;
 	}
 	server {
 		listen %[2]s backlog=4096%[4]s
@@ -66,12 +66,8 @@ func (s *System) nginx(programs Programs, core int, dir string) error {
 	if err != nil {
 		return err
 	}
-	socket := filepath.Join(dir, "echo.sock")
-	echo, err := s.run("echo", core, dir, programs.Echo, "-mode", "unix", "-listen", socket)
+	back, err := s.behindNginx(programs, core, dir)
 	if err != nil {
-		return err
-	}
-	if _, err := echo.waitLine("ready", nil); err != nil {
 		return err
 	}
 	if s.Addr, err = freeAddr(); err != nil {
@@ -88,7 +84,7 @@ func (s *System) nginx(programs Programs, core int, dir string) error {
 			"\n\t\tssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;"
 	}
 	config := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, s.Addr, socket, secure), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, dir, s.Addr, back, secure), 0o600); err != nil {
 		return err
 	}
 	p, err := s.run("nginx", core, dir, path, "-p", dir, "-e", filepath.Join(dir, "error.log"), "-c", config)
@@ -102,6 +98,20 @@ func (s *System) nginx(programs Programs, core int, dir string) error {
 		}
 		return err == nil
 	})
+}
+
+// behindNginx starts what nginx passes to, and returns where it is.
+func (s *System) behindNginx(programs Programs, core int, dir string) (server string, err error) {
+	if programs.Bridge != "" {
+		return s.central(programs, core, dir)
+	}
+	socket := filepath.Join(dir, "echo.sock")
+	echo, err := s.run("echo", core, dir, programs.Echo, "-mode", "unix", "-listen", socket)
+	if err != nil {
+		return "", err
+	}
+	_, err = echo.waitLine("ready", nil)
+	return "unix:" + socket, err
 }
 
 // NginxPath finds nginx, which Debian puts outside an ordinary user's PATH.

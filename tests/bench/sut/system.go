@@ -16,6 +16,7 @@ type Programs struct {
 	Holdfast     string
 	HoldfastArgs []string // added to serve's
 	Echo         string
+	Bridge       string // cmd/holdfast-bridge: all systems are before a central system of their own
 	Nginx        string
 	TLS          bool // wss instead of ws
 }
@@ -29,6 +30,15 @@ type System struct {
 
 // Names of the systems, in the order of a table.
 var Names = []string{"holdfast", "sdk", "nginx", "bare"}
+
+// central starts a central system.
+func (s *System) central(programs Programs, core int, dir string) (addr string, err error) {
+	p, err := s.run("echo", core, dir, programs.Echo, "-mode", "central", "-listen", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return p.waitLine("ready", nil)
+}
 
 // Start starts the system of that name on core, with its files in dir.
 func Start(name string, programs Programs, core int, dir string) (*System, error) {
@@ -115,6 +125,19 @@ func (s *System) holdfast(programs Programs, core int, dir, mode string) error {
 		return err
 	}
 	s.parts, s.Addr = append(s.parts, gateway.Process), gateway.Addr
+	if programs.Bridge != "" {
+		addr, err := s.central(programs, core, dir)
+		if err != nil {
+			return err
+		}
+		p, err := s.run("holdfast-bridge", core, dir, programs.Bridge, "-socket", gateway.Socket, "-log-format", "json",
+			"-dial-rate", "10000", "-route", "* ws://"+addr+"/ocpp/{identity}")
+		if err != nil {
+			return err
+		}
+		_, err = p.waitLine("msg", func(line map[string]any) bool { return line["msg"] == "joined" })
+		return err
+	}
 	p, err := s.run("processor", core, dir, programs.Echo, "-mode", mode, "-socket", gateway.Socket)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@
 //	echo -mode unix -listen /tmp/echo.sock       # behind nginx
 //	echo -mode processor -socket /tmp/proc.sock  # behind Holdfast
 //	echo -mode sdk -socket /tmp/proc.sock        # the same with the package proc
+//	echo -mode central -listen 127.0.0.1:0       # as a central system: CALLs come back as CALLRESULTs
 //
 // It prints one line of JSON when it is ready: {"ready":"ADDRESS"}; the SDK logs
 // "joined" instead.
@@ -25,7 +26,7 @@ import (
 )
 
 func main() {
-	mode := flag.String("mode", "tcp", "tcp, unix, processor or sdk")
+	mode := flag.String("mode", "tcp", "tcp, unix, central, processor or sdk")
 	listen := flag.String("listen", "127.0.0.1:0", "tcp, unix: `address` or path")
 	socket := flag.String("socket", "", "processor, sdk: `path` of the gateway's processor socket")
 	wait := flag.Duration("wait", 10*time.Second, "processor: wait so long for the socket")
@@ -34,12 +35,16 @@ func main() {
 
 	var err error
 	switch *mode {
-	case "tcp", "unix":
+	case "tcp", "unix", "central":
 		var fd int
 		var at string
 		if fd, at, err = peer.Listen(*listen); err == nil {
 			ready(at)
-			err = peer.Echo(fd)
+			if *mode == "central" {
+				err = peer.Central(fd)
+			} else {
+				err = peer.Echo(fd)
+			}
 		}
 	case "processor":
 		err = new(peer.Processor).Run(*socket, *wait, func() { ready(*socket) })

@@ -37,6 +37,7 @@ func mainErr() error {
 	flag.BoolVar(&fleet.TLS, "tls", false, "over wss, TLS 1.3")
 	mode := flag.String("mode", string(load.Closed), "closed, open or idle")
 	flag.IntVar(&plan.Rate, "rate", 2000, "open: messages per second, all chargers together")
+	flag.BoolVar(&plan.Answers, "answers", false, "the server is a central system, and no echo")
 	flag.IntVar(&plan.Size, "size", 200, "bytes of a message")
 	flag.DurationVar(&plan.WarmUp, "warmup", 500*time.Millisecond, "not measured")
 	flag.DurationVar(&plan.Duration, "duration", 3*time.Second, "measured")

@@ -49,6 +49,7 @@ func mainErr(ctx context.Context) error {
 	flag.StringVar(&programs.Nginx, "nginx", "nginx", "`path` of nginx")
 	args := flag.String("holdfast-args", "", "more `flags` for holdfast serve, space-separated")
 	loader := flag.String("load", filepath.Join(beside, "load"), "`path` of cmd/load")
+	flag.StringVar(&programs.Bridge, "bridge", "", "`path` of holdfast-bridge: each system is before a central system, Holdfast by way of the bridge")
 	flag.BoolVar(&programs.TLS, "tls", false, "over wss, TLS 1.3, all systems; the bare echo has none")
 	names := flag.String("systems", "holdfast,nginx,bare", "what to measure, of "+strings.Join(sut.Names, ","))
 	only := flag.String("scenarios", "", "only these, of "+strings.Join(scenarioNames(), ","))
@@ -58,7 +59,7 @@ func mainErr(ctx context.Context) error {
 	flag.Parse()
 	// The other systems send no pings; what they cost is for holdbench to say.
 	programs.HoldfastArgs = append([]string{"-ping-interval", "0"}, strings.Fields(*args)...)
-	if programs.TLS {
+	if programs.TLS || programs.Bridge != "" {
 		*names = strings.TrimSuffix(*names, ",bare")
 	}
 	chosen, err := chooseScenarios(*only)
@@ -82,7 +83,10 @@ func mainErr(ctx context.Context) error {
 		systems = append(systems, s)
 		report.Systems = append(report.Systems, name)
 	}
-	b := bench{loader: *loader, duration: *duration, tls: programs.TLS}
+	b := bench{loader: *loader, duration: *duration, tls: programs.TLS, answers: programs.Bridge != ""}
+	if b.answers {
+		aimRate.text, aimRate.atLeast = "≥ nginx", 1
+	}
 	for round := range *rounds {
 		for _, sc := range chosen {
 			// Another system comes first in each round.

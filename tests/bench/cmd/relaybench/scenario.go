@@ -105,6 +105,7 @@ type bench struct {
 	loader   string
 	duration time.Duration
 	tls      bool
+	answers  bool // of central systems
 	runs     int
 }
 
@@ -120,7 +121,7 @@ func (b *bench) run(ctx context.Context, sc scenario, s *sut.System) (load.Resul
 		watch = append(watch, strconv.Itoa(pid))
 	}
 	out, err := exec.CommandContext(ctx, "taskset", "-c", strconv.Itoa(loadCore), b.loader, "-json",
-		fmt.Sprintf("-tls=%v", b.tls), "-addr", s.Addr, "-prefix", fmt.Sprintf("B%d-", b.runs), "-mode", string(sc.mode),
+		fmt.Sprintf("-tls=%v", b.tls), fmt.Sprintf("-answers=%v", b.answers), "-addr", s.Addr, "-prefix", fmt.Sprintf("B%d-", b.runs), "-mode", string(sc.mode),
 		"-chargers", strconv.Itoa(sc.chargers), "-rate", strconv.Itoa(sc.rate),
 		"-duration", b.duration.String(), "-warmup", "700ms",
 		"-watch", strings.Join(watch, ","), "-core", strconv.Itoa(systemCore)).Output()
