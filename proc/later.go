@@ -2,6 +2,7 @@ package proc
 
 import (
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -17,17 +18,17 @@ var errLater = errors.New("proc: a Handler returned the error of Message.Later w
 // would have returned: the reply, or the error that gives the message back. Until then
 // the charger's next delivery waits, as for a Handler that runs.
 //
-// The acknowledgement is on its way when answer returns: what the same goroutine orders
-// then, such as CallLater, comes after the reply. answer reports false when the link is
-// gone that m came by: m comes again, redelivered.
-func (m Message) Later() (answer func(reply []byte, err error) (passed bool), later error) {
+// What the same goroutine orders after answer has returned, such as CallLater, comes after
+// the reply. If the link is lost before the gateway has the answer, m comes again,
+// redelivered.
+func (m Message) Later() (answer func(reply []byte, err error), later error) {
 	var answered atomic.Bool
 	m.ch.later.Store(laterAsked)
-	return func(reply []byte, err error) bool {
+	return func(reply []byte, err error) {
 		if !answered.CompareAndSwap(false, true) {
 			panic("proc: two answers to one message")
 		}
-		return m.r.answerLater(m.ch, m.d, reply, err)
+		m.r.answerLater(m.ch, m.d, reply, err)
 	}, errLater
 }
 
@@ -43,17 +44,28 @@ const (
 func (ch *Charger) secondOf() bool { return !ch.later.CompareAndSwap(laterAsked, laterOne) }
 
 // answerLater acknowledges d, or gives it back, and goes on with its charger.
-func (r *runner) answerLater(ch *Charger, d delivery, reply []byte, err error) bool {
+func (r *runner) answerLater(ch *Charger, d delivery, reply []byte, err error) {
 	if err != nil {
 		r.giveBack(ch, d, err)
 	} else {
 		r.acknowledge(ch, d, reply)
 	}
-	passed := d.link.flush()
+	d.link.flushSoon()
 	if ch.secondOf() {
 		r.dispatcher.resume(ch)
 	}
-	return passed
+}
+
+// flushSoon flushes once what is ready to run now has run, so that its acknowledgements
+// are written with these: one write for many is what both sides are quick by.
+func (l *link) flushSoon() {
+	if l.flushing.CompareAndSwap(false, true) {
+		go func() {
+			runtime.Gosched()
+			l.flushing.Store(false)
+			l.flush()
+		}()
+	}
 }
 
 // leave keeps a charger, whose Handler has returned, from the workers until its answer

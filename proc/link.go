@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdfast/unixipc"
@@ -37,10 +38,11 @@ type link struct {
 	over    chan struct{} // closed when it is read no more, and the dispatcher has forgotten it
 
 	mu       sync.Mutex
-	out      []byte // whole frames, not yet written
-	spare    []byte // the buffer before, empty
-	writing  bool   // somebody is in conn.Write, and writes what is added meanwhile
-	lost     bool   // no frames any more
+	out      []byte      // whole frames, not yet written
+	spare    []byte      // the buffer before, empty
+	flushing atomic.Bool // see flushSoon
+	writing  bool        // somebody is in conn.Write, and writes what is added meanwhile
+	lost     bool        // no frames any more
 	progress sync.Cond
 	token    uint64                          // of the last order
 	orders   map[uint64]func(outcome, error) // by token: what to do with the outcome; it must not wait
@@ -195,15 +197,13 @@ func (l *link) append(t unixipc.Type, flags unixipc.Flags, ref uint64, key strin
 }
 
 // flush sees to it that everything in the buffer gets written, by this
-// goroutine or by the one that is writing already. It reports false if the link is
-// lost.
-func (l *link) flush() bool {
+// goroutine or by the one that is writing already.
+func (l *link) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.writing {
 		l.write()
 	}
-	return !l.lost
 }
 
 // write writes until the buffer is empty. l.mu is held, except while writing.

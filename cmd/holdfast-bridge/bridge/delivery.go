@@ -15,7 +15,7 @@ import (
 type delivery struct {
 	message proc.Message
 	head    head
-	answer  func(reply []byte, err error) (passed bool)
+	answer  func(reply []byte, err error)
 	began   time.Time
 	sent    bool // on session.up
 	sentAt  time.Time
@@ -27,7 +27,8 @@ type delivery struct {
 	decide  *time.Timer
 }
 
-// answer is one that came, or was to be written, when its message had been given back.
+// answer is the last one, in case that its message comes again: the link was lost before
+// the gateway had it, or it came when the message had been given back.
 type answer struct {
 	id    string
 	reply []byte // nil: not come yet
@@ -190,10 +191,8 @@ func (s *session) answered(c *upstream.Conn, h head, payload []byte) {
 // settle acknowledges d, with the reply if it has one.
 func (s *session) settle(d *delivery, reply []byte) {
 	s.done(d)
-	s.nacks, s.late = 0, answer{}
-	if !d.answer(reply, nil) && reply != nil {
-		s.late = answer{id: d.head.id, reply: reply} // it comes again, by the next link
-	}
+	s.nacks, s.late = 0, answer{id: d.head.id, reply: reply}
+	d.answer(reply, nil)
 	s.moveIfIdle()
 }
 

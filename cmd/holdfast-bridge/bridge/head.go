@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"unicode/utf8"
 )
 
 // Types of OCPP-J messages (OCPP 1.6 JSON section 4.2; 5 and 6 are of OCPP 2.1).
@@ -23,22 +24,69 @@ type head struct {
 	action string // of CALL and SEND
 }
 
-// parseHead reads the head of a message. What may stand around its JSON (a byte-order
-// mark, NULs, white space) counts for nothing; some firmware sends it.
+// parseHead reads the head of a message, and no further: what follows may be anything, and
+// costs nothing. What may stand before its JSON (a byte-order mark, NULs, white space)
+// counts for nothing; some firmware sends it.
 func parseHead(b []byte) (h head) {
-	var parts []json.RawMessage
-	if json.Unmarshal(bare(b), &parts) != nil || len(parts) < 3 {
+	b, ok := past(bare(b), '[')
+	if !ok || len(b) < 2 || b[0] < '0'+ocppCall || b[0] > '0'+ocppSend {
 		return head{}
 	}
-	if json.Unmarshal(parts[0], &h.kind) != nil || h.kind < ocppCall || h.kind > ocppSend || json.Unmarshal(parts[1], &h.id) != nil {
+	kind := int(b[0] - '0')
+	if b, ok = past(b[1:], ','); !ok {
 		return head{}
 	}
-	if h.kind == ocppCall || h.kind == ocppSend {
-		if len(parts) != 4 || json.Unmarshal(parts[2], &h.action) != nil || h.action == "" {
-			return head{}
+	id, b, ok := text(b)
+	if !ok {
+		return head{}
+	}
+	if kind != ocppCall && kind != ocppSend {
+		return head{kind: kind, id: id}
+	}
+	if b, ok = past(b, ','); !ok {
+		return head{}
+	}
+	action, _, ok := text(b)
+	if !ok || action == "" {
+		return head{}
+	}
+	return head{kind, id, action}
+}
+
+// past returns what follows c and white space, which may stand before c, too.
+func past(b []byte, c byte) (rest []byte, ok bool) {
+	if b = space(b); len(b) == 0 || b[0] != c {
+		return b, false
+	}
+	return space(b[1:]), true
+}
+
+func space(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t' || b[0] == '\n' || b[0] == '\r') {
+		b = b[1:]
+	}
+	return b
+}
+
+// text reads a JSON string.
+func text(b []byte) (s string, rest []byte, ok bool) {
+	if len(b) == 0 || b[0] != '"' {
+		return "", b, false
+	}
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			if quoted := b[:i+1]; bytes.IndexByte(quoted, '\\') < 0 {
+				s, ok = string(quoted[1:i]), utf8.Valid(quoted)
+			} else {
+				ok = json.Unmarshal(quoted, &s) == nil
+			}
+			return s, b[i+1:], ok
 		}
 	}
-	return h
+	return "", b, false
 }
 
 // bare is b without what may stand around its JSON.

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -45,7 +46,7 @@ type session struct {
 
 	waiting *delivery // the charger's message, not acknowledged
 	nacks   int       // in a row
-	late    answer    // for a message that was given back meanwhile
+	late    answer    // to its last message
 	mute    silence   // a CALL that the central system does not answer
 
 	calls   map[string]*call // under way at the charger, by the id that it sees
@@ -258,6 +259,9 @@ func (s *session) receive(c *upstream.Conn, payload []byte, binary bool) {
 	}
 	s.b.cfg.Metrics.FromUpstream.Inc()
 	h := parseHead(payload)
+	if !json.Valid(bare(payload)) {
+		h = head{}
+	}
 	switch {
 	case h.kind == ocppCall:
 		s.call(c, h, payload)
