@@ -8,7 +8,7 @@ PORT     ?= 8887
 RACE      = $(shell tests/needed.sh race)
 SKIP      = $(shell tests/needed.sh skip)
 
-.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo compat model soak bench bench-hold bench-relay bench-upgrade bench-storm bench-call bench-fleet setup setup-bench man package e2e clean
+.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo demo-bridge compat model soak bench bench-hold bench-relay bench-upgrade bench-storm bench-call bench-fleet setup setup-bench man package e2e clean
 
 check: lint test ## everything that must hold before a commit
 
@@ -72,6 +72,9 @@ run: build ## the gateway with the reference processor; Ctrl-C ends both
 
 demo: build ## processors killed and replaced under load; ends with a table of what the chargers noticed
 	cd tests && go run ./cmd/demo -holdfast ../bin/holdfast -processor ../bin/processor
+
+demo-bridge: build ## a central system killed, the bridge released, the gateway upgraded, chargers moved, under load: 30 s
+	cd tests && go build -o ../bin/ ./cmd/central && go run ./cmd/demobridge -holdfast ../bin/holdfast -bridge ../bin/holdfast-bridge -central ../bin/central
 
 compat: ## upgrades between the last release and this tree, under load, ws and wss; OLD=path: another release
 ifdef OLD

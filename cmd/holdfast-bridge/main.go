@@ -122,12 +122,17 @@ func serve(o options, args []string) error {
 	}
 	defer closeListeners()
 	go reload(ctx, args, b, log)
-	context.AfterFunc(ctx, b.Leave)
+	run, drain := context.WithCancel(context.WithoutCancel(ctx))
+	defer drain()
+	context.AfterFunc(ctx, func() {
+		b.Leave(o.drain / 3)
+		drain()
+	})
 
 	p := b.Processor()
 	p.DrainTimeout = o.drain
 	log.Info("holdfast-bridge starts", "version", version, "socket", o.socket, "routes", len(o.routes.Routes), "mirrors", len(o.routes.Mirrors), "pid", os.Getpid())
-	err = p.Run(ctx, o.socket, b.Handle)
+	err = p.Run(run, o.socket, b.Handle)
 	b.End()
 	log.Info("holdfast-bridge ended", "err", err)
 	return err

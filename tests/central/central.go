@@ -26,6 +26,8 @@ type Config struct {
 	Answer func(c *Conn, id, action string, message []byte) [][]byte
 	// Answered is called with answers to CALLs of the central system.
 	Answered func(c *Conn, message []byte)
+	// Ended is called when a connection has ended.
+	Ended func(c *Conn)
 }
 
 // Central is one. Counts outlive its ends.
@@ -109,6 +111,16 @@ func (cs *Central) Conn(identity string) *Conn {
 	return cs.latest[identity]
 }
 
+// Conns returns the connections that are open.
+func (cs *Central) Conns() (all []*Conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for c := range cs.conns {
+		all = append(all, c)
+	}
+	return all
+}
+
 // Open returns how many connections are open.
 func (cs *Central) Open() int {
 	cs.mu.Lock()
@@ -157,6 +169,9 @@ func (cs *Central) handshake(w http.ResponseWriter, r *http.Request) {
 func (c *Conn) serve(from io.Reader) {
 	defer func() {
 		_ = c.net.Close()
+		if c.of.Ended != nil {
+			defer c.of.Ended(c)
+		}
 		c.of.mu.Lock()
 		defer c.of.mu.Unlock()
 		delete(c.of.conns, c)

@@ -49,7 +49,9 @@ type Bridge struct {
 	routes   atomic.Pointer[route.Set]
 	sessions sync.Map // of identity to *session
 	count    atomic.Int64
-	leaving  atomic.Bool
+	leaving  atomic.Bool  // no more dials
+	draining atomic.Bool  // no more CALLs to chargers
+	under    atomic.Int64 // CALLs under way at chargers
 
 	mu       sync.Mutex
 	admitted map[string]*admitted // connections made for an AUTHORIZE, until OPENED takes them
@@ -180,9 +182,16 @@ func (b *Bridge) Moves(routes *route.Set) (moves []Move) {
 	return moves
 }
 
-// Leave has no more dials made. It is for the time between the order to leave and the
-// end of the last delivery.
-func (b *Bridge) Leave() { b.leaving.Store(true) }
+// Leave prepares for the end: there are no more dials, and when no charger has a CALL that
+// it has not answered, or after so much time, no more CALLs. The gateway's link must stay
+// until it returns, because the answers come by it.
+func (b *Bridge) Leave(within time.Duration) {
+	b.leaving.Store(true)
+	for end := time.Now().Add(within); b.under.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	b.draining.Store(true)
+}
 
 // End closes all connections to central systems, and waits a little so that they hear why.
 func (b *Bridge) End() {

@@ -52,6 +52,10 @@ func (s *session) call(c *upstream.Conn, h head, payload []byte) {
 }
 
 func (s *session) startCall(k *call) {
+	if s.b.draining.Load() {
+		s.fail(k, "the bridge is being replaced; the charger has not received this")
+		return
+	}
 	if !s.online {
 		s.park(k)
 		return
@@ -63,6 +67,7 @@ func (s *session) startCall(k *call) {
 		message = withID(message, id)
 	}
 	s.calls[id] = k
+	s.b.under.Add(1)
 	s.b.cfg.Metrics.Calls.Inc()
 	s.ch.CallLater(message, k.from.limit(), func(answer []byte, err error) {
 		s.post(func() { s.called(id, k, answer, err) })
@@ -75,6 +80,7 @@ const maxID = 36
 // called takes the end of a CALL.
 func (s *session) called(id string, k *call, answer []byte, err error) {
 	delete(s.calls, id)
+	s.b.under.Add(-1)
 	defer s.moveIfIdle()
 	refusal, refused := errors.AsType[*proc.RefusedError](err)
 	switch {

@@ -175,7 +175,7 @@ func (q *Queue) dial(ctx context.Context, h *host, r *Request) {
 // Pauses between two questions whether a host is back.
 const (
 	firstPause = 250 * time.Millisecond
-	maxPause   = 5 * time.Second
+	maxPause   = 2 * time.Second
 )
 
 func (q *Queue) settle(ctx context.Context, e ended) {
