@@ -4,6 +4,7 @@ package central
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,6 +27,8 @@ type Config struct {
 	Answer func(c *Conn, id, action string, message []byte) [][]byte
 	// Answered is called with answers to CALLs of the central system.
 	Answered func(c *Conn, message []byte)
+	// TLS makes it one of wss.
+	TLS *tls.Config
 	// Ended is called when a connection has ended.
 	Ended func(c *Conn)
 }
@@ -84,6 +87,9 @@ func (cs *Central) Start() error {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.address = l.Addr().String()
+	if cs.TLS != nil {
+		l = tls.NewListener(l, cs.TLS)
+	}
 	cs.server = &http.Server{Handler: http.HandlerFunc(cs.handshake), ReadHeaderTimeout: 10 * time.Second}
 	go func(s *http.Server) { _ = s.Serve(l) }(cs.server)
 	return nil
