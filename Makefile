@@ -8,7 +8,7 @@ PORT     ?= 8887
 RACE      = $(shell tests/needed.sh race)
 SKIP      = $(shell tests/needed.sh skip)
 
-.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo demo-bridge compat model soak bench bench-hold bench-relay bench-upgrade bench-storm bench-call bench-fleet setup setup-bench man package e2e clean
+.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo demo-bridge compat model soak bench bench-hold bench-relay bench-upgrade bench-storm bench-call bench-bridge bench-fleet setup setup-bench man package e2e clean
 
 check: lint test ## everything that must hold before a commit
 
@@ -89,7 +89,7 @@ endif
 soak: build ## 100 upgrades in a row under load, while processors restart
 	cd tests && go run ./cmd/soak -holdfast ../bin/holdfast
 
-bench: bench-relay bench-hold bench-upgrade bench-storm bench-call bench-fleet
+bench: bench-relay bench-hold bench-upgrade bench-storm bench-call bench-bridge bench-fleet
 
 bench-relay: build setup-bench ## rate, latency and CPU per message beside nginx and a bare echo server; then over wss beside nginx
 	cd tests && go build -o ../bin/ ./bench/cmd/...
@@ -112,6 +112,10 @@ bench-storm: build ## what 200 held chargers notice while 10,000 connect over ws
 	cd tests && go build -o ../bin/ ./bench/cmd/...
 	bin/stormbench -holdfast bin/holdfast -echo bin/echo
 
+bench-bridge: build setup-bench ## a central system behind the bridge, beside the same behind nginx
+	cd tests && go build -o ../bin/ ./bench/cmd/...
+	bin/relaybench -holdfast bin/holdfast -echo bin/echo -load bin/load -bridge bin/holdfast-bridge
+
 bench-call: build ## round trip of a CALL to a charger, beside a direct WebSocket
 	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/callbench -holdfast ../bin/holdfast
 
@@ -124,6 +128,7 @@ setup-bench:
 
 man: ## the man pages, of the program's usage and options
 	go test ./cmd/holdfast -run '^TestManPages$$' -update
+	cd cmd/holdfast-bridge && go test . -run '^TestManPage$$' -update
 
 package: ## deb and rpm for amd64 and arm64 in dist/; VERSION=1.2.3 for another than git describe's
 	VERSION=$(if $(filter command line environment,$(origin VERSION)),$(VERSION)) deploy/package/build.sh

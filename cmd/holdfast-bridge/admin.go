@@ -10,7 +10,6 @@ import (
 	"os"
 	"syscall"
 
-	"holdfast/cmd/holdfast-bridge/bridge"
 	"holdfast/cmd/holdfast-bridge/route"
 )
 
@@ -28,10 +27,20 @@ func adminListener(path string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-// adminHandler answers GET /status, and POST /moves with routes: whom they would move.
-func adminHandler(b *bridge.Bridge) http.Handler {
+// adminHandler answers GET /status; POST /moves with routes: whom they would move; and
+// POST /reload.
+func adminHandler(r *reloader) http.Handler {
 	mux := http.NewServeMux()
+	b := r.b
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, b.Status()) })
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
+		var outcome reloaded
+		var err error
+		if outcome.Moves, err = r.reload(); err != nil {
+			outcome.Fault = err.Error()
+		}
+		answer(w, outcome)
+	})
 	mux.HandleFunc("POST /moves", func(w http.ResponseWriter, r *http.Request) {
 		var routes route.Set
 		if err := json.NewDecoder(io.LimitReader(r.Body, 16<<20)).Decode(&routes); err != nil {
@@ -41,6 +50,12 @@ func adminHandler(b *bridge.Bridge) http.Handler {
 		answer(w, b.Moves(&routes))
 	})
 	return mux
+}
+
+// reloaded is the answer to POST /reload.
+type reloaded struct {
+	Moves int    `json:"moves"`
+	Fault string `json:"fault,omitempty"`
 }
 
 func answer(w http.ResponseWriter, body any) {

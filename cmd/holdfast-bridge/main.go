@@ -5,6 +5,7 @@
 //	main.go         serving, signals, leaving
 //	options.go      the options; configfile.go the file that they may stand in
 //	tls.go          certificates toward central systems
+//	notify.go       what systemd is told
 //	admin.go        the socket that status and -dry-run ask
 //	status.go       the command that shows it
 //	route/          which central system a charger belongs to
@@ -22,6 +23,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -40,8 +42,8 @@ const usage = `usage: holdfast-bridge [options]
        holdfast-bridge version
 
 Joins a gateway as a processor, and connects each of its chargers to a central
-system that speaks OCPP-J over WebSocket. SIGHUP reads the routes of -config again,
-and moves just the chargers whose route has changed. SIGTERM finishes what is
+system that speaks OCPP-J over WebSocket. SIGHUP, or -reload, reads the routes of
+-config again, and moves just the chargers whose route has changed. SIGTERM finishes what is
 under way, then leaves; the chargers stay with the gateway.
 
 `
@@ -81,6 +83,8 @@ func command(args []string) error {
 		return fmt.Errorf("%w (%w)", err, errUsage)
 	case o.dryRun:
 		return dryRun(o, os.Stdout)
+	case o.reload:
+		return askReload(o, os.Stdout)
 	}
 	return serve(o, args)
 }
@@ -116,15 +120,17 @@ func serve(o options, args []string) error {
 		AnswerTimeout: o.answerTimeout, CallTimeout: o.callTimeout, Attempts: o.attempts, Linger: o.linger,
 		BootOnRedial: o.bootOnRedial, OfflineReply: o.offlineReply,
 	}, &o.routes)
-	closeListeners, err := listen(o, b, registry, log)
+	again := &reloader{args: args, b: b, log: log}
+	closeListeners, err := listen(o, again, registry)
 	if err != nil {
 		return err
 	}
 	defer closeListeners()
-	go reload(ctx, args, b, log)
+	go again.onHangUp(ctx)
 	run, drain := context.WithCancel(context.WithoutCancel(ctx))
 	defer drain()
 	context.AfterFunc(ctx, func() {
+		_ = notify("STOPPING=1")
 		b.Leave(o.drain / 3)
 		drain()
 	})
@@ -132,15 +138,41 @@ func serve(o options, args []string) error {
 	p := b.Processor()
 	p.DrainTimeout = o.drain
 	log.Info("holdfast-bridge starts", "version", version, "socket", o.socket, "routes", len(o.routes.Routes), "mirrors", len(o.routes.Mirrors), "pid", os.Getpid())
+	if err := notify("READY=1"); err != nil {
+		log.Warn("systemd cannot be told", "err", err)
+	}
 	err = p.Run(run, o.socket, b.Handle)
 	b.End()
 	log.Info("holdfast-bridge ended", "err", err)
 	return err
 }
 
-// reload reads the routes again on SIGHUP. Options beside them need a restart, which no
-// charger notices either.
-func reload(ctx context.Context, args []string, b *bridge.Bridge, log *slog.Logger) {
+// A reloader reads the routes again: on SIGHUP, or when it is asked. Options beside them
+// need a restart, which no charger notices either.
+type reloader struct {
+	args []string // the command line
+	b    *bridge.Bridge
+	log  *slog.Logger
+	mu   sync.Mutex // one at a time
+}
+
+// reload returns how many chargers move.
+func (r *reloader) reload() (moves int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o, err := parse(r.args)
+	if err != nil {
+		r.log.Error("routes not read again: the old ones hold", "err", err)
+		return 0, err
+	}
+	moves = len(r.b.Moves(&o.routes))
+	r.log.Info("routes read again", "routes", len(o.routes.Routes), "mirrors", len(o.routes.Mirrors), "moves", moves)
+	r.b.Reroute(&o.routes)
+	return moves, nil
+}
+
+// onHangUp reloads on each SIGHUP, until ctx ends.
+func (r *reloader) onHangUp(ctx context.Context) {
 	hangUps := make(chan os.Signal, 1)
 	signal.Notify(hangUps, syscall.SIGHUP)
 	for {
@@ -148,19 +180,13 @@ func reload(ctx context.Context, args []string, b *bridge.Bridge, log *slog.Logg
 		case <-ctx.Done():
 			return
 		case <-hangUps:
-			o, err := parse(args)
-			if err != nil {
-				log.Error("routes not read again: the old ones hold", "err", err)
-				continue
-			}
-			log.Info("routes read again", "routes", len(o.routes.Routes), "mirrors", len(o.routes.Mirrors), "moves", len(b.Moves(&o.routes)))
-			b.Reroute(&o.routes)
+			_, _ = r.reload() // which logs what is wrong
 		}
 	}
 }
 
 // listen opens the sockets for people and for Prometheus.
-func listen(o options, b *bridge.Bridge, registry *prometheus.Registry, log *slog.Logger) (stop func(), err error) {
+func listen(o options, r *reloader, registry *prometheus.Registry) (stop func(), err error) {
 	var servers []*http.Server
 	stop = func() {
 		for _, s := range servers {
@@ -172,7 +198,7 @@ func listen(o options, b *bridge.Bridge, registry *prometheus.Registry, log *slo
 		servers = append(servers, s)
 		go func() {
 			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-				log.Error("a socket is lost", "addr", l.Addr().String(), "err", err)
+				r.log.Error("a socket is lost", "addr", l.Addr().String(), "err", err)
 			}
 		}()
 	}
@@ -191,7 +217,7 @@ func listen(o options, b *bridge.Bridge, registry *prometheus.Registry, log *slo
 			stop()
 			return stop, fmt.Errorf("admin: %w", err)
 		}
-		serve(l, adminHandler(b))
+		serve(l, adminHandler(r))
 	}
 	return stop, nil
 }

@@ -19,6 +19,7 @@ import (
 type options struct {
 	config string
 	dryRun bool
+	reload bool
 
 	socket, name, admin, metrics string
 	routes                       route.Set
@@ -38,7 +39,7 @@ type options struct {
 }
 
 // only are the options that stand on the command line alone.
-var only = []string{"config", "dry-run"}
+var only = []string{"config", "dry-run", "reload"}
 
 // flags returns the options, which set o.
 func (o *options) flags() *flag.FlagSet {
@@ -46,6 +47,7 @@ func (o *options) flags() *flag.FlagSet {
 	fs.SetOutput(io.Discard) // faults are returned; flag would print them as well
 	fs.StringVar(&o.config, "config", "", "`file` with options: a name and its value on each line")
 	fs.BoolVar(&o.dryRun, "dry-run", false, "check the options, and print which chargers of the bridge that runs (-admin) SIGHUP would move")
+	fs.BoolVar(&o.reload, "reload", false, "have the bridge that runs (-admin) read its routes again, and wait until it has; fails, with the reason, if they are at fault")
 	fs.StringVar(&o.socket, "socket", "/run/holdfast/processors.sock", "the gateway's processor socket, a `path`")
 	fs.StringVar(&o.name, "name", "bridge", "the `name` to join the gateway under; whoever comes back under it gets its chargers back")
 	fs.Func("route", "chargers and their central system, `GLOB[,subprotocol=NAME] URL`; {identity} in the URL is the charger's.\nMay be given more than once: the first that matches a charger is its route", func(v string) error {

@@ -83,6 +83,22 @@ func status(args []string, w io.Writer) error {
 	return t.Flush()
 }
 
+// askReload has the bridge that runs read its routes again.
+func askReload(o options, w io.Writer) error {
+	if o.admin == "" {
+		return fmt.Errorf("-reload asks the bridge at its admin socket: admin is missing (%w)", errUsage)
+	}
+	var outcome reloaded
+	if err := ask(o.admin, http.MethodPost, "/reload", nil, &outcome); err != nil {
+		return err
+	}
+	if outcome.Fault != "" {
+		return fmt.Errorf("the old routes hold: %s", outcome.Fault)
+	}
+	fmt.Fprintf(w, "%d chargers move\n", outcome.Moves)
+	return nil
+}
+
 // dryRun prints whom the routes of o would move.
 func dryRun(o options, w io.Writer) error {
 	if o.admin == "" {

@@ -50,8 +50,11 @@ func TestPackages(t *testing.T) {
 	}
 	first := build(t, "TZ=Asia/Tokyo", "USER=one", "HOSTNAME=one")
 	second := build(t, "TZ=America/Lima", "USER=other", "HOSTNAME=other", "HOME="+t.TempDir(), "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"))
-	if len(first) != 4 || len(second) != 4 {
-		t.Fatalf("made %q and %q, want deb and rpm for amd64 and arm64", first, second)
+	for _, dir := range []string{"bridge", "dev"} {
+		first, second = append(first, beside(t, first[0], dir)...), append(second, beside(t, second[0], dir)...)
+	}
+	if len(first) != 12 || len(second) != 12 {
+		t.Fatalf("made %q and %q, want deb and rpm for amd64 and arm64, of three packages", first, second)
 	}
 	for i := range first {
 		if a, b := sum(t, first[i]), sum(t, second[i]); a != b || filepath.Base(first[i]) != filepath.Base(second[i]) {
@@ -71,6 +74,16 @@ func TestPackages(t *testing.T) {
 		}
 		t.Logf("lintian of %s:\n%s", filepath.Base(path), out)
 	}
+}
+
+// beside are the packages in a directory beside one.
+func beside(t *testing.T, path, dir string) []string {
+	t.Helper()
+	made, err := filepath.Glob(filepath.Join(filepath.Dir(path), dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
 }
 
 func sum(t *testing.T, path string) string {
