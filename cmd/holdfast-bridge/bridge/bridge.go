@@ -4,6 +4,7 @@
 //	bridge.go        what the gateway tells: chargers come, send, move and go
 //	authorize.go     who may connect, as the central system says
 //	session.go       one charger: its connection to the central system, and its loss
+//	reroute.go       a charger whose central system is another one now
 //	delivery.go      the charger's messages on their way there, and their answers
 //	call.go          the central system's CALLs on their way to the charger
 //	boot.go          what a central system wants to hear on a new connection
