@@ -154,6 +154,8 @@ func (o *options) check() error {
 		return errors.New("attempts must be 1 or more")
 	case o.maxMessage < 1<<10:
 		return errors.New("max-message must be 1024 or more")
+	case o.ping > 0 && o.ping < time.Second:
+		return errors.New("ping must be a second or more, or 0 for none")
 	case o.ping < 0 || o.linger < 0 || o.callTimeout < 0:
 		return errors.New("ping, linger and call-timeout cannot be negative")
 	case o.bootOnRedial != "none" && o.bootOnRedial != "replay" && o.bootOnRedial != "trigger":

@@ -82,7 +82,7 @@ func TestCentralSystemThatDoesNotAnswer(t *testing.T) {
 	for i := range 3 {
 		other.call(fmt.Sprint("o", i), "Heartbeat")
 	}
-	if got := c.receive(); !strings.HasPrefix(got, `[4,"mute","InternalError","the central system has not answered 3 times"`) {
+	if got := c.receive(); !strings.HasPrefix(got, `[4,"mute","InternalError","the central system does not answer this"`) {
 		t.Error(got)
 	}
 	if n := w.cs.Seen("mute"); n != 3 {
@@ -93,6 +93,30 @@ func TestCentralSystemThatDoesNotAnswer(t *testing.T) {
 	}
 	if n := w.cs.Seen("late"); n != 1 {
 		t.Errorf("the CALL that was answered late came %d times", n)
+	}
+}
+
+// A CALL that makes the central system fall over, each time: at last the charger gets an
+// error, and goes on.
+func TestCallThatFells(t *testing.T) {
+	var w *world
+	w = newWorld(t, central.Config{Answer: func(c *central.Conn, id, action string, _ []byte) [][]byte {
+		if id == "fells" {
+			c.Cut()
+			return nil
+		}
+		return [][]byte{w.cs.Usual(id, action)}
+	}})
+	w.bridge("-attempts", "1")
+	c := w.charger("CP1")
+	if got := c.call("fells", "DataTransfer"); !strings.HasPrefix(got, `[4,"fells","InternalError"`) {
+		t.Error(got)
+	}
+	if n := w.cs.Seen("fells"); n != 5 {
+		t.Errorf("it came %d times", n)
+	}
+	if got := c.call("next", "Heartbeat"); !strings.HasPrefix(got, `[3,"next"`) {
+		t.Error(got)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -167,21 +168,48 @@ type Move struct{ Charger, From, To string }
 
 // Moves returns which chargers Reroute would move.
 func (b *Bridge) Moves(routes *route.Set) (moves []Move) {
+	var mu sync.Mutex
+	b.each(func(s *session) {
+		to := ""
+		if r, ok := routes.Find(s.identity, s.opened.Subprotocol); ok {
+			to = r.Address(s.identity)
+		}
+		if s.ch != nil && to != s.target.URL {
+			mu.Lock()
+			defer mu.Unlock()
+			moves = append(moves, Move{s.identity, s.target.URL, to})
+		}
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	return slices.Clone(moves)
+}
+
+// each runs f for every charger, on any goroutine, and waits until it has: but not for
+// those that are stuck, such as in a write to a central system that does not read.
+func (b *Bridge) each(f func(*session)) {
+	var running sync.WaitGroup
 	b.sessions.Range(func(_, at any) bool {
 		s := at.(*session)
-		s.do(func() {
-			to := ""
-			if r, ok := routes.Find(s.identity, s.opened.Subprotocol); ok {
-				to = r.Address(s.identity)
-			}
-			if s.ch != nil && to != s.target.URL {
-				moves = append(moves, Move{s.identity, s.target.URL, to})
-			}
+		running.Add(1)
+		s.post(func() {
+			defer running.Done()
+			f(s)
 		})
 		return true
 	})
-	return moves
+	done := make(chan struct{})
+	go func() {
+		running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(eachTimeout):
+	}
 }
+
+const eachTimeout = 3 * time.Second
 
 // Leave prepares for the end: there are no more dials, and when no charger has a CALL that
 // it has not answered, or after so much time, no more CALLs. The gateway's link must stay
@@ -199,11 +227,7 @@ func (b *Bridge) End() {
 	if b.Chargers() > 0 {
 		defer time.Sleep(250 * time.Millisecond)
 	}
-	b.sessions.Range(func(_, at any) bool {
-		s := at.(*session)
-		s.do(func() { s.end("the bridge leaves") })
-		return true
-	})
+	b.each(func(s *session) { s.end("the bridge leaves") })
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, a := range b.admitted {

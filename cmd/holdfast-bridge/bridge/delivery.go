@@ -2,7 +2,7 @@ package bridge
 
 import (
 	"errors"
-	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"time"
 
@@ -30,14 +30,43 @@ type delivery struct {
 // answer is the last one, in case that its message comes again: the link was lost before
 // the gateway had it, or it came when the message had been given back.
 type answer struct {
-	id    string
-	reply []byte // nil: not come yet
+	id      string
+	message uint64 // a hash of it: chargers that start anew use ids again
+	reply   []byte // nil: not come yet
 }
 
-// silence is how often a CALL was not answered.
+// maxKept is the longest answer, and the longest BootNotification, that is kept, in bytes.
+const maxKept = 16 << 10
+
+func (d *delivery) hash() uint64 { return maphash.Bytes(seed, d.message.Payload) }
+
+var seed = maphash.MakeSeed()
+
+// silence is how often a CALL was not answered in time, or the connection ended before it
+// was. The latter counts a fifth: it is most likely another's fault.
 type silence struct {
-	id    string
-	times int
+	id     string
+	fifths int
+}
+
+// suspect counts against d, and reports whether it is to be given up: nothing behind it
+// would ever come to a central system that it makes fall over.
+func (s *session) suspect(d *delivery, fifths int) bool {
+	if d.head.kind != ocppCall {
+		return false
+	}
+	if s.mute.id != d.head.id {
+		s.mute = silence{id: d.head.id}
+	}
+	s.mute.fifths += fifths
+	return s.mute.fifths >= 5*s.b.cfg.Attempts
+}
+
+// refuse answers a CALL that is given up.
+func (s *session) refuse(d *delivery) {
+	s.b.cfg.Logger.Error("a CALL is given up: the central system does not answer it", "charger", s.identity, "upstream", s.target.URL, "action", d.head.action, "id", d.head.id)
+	s.mute = silence{}
+	s.settle(d, callError(d.head.id, "InternalError", "the central system does not answer this"))
 }
 
 var (
@@ -59,9 +88,11 @@ func (s *session) deliver(d *delivery) {
 	s.waiting = d
 	if d.head.kind == ocppCall {
 		if d.head.action == "BootNotification" {
-			s.boot = d.message.Payload
+			if s.boot = nil; len(d.message.Payload) <= maxKept {
+				s.boot = d.message.Payload
+			}
 		}
-		if s.late.reply != nil && s.late.id == d.head.id && d.message.Redelivered {
+		if s.late.reply != nil && s.late.id == d.head.id && d.message.Redelivered && s.late.message == d.hash() {
 			s.settle(d, s.late.reply)
 			return
 		}
@@ -124,7 +155,7 @@ func (s *session) away(d *delivery) {
 	}
 	s.connect()
 	left := hold - time.Since(d.began)
-	if left <= 0 {
+	if left <= 0 || s.b.leaving.Load() { // another bridge may have it
 		s.giveBack(d, errAway)
 		return
 	}
@@ -148,19 +179,15 @@ func (s *session) giveBack(d *delivery, why error) {
 // unanswered gives d back, to be sent again under the same id; after so many times, the
 // charger gets an error.
 func (s *session) unanswered(d *delivery) {
-	if s.mute.id != d.head.id {
-		s.mute = silence{id: d.head.id}
-	}
-	s.mute.times++
+	enough := s.suspect(d, 5)
 	s.b.cfg.Metrics.Unanswered.Inc()
 	s.b.cfg.Logger.Warn("the central system has not answered in time", "charger", s.identity, "upstream", s.target.URL,
-		"action", d.head.action, "id", d.head.id, "after", s.b.cfg.AnswerTimeout.String(), "times", s.mute.times)
-	if s.mute.times >= s.b.cfg.Attempts {
-		s.mute = silence{}
-		s.settle(d, callError(d.head.id, "InternalError", fmt.Sprintf("the central system has not answered %d times", s.b.cfg.Attempts)))
+		"action", d.head.action, "id", d.head.id, "after", s.b.cfg.AnswerTimeout.String(), "times", s.mute.fifths/5)
+	if enough {
+		s.refuse(d)
 		return
 	}
-	s.late = answer{id: d.head.id}
+	s.late = answer{id: d.head.id, message: d.hash()}
 	s.giveBack(d, errNoAnswer)
 }
 
@@ -181,7 +208,7 @@ func (s *session) answered(c *upstream.Conn, h head, payload []byte) {
 		s.settle(d, payload)
 	case h.id == s.overruled:
 	case h.id == s.late.id && s.late.reply == nil && d == nil:
-		s.late.reply = payload // its message is on the way here again
+		s.late.reply = payload // its message is on the way here again, however long it is
 	default:
 		s.b.cfg.Metrics.Refused("answer").Inc()
 		s.b.cfg.Logger.Info("an answer of the central system that nobody waits for", "charger", s.identity, "upstream", s.target.URL, "id", h.id)
@@ -191,7 +218,10 @@ func (s *session) answered(c *upstream.Conn, h head, payload []byte) {
 // settle acknowledges d, with the reply if it has one.
 func (s *session) settle(d *delivery, reply []byte) {
 	s.done(d)
-	s.nacks, s.late = 0, answer{id: d.head.id, reply: reply}
+	s.nacks, s.late = 0, answer{}
+	if reply != nil && len(reply) <= maxKept {
+		s.late = answer{d.head.id, d.hash(), reply}
+	}
 	d.answer(reply, nil)
 	s.moveIfIdle()
 }

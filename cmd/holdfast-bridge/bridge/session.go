@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"holdfast/cmd/holdfast-bridge/route"
@@ -47,7 +48,7 @@ type session struct {
 	waiting *delivery // the charger's message, not acknowledged
 	nacks   int       // in a row
 	late    answer    // to its last message
-	mute    silence   // a CALL that the central system does not answer
+	mute    silence   // a CALL that the central system does not answer, or falls over
 
 	calls   map[string]*call // under way at the charger, by the id that it sees
 	parked  []*call          // until the charger is back
@@ -151,31 +152,38 @@ func (s *session) dialed(ctx context.Context, c *upstream.Conn, err error) {
 	first := s.why != err.Error()
 	s.why = err.Error()
 	refusal, refused := errors.AsType[*upstream.RefusalError](err)
-	if !refused { // the host does not answer: the queue knows when to ask again
+	if !refused {
 		s.b.cfg.Metrics.Dials("unanswered").Inc()
 		if first {
 			s.b.cfg.Logger.Info("the central system does not answer", "charger", s.identity, "upstream", s.target.URL, "reason", s.why)
 		}
-		s.connect()
+		s.redial(maxAbsent)
 		return
 	}
 	s.b.cfg.Metrics.Dials("refused").Inc()
 	if first {
 		s.b.cfg.Logger.Warn("the central system refuses a connection", "charger", s.identity, "upstream", s.target.URL, "status", refusal.Status, "reason", s.why)
 	}
-	s.redial()
+	limit := maxRedial
+	if refusal.Away() {
+		limit = maxAbsent
+	}
+	s.redial(limit)
 }
 
-// Pauses before a dial for a charger whose connection was refused, or did not last.
+// Pauses before a dial. A central system that is away is soon back, and the queue has only
+// one ask at a time; one that does not want this charger, or closes its connection at
+// once, may have a reason that lasts.
 const (
 	firstRedial = 500 * time.Millisecond
+	maxAbsent   = 4 * time.Second
 	maxRedial   = time.Minute
 	lasting     = 10 * time.Second
 )
 
-// redial dials after a pause that grows.
-func (s *session) redial() {
-	pause := min(firstRedial<<min(s.failed, 10), maxRedial)
+// redial dials after a pause that grows up to a limit.
+func (s *session) redial(limit time.Duration) {
+	pause := min(firstRedial<<min(s.failed, 10), limit)
 	s.failed++
 	stop(&s.pause)
 	s.pause = s.after(pause/2+rand.N(pause/2), func() {
@@ -297,6 +305,9 @@ func (s *session) lost(c *upstream.Conn, why string) {
 	s.b.cfg.Metrics.Lost.Inc()
 	s.b.cfg.Logger.Info("lost the central system", "charger", s.identity, "upstream", s.target.URL, "reason", why, "after", time.Since(s.since).Round(time.Millisecond).String())
 	lasted := time.Since(s.since) > lasting
+	if d := s.waiting; d != nil && d.sent && s.suspect(d, 1) {
+		s.refuse(d)
+	}
 	s.part(why)
 	switch {
 	case !s.online && s.waiting == nil:
@@ -305,7 +316,7 @@ func (s *session) lost(c *upstream.Conn, why string) {
 		s.failed = 0
 		s.again()
 	default:
-		s.redial()
+		s.redial(maxRedial)
 	}
 }
 
@@ -321,7 +332,7 @@ func (s *session) part(why string) {
 	if s.up == nil {
 		return
 	}
-	s.up.Close(1001, why[:min(len(why), 120)])
+	s.up.Close(1001, strings.ToValidUTF8(why[:min(len(why), 120)], ""))
 	s.up, s.why, s.since, s.booting = nil, why, time.Now(), ""
 	s.b.cfg.Metrics.Up.Dec()
 	if d := s.waiting; d != nil {

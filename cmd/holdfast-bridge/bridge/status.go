@@ -3,6 +3,7 @@ package bridge
 import (
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"holdfast/cmd/holdfast-bridge/route"
@@ -49,32 +50,34 @@ func (b *Bridge) Status() (s Status) {
 	for _, r := range routes.Routes {
 		s.Routes = append(s.Routes, RouteStatus{Glob: r.Glob, URL: r.URL})
 	}
-	b.sessions.Range(func(_, at any) bool {
-		c := at.(*session)
-		c.do(func() {
-			s.Chargers++
-			s.Calls += len(c.calls)
-			if c.waiting != nil {
-				s.Waiting++
-			}
-			i := slices.IndexFunc(routes.Routes, func(r route.Route) bool { return r.Matches(c.identity, c.opened.Subprotocol) })
+	var mu sync.Mutex
+	b.each(func(c *session) {
+		mu.Lock()
+		defer mu.Unlock()
+		s.Chargers++
+		s.Calls += len(c.calls)
+		if c.waiting != nil {
+			s.Waiting++
+		}
+		i := slices.IndexFunc(routes.Routes, func(r route.Route) bool { return r.Matches(c.identity, c.opened.Subprotocol) })
+		if i >= 0 {
+			s.Routes[i].Chargers++
+		}
+		if c.up != nil {
+			s.Connected++
 			if i >= 0 {
-				s.Routes[i].Chargers++
+				s.Routes[i].Connected++
 			}
-			if c.up != nil {
-				s.Connected++
-				if i >= 0 {
-					s.Routes[i].Connected++
-				}
-				return
-			}
-			if i >= 0 {
-				s.Routes[i].Why = c.why
-			}
-			s.Without = append(s.Without, ChargerStatus{c.identity, c.target.URL, int(time.Since(c.since).Seconds()), c.why})
-		})
-		return true
+			return
+		}
+		if i >= 0 {
+			s.Routes[i].Why = c.why
+		}
+		s.Without = append(s.Without, ChargerStatus{c.identity, c.target.URL, int(time.Since(c.since).Seconds()), c.why})
 	})
+	mu.Lock() // those that are stuck may come yet
+	defer mu.Unlock()
+	s.Routes, s.Without = slices.Clone(s.Routes), slices.Clone(s.Without)
 	slices.SortFunc(s.Without, func(a, b ChargerStatus) int {
 		if a.Seconds != b.Seconds {
 			return b.Seconds - a.Seconds

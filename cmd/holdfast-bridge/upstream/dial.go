@@ -62,6 +62,11 @@ type RefusalError struct {
 	Why    string
 }
 
+// Away reports whether a proxy has answered in place of a central system that is away.
+func (e *RefusalError) Away() bool {
+	return e.Status == http.StatusBadGateway || e.Status == http.StatusServiceUnavailable || e.Status == http.StatusGatewayTimeout
+}
+
 func (e *RefusalError) Error() string {
 	if e.Why != "" {
 		return e.Why

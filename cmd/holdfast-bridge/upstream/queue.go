@@ -163,7 +163,8 @@ func (q *Queue) dial(ctx context.Context, h *host, r *Request) {
 		if err == nil {
 			c, err = q.dialer.Dial(r.Context, r.Target)
 		}
-		_, refused := errors.AsType[*RefusalError](err)
+		refusal, refused := errors.AsType[*RefusalError](err)
+		refused = refused && !refusal.Away()
 		select {
 		case q.ended <- ended{host: h, answered: err == nil || refused || r.Context.Err() != nil}:
 		case <-ctx.Done():
