@@ -112,9 +112,10 @@ bench-storm: build ## what 200 held chargers notice while 10,000 connect over ws
 	cd tests && go build -o ../bin/ ./bench/cmd/...
 	bin/stormbench -holdfast bin/holdfast -echo bin/echo
 
-bench-bridge: build setup-bench ## a central system behind the bridge, beside the same behind nginx
+bench-bridge: build setup-bench ## a central system behind the bridge, beside the same behind nginx; memory of a charger in the bridge
 	cd tests && go build -o ../bin/ ./bench/cmd/...
 	bin/relaybench -holdfast bin/holdfast -echo bin/echo -load bin/load -bridge bin/holdfast-bridge
+	bin/bridgehold -holdfast bin/holdfast -bridge bin/holdfast-bridge -echo bin/echo
 
 bench-call: build ## round trip of a CALL to a charger, beside a direct WebSocket
 	cd tests && go build -o ../bin/ ./bench/cmd/... && ../bin/callbench -holdfast ../bin/holdfast

@@ -246,3 +246,33 @@ func receive(t *testing.T, from chan string) string {
 		return ""
 	}
 }
+
+// SEND and CALLRESULTERROR of OCPP 2.1 pass both ways, and so does the answer to a message
+// that nobody could read.
+func TestMessagesWithoutAnAnswer(t *testing.T) {
+	came := make(chan string, 10)
+	w := newWorld(t, central.Config{Answered: func(_ *central.Conn, m []byte) { came <- string(m) }})
+	w.bridge()
+	c := w.charger("CP1")
+	w.connection("CP1")
+	for _, m := range []string{`[6,"a","NotifyPeriodicEventStream",{}]`, `[5,"b","InternalError","",{}]`} {
+		c.send("%s", m)
+		if got := receive(t, came); got != m {
+			t.Errorf("%s came as %s", m, got)
+		}
+		if err := w.cs.Conn("CP1").Write([]byte(m)); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.receive(); got != m {
+			t.Errorf("%s came as %s", m, got)
+		}
+	}
+	c.send("what is this")
+	if err := w.cs.Conn("CP1").Write([]byte(`[4,"-1","RpcFrameworkError","no JSON",{}]`)); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.receive(); got != `[4,"-1","RpcFrameworkError","no JSON",{}]` {
+		t.Error(got)
+	}
+	c.call("after", "Heartbeat")
+}

@@ -198,3 +198,13 @@ func (s *System) Alive() error {
 	}
 	return nil
 }
+
+// PID returns the process of a part, by its name; 0: there is none.
+func (s *System) PID(name string) int {
+	for _, p := range s.parts {
+		if p.name == name {
+			return p.PID()
+		}
+	}
+	return 0
+}
