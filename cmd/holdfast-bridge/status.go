@@ -69,7 +69,8 @@ func status(args []string, w io.Writer) error {
 	fmt.Fprintf(t, "chargers\t%d\n", s.Chargers)
 	fmt.Fprintf(t, "connected to their central system\t%d\n", s.Connected)
 	fmt.Fprintf(t, "messages that wait here\t%d\n", s.Waiting)
-	fmt.Fprintf(t, "CALLs that chargers have\t%d\n\n", s.Calls)
+	fmt.Fprintf(t, "CALLs that chargers have\t%d\n", s.Calls)
+	fmt.Fprintf(t, "round trips at central systems\t%d, %.1f ms on average, %.1f ms the longest\n\n", s.RoundTrips.Count, 1000*s.RoundTrips.Mean, 1000*s.RoundTrips.Longest)
 	fmt.Fprintln(t, "ROUTE\tCHARGERS\tCONNECTED\tWHY NOT")
 	for _, r := range s.Routes {
 		fmt.Fprintf(t, "%s %s\t%d\t%d\t%s\n", r.Glob, r.URL, r.Chargers, r.Connected, r.Why)

@@ -54,6 +54,7 @@ type Bridge struct {
 	leaving  atomic.Bool  // no more dials
 	draining atomic.Bool  // no more CALLs to chargers
 	under    atomic.Int64 // CALLs under way at chargers
+	trips    roundTrips
 
 	mu       sync.Mutex
 	admitted map[string]*admitted // connections made for an AUTHORIZE, until OPENED takes them

@@ -200,7 +200,9 @@ func (s *session) answered(c *upstream.Conn, h head, payload []byte) {
 	case h.id == s.booting:
 		s.booted()
 	case d != nil && d.sent && d.head.kind == ocppCall && d.head.id == h.id && d.main == nil:
-		s.b.cfg.Metrics.RoundTrip.Observe(time.Since(d.sentAt).Seconds())
+		took := time.Since(d.sentAt)
+		s.b.cfg.Metrics.RoundTrip.Observe(took.Seconds())
+		s.b.trips.add(took)
 		if s.waitsForMirror(d) {
 			d.main = payload
 			return

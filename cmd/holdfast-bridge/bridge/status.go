@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdfast/cmd/holdfast-bridge/route"
@@ -15,6 +16,8 @@ type Status struct {
 	Connected int `json:"connected"` // to their central systems
 	Waiting   int `json:"waiting"`   // messages of chargers, here
 	Calls     int `json:"calls"`     // CALLs that chargers have not answered
+
+	RoundTrips RoundTrips `json:"round_trips"`
 
 	Routes []RouteStatus `json:"routes"`
 	// Without are chargers that are not connected, those for the longest time first,
@@ -41,12 +44,38 @@ type ChargerStatus struct {
 
 const maxWithout = 20
 
+// RoundTrips are the CALLs that central systems have answered, since the bridge started.
+type RoundTrips struct {
+	Count   int64   `json:"count"`
+	Mean    float64 `json:"mean_seconds"`
+	Longest float64 `json:"longest_seconds"`
+}
+
+// roundTrips are counted by all chargers.
+type roundTrips struct{ count, sum, longest atomic.Int64 } // the latter two in nanoseconds
+
+func (r *roundTrips) add(d time.Duration) {
+	r.count.Add(1)
+	r.sum.Add(int64(d))
+	for was := r.longest.Load(); int64(d) > was && !r.longest.CompareAndSwap(was, int64(d)); {
+		was = r.longest.Load()
+	}
+}
+
+func (r *roundTrips) status() (s RoundTrips) {
+	s.Count = r.count.Load()
+	s.Mean = time.Duration(r.sum.Load() / max(s.Count, 1)).Seconds()
+	s.Longest = time.Duration(r.longest.Load()).Seconds()
+	return s
+}
+
 // Chargers returns how many chargers there are.
 func (b *Bridge) Chargers() int { return int(b.count.Load()) }
 
 // Status asks every charger.
 func (b *Bridge) Status() (s Status) {
 	routes := b.routes.Load()
+	s.RoundTrips = b.trips.status()
 	for _, r := range routes.Routes {
 		s.Routes = append(s.Routes, RouteStatus{Glob: r.Glob, URL: r.URL})
 	}
