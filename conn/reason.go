@@ -46,6 +46,8 @@ var (
 		"The charger, or a proxy before it, ended TCP or TLS without the close handshake: a reboot, or a careless firmware.")
 	ReasonReplaced = reason("replaced", CodePolicy, ByGateway, "replaced by a new connection of the same identity",
 		"The charger connected again before its former connection was noticed to be dead. If it recurs, two chargers share an identity.")
+	ReasonBlocked = reason("blocked", CodePolicy, ByOperator, "blocked",
+		"An operator has blocked the charger, or its address: holdfast blocks shows why and until when.")
 	ReasonShutdown = reason("shutdown", CodeRestart, ByOperator, "the gateway is shutting down",
 		"The gateway was stopped or restarted, not upgraded.")
 )

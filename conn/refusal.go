@@ -162,6 +162,10 @@ var (
 		Name: "not-allowed", Status: http.StatusForbidden, Format: "nobody may connect from this address",
 		Explanation: "allow-from does not have the charger's address.",
 	})
+	RefusalBlocked = refusal(RefusalReason{
+		Name: "blocked", Status: http.StatusForbidden, Format: "blocked by an operator: %s",
+		Explanation: "holdfast block has the charger, or its address. holdfast blocks shows why and until when; holdfast unblock takes it back.",
+	})
 	RefusalNotTrusted = refusal(RefusalReason{
 		Name: "not-trusted", Status: http.StatusForbidden, Format: "only a trusted balancer may connect to this port",
 		Explanation: "The listener has proxy-protocol=required, and who connected is not in trusted: a charger that goes around the balancer, or a new balancer.",

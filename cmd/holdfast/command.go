@@ -54,6 +54,7 @@ type invocation struct {
 	code    int
 	reason  string
 	drop    bool
+	length  time.Duration // of a block
 	passwd  passwd
 }
 
@@ -109,6 +110,22 @@ func commands() []command {
 			},
 			run: runClose,
 		},
+		{
+			name: "block", args: []argument{{"ID|ADDRESS|CIDR", aCharger, false}}, help: "keep a charger, or a range of addresses, from connecting, and close what is connected",
+			more: "Whoever is blocked gets 403. Blocks survive upgrades and restarts: they are in the file of the\noption blocks. Another block of the same target takes the place of the first.\n",
+			options: func(i *invocation) []config.Option {
+				return append([]config.Option{
+					config.Define("for", "0s", "how long; 0s: for ever", config.Duration(&i.length, 0, 10*365*24*time.Hour)),
+					config.Define("reason", "", "for the log and for blocks; the charger does not get it", config.Text(&i.reason)),
+				}, adminOptions(i)...)
+			},
+			run: runBlock,
+		},
+		{
+			name: "unblock", args: []argument{{"ID|ADDRESS|CIDR", anything, false}}, help: "take a block back",
+			options: adminOptions, run: runUnblock,
+		},
+		{name: "blocks", help: "list who is blocked, until when and why", options: jsonOptions, run: runBlocks},
 		{
 			name: "tap", args: []argument{{"ID|GLOB", aCharger, false}}, help: "show the messages of chargers, both ways, as they pass",
 			more:    "Runs until it is interrupted, across upgrades too. A line has the time, the charger, -> for a\nmessage from the charger or <- for one to it, the size, and the message. Chargers never wait\nfor it: messages that it is too slow to show are counted instead.\n",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"holdfast/unixipc"
 )
@@ -23,6 +24,13 @@ type Gateway interface {
 	// Undrain takes back what Drain has done to a processor that is still there, and
 	// returns with how many of its links.
 	Undrain(ctx context.Context, processor string) (links int, err error)
+	// Block keeps a charger or a range of addresses from connecting, until a time (zero:
+	// for ever), and begins to close those that are connected. It returns how many.
+	Block(ctx context.Context, target string, until time.Time, reason string) (closed int, err error)
+	// Unblock takes a block back.
+	Unblock(target string) error
+	// Blocks returns those that hold, sorted by target.
+	Blocks() ([]BlockStatus, error)
 	// Join takes over an operator's connection that becomes a link; early was
 	// read from it.
 	Join(c *net.UnixConn, early []byte)
@@ -39,6 +47,9 @@ type LastError struct {
 func (e *LastError) Error() string {
 	return fmt.Sprintf("%s is the only processor that takes %s: messages of those chargers would wait; -force drains it all the same", e.Processor, strings.Join(e.Subprotocols, ", "))
 }
+
+// ErrNoBlocks is returned by the methods for blocks of a gateway that keeps none.
+var ErrNoBlocks = errors.New("the gateway keeps no blocks: set the option blocks to a file")
 
 // ErrNoTurn is returned when a loop does not answer in time.
 var ErrNoTurn = errors.New("the loop does not turn")

@@ -41,6 +41,9 @@ func NewServer(g Gateway, at *gate.Gate, l net.Listener, log *slog.Logger) *Serv
 	mux.HandleFunc("GET /chargers", s.chargers)
 	mux.HandleFunc("POST /drain", s.drain)
 	mux.HandleFunc("POST /undrain", s.undrain)
+	mux.HandleFunc("POST /block", s.block)
+	mux.HandleFunc("POST /unblock", s.unblock)
+	mux.HandleFunc("GET /blocks", s.blocks)
 	mux.HandleFunc("GET /link", s.link)
 	mux.HandleFunc("POST /authorize", s.authorize)
 	s.server = gate.NewHTTPServer(mux, log)
@@ -97,7 +100,7 @@ func writeReplaced(w http.ResponseWriter) {
 func writeResult(w http.ResponseWriter, result any, err error) {
 	var last *LastError
 	switch {
-	case errors.As(err, &last), errors.Is(err, errNotDrained):
+	case errors.As(err, &last), errors.Is(err, errNotDrained), errors.Is(err, ErrNoBlocks):
 		http.Error(w, err.Error(), http.StatusConflict)
 	case errors.Is(err, ErrReplaced), errors.Is(err, ErrNoTurn):
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)

@@ -32,6 +32,7 @@ type Config struct {
 	TLSClientIdentity string
 	TLSRecordSize     int // bytes
 	SecurityProfiles  string
+	Blocks            string
 	Auth              string
 	AuthFile          string
 	AuthHex           bool

@@ -35,6 +35,7 @@ func Options(c *Config) []Option {
 		{"auth-hex", "false", "take a password and its hexadecimal form for the same", BooleanValue{&c.AuthHex}},
 
 		{"security-profiles", "", "file in which the gateway remembers the highest OCPP security profile that each charger has used; with a lower one it gets 403; unset: none is remembered", TextValue{&c.SecurityProfiles}},
+		{"blocks", "", "file of the chargers and addresses that may not connect, written by holdfast block and unblock; unset: these commands are refused", TextValue{&c.Blocks}},
 		{"unknown-charger", "401", "what a charger gets that the auth-file does not name: 401, as for a wrong password, or 404, which tells strangers which identities there are", ChoiceValue{&c.Unknown, []string{"401", "404"}}},
 
 		{"path", "/ocpp/", "prefix of the path that chargers connect to; the identity follows it; may be given several times", paths{&c.Paths}},

@@ -13,6 +13,7 @@ type Files struct {
 	Certificates *Certificates
 	Passwords    *Passwords
 	Profiles     *Profiles
+	Blocks       *Blocks
 }
 
 // Read reads them.
@@ -28,7 +29,12 @@ func Read(c *config.Config) (f Files, err error) {
 		}
 	}
 	if c.SecurityProfiles != "" {
-		f.Profiles, err = NewProfiles(c.SecurityProfiles)
+		if f.Profiles, err = NewProfiles(c.SecurityProfiles); err != nil {
+			return f, err
+		}
+	}
+	if c.Blocks != "" {
+		f.Blocks, err = NewBlocks(c.Blocks)
 	}
 	return f, err
 }
@@ -46,6 +52,9 @@ func (f *Files) Watch(log *slog.Logger) {
 	}
 	if f.Profiles != nil {
 		f.Profiles.Watch(log)
+	}
+	if f.Blocks != nil {
+		f.Blocks.Watch(log)
 	}
 }
 
@@ -67,6 +76,9 @@ func Check(c *config.Config) (faults, warnings []error) {
 	}
 	if c.SecurityProfiles != "" {
 		add("security-profiles", CheckProfiles(c.SecurityProfiles))
+	}
+	if c.Blocks != "" {
+		add("blocks", CheckBlocks(c.Blocks))
 	}
 	if len(c.ListenTLS) == 0 {
 		return faults, nil

@@ -314,10 +314,15 @@ func (h *handshaker) shakeTLS(nc net.Conn, who *applicant) (*record.Conn, error)
 	return tc, nil
 }
 
-// admit refuses chargers at the limits; one that is let in counts as entering.
+// admit refuses chargers that are blocked, and those at the limits; one that is let in counts as entering.
 // A charger that is held already only takes its own place: after a power cut
 // all come back before their dead connections are noticed.
 func (h *handshaker) admit(identity string, from netip.Addr) *conn.Refusal {
+	if blocks := h.files.Blocks; blocks != nil {
+		if block, blocked := blocks.OfCharger(identity); blocked {
+			return blockedBy(block)
+		}
+	}
 	if !h.rate.allow(time.Now()) {
 		return conn.RefusalRate.Refusal()
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 
 	"holdfast/cmd/holdfast/addresses"
 	"holdfast/cmd/holdfast/config"
+	"holdfast/cmd/holdfast/credentials"
 	"holdfast/cmd/holdfast/forwarded"
 	"holdfast/conn"
 )
@@ -111,10 +113,22 @@ func (h *handshaker) leave(who *applicant) {
 	}
 }
 
-// welcome holds the charger's address against allow-from.
+// welcome holds the charger's address against allow-from, and the blocks.
 func (h *handshaker) welcome(who *applicant) *conn.Refusal {
 	if allowed := who.listener.AllowFrom; allowed != nil && !addresses.In(allowed, who.from.Addr()) {
 		return conn.RefusalNotAllowed.Refusal()
 	}
+	if blocks := h.files.Blocks; blocks != nil {
+		if block, blocked := blocks.OfAddress(who.from.Addr()); blocked {
+			return blockedBy(block)
+		}
+	}
 	return nil
+}
+
+// blockedBy is the refusal of whom a block is for, who does not learn the reason.
+func blockedBy(block credentials.Block) *conn.Refusal {
+	refusal := conn.RefusalBlocked.Refusal(cmp.Or(block.Reason, "without a reason"))
+	refusal.Told = "blocked"
+	return refusal
 }

@@ -189,6 +189,21 @@ func Offline(shards []*Shard) (n int) {
 	return n
 }
 
+// CloseIf begins to close the connections that which selects, and returns how many they
+// are; -1 when they are another process's now.
+func (s *Shard) CloseIf(which func(*conn.Conn) bool, why conn.Close) (n int) {
+	if s.late != nil {
+		return -1
+	}
+	s.Loop.All(func(c *conn.Conn) {
+		if which(c) {
+			c.Close(why)
+			n++
+		}
+	})
+	return n
+}
+
 // CloseShare begins to close one in n of the connections that are open.
 func (s *Shard) CloseShare(n int, why conn.Close) {
 	i := 0
