@@ -90,7 +90,8 @@ func command(args []string) error {
 }
 
 func serve(o options, args []string) error {
-	log := o.logger(os.Stderr)
+	log, closeLog := o.logger(os.Stderr)
+	defer closeLog()
 	tls, err := clientTLS(o)
 	if err != nil {
 		return err

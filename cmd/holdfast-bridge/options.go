@@ -13,6 +13,7 @@ import (
 
 	"holdfast/cmd/holdfast-bridge/bridge"
 	"holdfast/cmd/holdfast-bridge/route"
+	"holdfast/cmd/holdfast/logging"
 )
 
 // options are the command line and the configuration file.
@@ -36,6 +37,7 @@ type options struct {
 
 	logFormat string
 	logLevel  slog.Level
+	logBurst  int
 }
 
 // only are the options that stand on the command line alone.
@@ -80,6 +82,7 @@ func (o *options) flags() *flag.FlagSet {
 	fs.DurationVar(&o.drain, "drain-timeout", 30*time.Second, "how long what is under way may take after SIGTERM")
 	fs.StringVar(&o.admin, "admin", "", "Unix socket for status and dry-run, a `path`")
 	fs.StringVar(&o.metrics, "metrics", "", "`address` of /metrics, such as 127.0.0.1:9810; empty: none")
+	fs.IntVar(&o.logBurst, "log-burst", 2000, "lines of the log of one kind, about chargers, that are written in 30 seconds; those beyond are counted; 0: all are written")
 	fs.StringVar(&o.logFormat, "log-format", "text", "`format` of the log: text or json")
 	fs.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "lowest `level` that is logged: debug, info, warn or error")
 	return fs
@@ -152,6 +155,8 @@ func (o *options) check() error {
 		return errors.New("dial-rate must be more than 0, and 100000 at most")
 	case o.attempts < 1:
 		return errors.New("attempts must be 1 or more")
+	case o.logBurst < 0:
+		return errors.New("log-burst cannot be negative")
 	case o.maxMessage < 1<<10:
 		return errors.New("max-message must be 1024 or more")
 	case o.ping > 0 && o.ping < time.Second:
@@ -166,10 +171,10 @@ func (o *options) check() error {
 	return o.routes.Check()
 }
 
-func (o *options) logger(w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: o.logLevel}
-	if o.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
+// logger returns the log that the options ask for; close writes what waits.
+func (o *options) logger(w io.Writer) (log *slog.Logger, close func()) {
+	return logging.New(w, logging.Options{
+		Program: "holdfast-bridge", JSON: o.logFormat == "json", Level: o.logLevel, Burst: o.logBurst,
+		OfChargers: []string{"connected to the central system", "lost the central system", "the central system does not answer", "the central system refuses a charger", "connected to a mirror", "lost a mirror", "a CALL of the central system has no answer", "the charger's route has changed"},
+	})
 }

@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"holdfast/cmd/holdfast/config":      {"holdfast/conn"},
 	"holdfast/cmd/holdfast/gate":        {},
 	"holdfast/cmd/holdfast/addresses":   {},
-	"holdfast/cmd/holdfast/logging":     {"holdfast/cmd/holdfast/config"},
+	"holdfast/cmd/holdfast/logging":     {},
 	"holdfast/cmd/holdfast/forwarded":   {},
 	"holdfast/cmd/holdfast/admin":       {"holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/gate", "holdfast/unixipc"},
 	"holdfast/cmd/holdfast/systemd":     {"golang.org/x/sys"},

@@ -398,6 +398,10 @@ func certificate(t *testing.T) (cert, key string) {
 // severity: the journal knows the level of each line, so an operator can ask for those
 // that matter.
 func (d *day) severity() {
+	// Each attribute is a field of the journal's.
+	if out := d.do("journalctl -u holdfast CHARGER=SIM-00001 EVENT=closed -o cat --no-pager"); !strings.HasPrefix(out, "level=INFO msg=closed charger=SIM-00001 ") {
+		d.t.Errorf("the journal has of the end of a charger:\n%s", out)
+	}
 	for line := range strings.SplitSeq(d.do("journalctl -u holdfast -p warning -o cat --no-pager"), "\n") {
 		if strings.Contains(line, "level=") && !strings.Contains(line, "level=WARN") && !strings.Contains(line, "level=ERROR") {
 			d.t.Errorf("among the warnings: %s", line)

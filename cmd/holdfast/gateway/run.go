@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"runtime/debug"
@@ -31,7 +32,7 @@ func Run(c *config.Config, faults []error, version string, stderr io.Writer) err
 		return upgrade.Refuse(channel, config.Faults(faults))
 	}
 	files := newFileBudget(hardFileLimit(), c)
-	log, closeLog := logging.New(c, stderr)
+	log, closeLog := newLog(c, stderr)
 	defer closeLog()
 	files.warn(c, log)
 	g, err := newGateway(c, version, files, flip, log)
@@ -92,4 +93,14 @@ func limitGarbage() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+}
+
+// newLog returns the log that a configuration asks for.
+func newLog(c *config.Config, out io.Writer) (log *slog.Logger, close func()) {
+	o := logging.Options{
+		Program: "holdfast", JSON: c.LogFormat == "json", Burst: c.LogBurst,
+		OfChargers: []string{"opened", "closed", "refused", "handshake failed"},
+	}
+	_ = o.Level.UnmarshalText([]byte(c.LogLevel)) // one of the choices
+	return logging.New(out, o)
 }

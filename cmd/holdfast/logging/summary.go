@@ -12,12 +12,9 @@ import (
 // window, RateLimitIntervalSec=. Beyond 10,000 lines in it, the journal drops any line.
 const summaryWindow = 30 * time.Second
 
-// ofChargers are the lines that each charger may cause. Others are few, and some of
-// them are an account of what was ordered: those are never left out.
-var ofChargers = []string{"opened", "closed", "refused", "handshake failed"}
-
 // A summary is a handler that passes on only so many lines of chargers of one message
-// at info in a window, and then one that says how many there were beyond. After a power
+// at info in a window, and then one that says how many there were beyond. Other lines
+// are few, and some of them are an account of what was ordered: those are never left out. After a power
 // cut each of 100,000 chargers has a line for its end and one for its return: with all
 // of them, the journal would drop the warnings among them.
 type summary struct {
@@ -28,9 +25,10 @@ type summary struct {
 // burst is what the handlers derived from one share.
 type burst struct {
 	most    int
+	of      []string     // messages that each charger may cause
 	out     slog.Handler // for the lines that say what was withheld
 	mu      sync.Mutex
-	windows map[string]*window // by message of ofChargers
+	windows map[string]*window // by message of of
 }
 
 // window is what was logged of one message since it began.
@@ -40,13 +38,13 @@ type window struct {
 }
 
 // summarize wraps out; most is at least 1.
-func summarize(out slog.Handler, most int) *summary {
-	return &summary{out, &burst{most: most, out: out, windows: map[string]*window{}}}
+func summarize(out slog.Handler, most int, of []string) *summary {
+	return &summary{out, &burst{most: most, of: of, out: out, windows: map[string]*window{}}}
 }
 
 // Handle implements slog.Handler.
 func (s *summary) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level < slog.LevelWarn && slices.Contains(ofChargers, r.Message) && !s.room(r.Message, r.Time) {
+	if r.Level < slog.LevelWarn && slices.Contains(s.of, r.Message) && !s.room(r.Message, r.Time) {
 		return nil
 	}
 	return s.Handler.Handle(ctx, r)

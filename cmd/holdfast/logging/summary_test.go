@@ -14,7 +14,7 @@ import (
 func TestSummary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(slowReader)
-		s := summarize(slog.NewTextHandler(b, nil), 3)
+		s := summarize(slog.NewTextHandler(b, nil), 3, []string{"opened", "closed", "refused"})
 		log := slog.New(s)
 		for i := range 10 {
 			log.With("from", "a").Info("opened", "charger", i)

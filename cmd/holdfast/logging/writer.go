@@ -3,7 +3,6 @@ package logging
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 )
 
@@ -18,18 +17,21 @@ type writer struct {
 	waiting []byte
 	dropped int
 	closed  bool
-	json    bool
-	journal bool // whoever reads it is systemd's journal
 	done    chan struct{}
 }
 
-func newWriter(w io.Writer, json bool) *writer {
-	l := &writer{json: json, done: make(chan struct{})}
-	if f, ok := w.(*os.File); ok {
-		l.journal = toJournal(f, os.Getenv("JOURNAL_STREAM"))
-	}
+// output is where lines go.
+type output interface {
+	// write writes a batch of whole lines.
+	write(batch []byte)
+	// lost appends the line that tells how many are missing.
+	lost(dst []byte, lines int) []byte
+}
+
+func newWriter(to output) *writer {
+	l := &writer{done: make(chan struct{})}
 	l.more = sync.NewCond(&l.mu)
-	go l.run(w)
+	go l.run(to)
 	return l
 }
 
@@ -46,7 +48,7 @@ func (l *writer) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func (l *writer) run(w io.Writer) {
+func (l *writer) run(to output) {
 	defer close(l.done)
 	var batch []byte
 	for {
@@ -63,25 +65,36 @@ func (l *writer) run(w io.Writer) {
 		l.dropped = 0
 		l.mu.Unlock()
 		if dropped > 0 {
-			batch = fmt.Appendf(batch, l.lost(), dropped)
+			batch = to.lost(batch, dropped)
 		}
-		_, _ = w.Write(batch) // there is nowhere to report it
+		to.write(batch)
 		if cap(batch) > 64<<10 {
 			batch = nil
 		}
 	}
 }
 
-// lost is the line that tells how many are missing.
-func (l *writer) lost() string {
-	prefix := ""
-	if l.journal {
-		prefix = "<4>"
+// stream is an output of lines of text or JSON.
+type stream struct {
+	io.Writer
+	json    bool
+	journal bool // whoever reads it is systemd's journal
+}
+
+// write implements output.
+func (s *stream) write(batch []byte) { _, _ = s.Writer.Write(batch) } // there is nowhere to report it
+
+const lostMessage = "log lines dropped: nobody read them in time"
+
+// lost implements output.
+func (s *stream) lost(dst []byte, lines int) []byte {
+	if s.journal {
+		dst = append(dst, "<4>"...)
 	}
-	if l.json {
-		return prefix + "{\"level\":\"WARN\",\"msg\":\"log lines dropped: nobody read them in time\",\"lines\":%d}\n"
+	if s.json {
+		return fmt.Appendf(dst, "{\"level\":\"WARN\",\"msg\":%q,\"lines\":%d}\n", lostMessage, lines)
 	}
-	return prefix + "level=WARN msg=\"log lines dropped: nobody read them in time\" lines=%d\n"
+	return fmt.Appendf(dst, "level=WARN msg=%q lines=%d\n", lostMessage, lines)
 }
 
 // close waits until everything is written.

@@ -11,7 +11,7 @@ import (
 func TestLogNeverBlocks(t *testing.T) {
 	to := new(slowReader)
 	to.Lock()
-	w := newWriter(to, false)
+	w := newWriter(&stream{Writer: to})
 	line := []byte(strings.Repeat("x", 999) + "\n")
 	for range 3 * maxLog / len(line) {
 		if _, err := w.Write(line); err != nil {
@@ -29,7 +29,7 @@ func TestLogNeverBlocks(t *testing.T) {
 	if got := to.String(); !strings.Contains(got, "log lines dropped") || len(got) > 2*maxLog+len(line)+1000 {
 		t.Errorf("%d bytes written, no word of what was lost: %v", len(got), !strings.Contains(got, "dropped"))
 	}
-	w = newWriter(io.Discard, false)
+	w = newWriter(&stream{Writer: io.Discard})
 	w.close()
 }
 
