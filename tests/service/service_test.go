@@ -43,9 +43,9 @@ func TestNotifications(t *testing.T) {
 	}
 	told := m.expect(first, "MAINPID=")
 	barrier := m.expect(first, "BARRIER=1")
-	second, err := w.CurrentPid()
-	if err != nil || told.lines[0] != fmt.Sprintf("MAINPID=%d", second) {
-		t.Errorf("told %q; process %d serves, %v", told.lines, second, err)
+	var second int
+	if _, err := fmt.Sscanf(told.lines[0], "MAINPID=%d", &second); err != nil || second == first {
+		t.Fatalf("told %q", told.lines)
 	}
 	if len(barrier.fds) != 1 {
 		t.Fatalf("a barrier with %d file descriptors", len(barrier.fds))
@@ -64,6 +64,9 @@ func TestNotifications(t *testing.T) {
 	m.expect(second, "READY=1")
 	if err := <-upgraded; err != nil {
 		t.Error(err)
+	}
+	if now, err := w.CurrentPid(); err != nil || now != second {
+		t.Errorf("told of process %d; process %d serves, %v", second, now, err)
 	}
 	<-w.Exited()
 
