@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -35,16 +34,16 @@ func runCall(i *invocation) error {
 			return err
 		}
 	}
-	out := callOutcome{Charger: i.args[0], Action: i.args[1]}
-	return i.order(func(ctx context.Context, c *proc.Client) error {
+	return i.forEach(func(ctx context.Context, c *proc.Client, identity string) (string, error) {
+		out := callOutcome{Charger: identity, Action: i.args[1]}
 		began := time.Now()
 		answer, err := c.Call(ctx, out.Charger, out.Action, payload)
 		word, failure := outcome(err, printable(out.Action+" at "+out.Charger))
 		if !i.json {
-			if failure == nil {
-				return i.printAnswer(answer)
+			if failure != nil {
+				return "", failure
 			}
-			return failure
+			return i.answerText(answer)
 		}
 		out.Outcome, out.Payload, out.Seconds = word, answer, time.Since(began).Seconds()
 		if failure == nil {
@@ -58,23 +57,37 @@ func runCall(i *invocation) error {
 		if errors.As(err, &malformed) {
 			out.Answer = malformed.Answer
 		}
-		return errors.Join(printJSON(i.stdout, out), failure)
+		return i.outcomeText(out, failure)
 	})
 }
 
-// printAnswer prints JSON of a charger: indented for people, else on one line.
-func (i *invocation) printAnswer(answer json.RawMessage) error {
-	if i.terminal {
-		var text strings.Builder
-		if err := printJSON(&text, answer); err != nil {
-			return err
-		}
-		for line := range strings.Lines(text.String()) {
-			fmt.Fprintln(i.stdout, printable(strings.TrimSuffix(line, "\n")))
-		}
-		return nil
+// answerText is JSON of a charger: indented for people, else on one line.
+func (i *invocation) answerText(answer json.RawMessage) (string, error) {
+	text, err := i.encode(answer, i.terminal)
+	if err != nil || !i.terminal || isGlob(i.args[0]) {
+		return text, err
 	}
-	out := json.NewEncoder(i.stdout)
+	lines := strings.Split(text, "\n")
+	for n, line := range lines {
+		lines[n] = printable(line)
+	}
+	return strings.Join(lines, "\n"), nil
+}
+
+// outcomeText is an outcome in JSON, beside its failure.
+func (i *invocation) outcomeText(out callOutcome, failure error) (string, error) {
+	text, err := i.encode(out, true)
+	return text, errors.Join(err, failure)
+}
+
+// encode encodes v; of many chargers each is on one line.
+func (i *invocation) encode(v any, indent bool) (string, error) {
+	var text strings.Builder
+	out := json.NewEncoder(&text)
 	out.SetEscapeHTML(false)
-	return out.Encode(answer)
+	if indent && !isGlob(i.args[0]) {
+		out.SetIndent("", "  ")
+	}
+	err := out.Encode(v)
+	return strings.TrimSuffix(text.String(), "\n"), err
 }

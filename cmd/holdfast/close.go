@@ -13,14 +13,14 @@ func runClose(i *invocation) error {
 	if i.drop && i.code != 0 {
 		return exit(exitUsage, "-drop sends no Close frame, so there is no -code")
 	}
-	return i.order(func(ctx context.Context, c *proc.Client) error {
+	return i.forEach(func(ctx context.Context, c *proc.Client, identity string) (string, error) {
 		var err error
 		if i.drop {
-			err = c.Drop(ctx, i.args[0], i.reason)
+			err = c.Drop(ctx, identity, i.reason)
 		} else {
-			err = c.Disconnect(ctx, i.args[0], i.code, i.reason)
+			err = c.Disconnect(ctx, identity, i.code, i.reason)
 		}
-		_, err = outcome(err, printable("close "+i.args[0]))
-		return err
+		_, err = outcome(err, printable("close "+identity))
+		return "", err
 	})
 }

@@ -55,6 +55,8 @@ type invocation struct {
 	reason  string
 	drop    bool
 	length  time.Duration // of a block
+	yes     bool
+	rate    int
 	passwd  passwd
 }
 
@@ -87,26 +89,27 @@ func commands() []command {
 			run: runList,
 		},
 		{
-			name: "call", args: []argument{{"ID", aCharger, false}, {"ACTION", anything, false}, {"PAYLOAD", anything, true}}, help: "send a charger a CALL, and print its answer",
-			more: "PAYLOAD is a JSON object, by default {}; - reads it from standard input. The answer is\nprinted as JSON; a CALLERROR goes to standard error. A charger gets one CALL at a time. The\nothers wait for their turn, and their time limits run meanwhile.\n",
+			name: "call", args: []argument{{"ID|GLOB", aCharger, false}, {"ACTION", anything, false}, {"PAYLOAD", anything, true}}, help: "send a charger a CALL, and print its answer",
+			more: "PAYLOAD is a JSON object, by default {}; - reads it from standard input. The answer is\nprinted as JSON; a CALLERROR goes to standard error. A charger gets one CALL at a time. The\nothers wait for their turn, and their time limits run meanwhile. " + globText,
 			options: func(i *invocation) []config.Option {
-				return append([]config.Option{config.Define("timeout", "30s", "time limit for the answer; the gateway may lower it (-max-call-timeout)", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, jsonOptions(i)...)
+				return append([]config.Option{config.Define("timeout", "30s", "time limit for the answer; the gateway may lower it (-max-call-timeout)", config.Duration(&i.timeout, time.Millisecond, 24*time.Hour))}, append(globOptions(i), jsonOptions(i)...)...)
 			},
 			run: runCall,
 		},
 		{
-			name: "send", args: []argument{{"ID", aCharger, false}, {"MESSAGE", anything, false}}, help: "write an OCPP message to a charger, and wait until it is written",
-			more:    "MESSAGE is a JSON array; - reads it from standard input. The command waits for no answer: if\none comes, it goes to the charger's processor.\n",
-			options: orderOptions, run: runSend,
+			name: "send", args: []argument{{"ID|GLOB", aCharger, false}, {"MESSAGE", anything, false}}, help: "write an OCPP message to a charger, and wait until it is written",
+			more:    "MESSAGE is a JSON array; - reads it from standard input. The command waits for no answer: if\none comes, it goes to the charger's processor. " + globText,
+			options: bulkOptions, run: runSend,
 		},
 		{
-			name: "close", args: []argument{{"ID", aCharger, false}}, help: "close a charger's connection",
+			name: "close", args: []argument{{"ID|GLOB", aCharger, false}}, help: "close a charger's connection",
+			more: globText,
 			options: func(i *invocation) []config.Option {
 				return append([]config.Option{
 					config.Define("code", "", "close code: 1000 (the default), 1001, 1003, 1008, 1011 to 1014, or 3000 to 4999", config.Number(&i.code, 1000, 4999)),
 					config.Define("reason", "", "reason that the charger gets, at most 123 bytes", config.Text(&i.reason)),
 					config.Define("drop", "false", "send no Close frame: the charger sees its TCP connection end", config.Boolean(&i.drop)),
-				}, orderOptions(i)...)
+				}, bulkOptions(i)...)
 			},
 			run: runClose,
 		},

@@ -24,7 +24,7 @@ func TestCommandLines(t *testing.T) {
 		{"nope", exitUsage, `unknown command "nope"`},
 		{"list a b", exitUsage, "usage: holdfast list [options] [GLOB]"},
 		{"list -jsn", exitUsage, "unknown flag -jsn"},
-		{"call CP1", exitUsage, "usage: holdfast call [options] ID ACTION [PAYLOAD]"},
+		{"call CP1", exitUsage, "usage: holdfast call [options] ID|GLOB ACTION [PAYLOAD]"},
 		{"call CP1 Reset {bad", exitUsage, "PAYLOAD is not JSON: invalid character 'b'"},
 		{"call CP1 Reset []", exitUsage, "PAYLOAD must be a JSON object"},
 		{"call CP1 Reset {} -timeout soon", exitUsage, `-timeout "soon": want a duration`},

@@ -14,8 +14,8 @@ func runSend(i *invocation) error {
 	if err != nil {
 		return err
 	}
-	return i.order(func(ctx context.Context, c *proc.Client) error {
-		_, err := outcome(c.Send(ctx, i.args[0], message), printable("send to "+i.args[0]))
-		return err
+	return i.forEach(func(ctx context.Context, c *proc.Client, identity string) (string, error) {
+		_, err := outcome(c.Send(ctx, identity, message), printable("send to "+identity))
+		return "", err
 	})
 }
