@@ -24,16 +24,26 @@ const journalSocket = "/run/systemd/journal/socket"
 // journalOutput sends each record of a batch as a datagram.
 type journalOutput struct {
 	conn    *net.UnixConn
+	socket  string
 	program string
 }
 
 // openJournal connects with the journal.
 func openJournal(socket, program string) (*journalOutput, error) {
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
+	j := &journalOutput{socket: socket, program: program}
+	return j, j.connect()
+}
+
+func (j *journalOutput) connect() error {
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: j.socket, Net: "unixgram"})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &journalOutput{conn, program}, nil
+	if j.conn != nil {
+		_ = j.conn.Close()
+	}
+	j.conn = conn
+	return nil
 }
 
 // maxDatagram is the longest record, in bytes: far below what the kernel takes. A longer
@@ -46,7 +56,9 @@ func (j *journalOutput) write(batch []byte) {
 		n := binary.BigEndian.Uint32(batch)
 		record := batch[4 : 4+n]
 		batch = batch[4+n:]
-		_, _ = j.conn.Write(record) // there is nowhere to report it
+		if _, err := j.conn.Write(record); err != nil && j.connect() == nil {
+			_, _ = j.conn.Write(record) // there is nowhere to report it
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -109,5 +110,36 @@ func TestFieldNames(t *testing.T) {
 	}
 	if got := fmt.Sprintf("%q", appendField(nil, "A", "b\nc")); got != `"A\n\x03\x00\x00\x00\x00\x00\x00\x00b\nc\n"` {
 		t.Error(got)
+	}
+}
+
+// A journal that was restarted, at the same place, gets what comes then.
+func TestJournalComesBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	listen := func() *journal {
+		t.Helper()
+		l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &journal{l}
+	}
+	first := listen()
+	to, err := openJournal(path, "holdfast")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to.write(to.lost(nil, 1))
+	if got := first.next(t); got["LINES"] != "1" {
+		t.Errorf("%q", got)
+	}
+	first.Close()
+	to.write(to.lost(nil, 2)) // nobody is there
+	_ = os.Remove(path)
+	second := listen()
+	defer second.Close()
+	to.write(to.lost(nil, 3))
+	if got := second.next(t); got["LINES"] != "3" {
+		t.Errorf("%q", got)
 	}
 }
