@@ -86,6 +86,9 @@ func (s *session) deliver(d *delivery) {
 	}
 	s.b.cfg.Metrics.FromChargers.Inc()
 	s.waiting = d
+	if !d.message.Redelivered { // what is remembered is of another message, whatever its id
+		s.late, s.mute = answer{}, silence{}
+	}
 	if d.head.kind == ocppCall {
 		if d.head.action == "BootNotification" {
 			if s.boot = nil; len(d.message.Payload) <= maxKept {
@@ -205,6 +208,7 @@ func (s *session) answered(c *upstream.Conn, h head, payload []byte) {
 		s.b.trips.add(took)
 		if s.waitsForMirror(d) {
 			d.main = payload
+			stop(&d.timer)
 			return
 		}
 		s.settle(d, payload)

@@ -44,6 +44,7 @@ func (s *session) mirror() {
 	var kept []*mirror
 	for _, rule := range rules {
 		t := s.targetOf(rule.Route)
+		t.Authorization = "" // it is the charger's toward its own central system
 		m := (*mirror)(nil)
 		for i, had := range s.mirrors {
 			if had != nil && sameTarget(had.target, t) {

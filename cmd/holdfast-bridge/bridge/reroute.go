@@ -13,6 +13,9 @@ func (s *session) reroute() {
 	s.mirror()
 	if t := s.place(); sameTarget(t, s.target) {
 		stop(&s.moving)
+		if d := s.waiting; d != nil && !d.sent && s.up != nil {
+			s.forward() // it waited for the move
+		}
 		return
 	}
 	if s.moving == nil {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"holdfast/cmd/holdfast-bridge/route"
 	"holdfast/cmd/holdfast-bridge/upstream"
@@ -195,13 +196,12 @@ func (s *session) redial(limit time.Duration) {
 	}
 }
 
-// again goes on without a connection: with what waits for one, or else to have one.
+// again goes on without a connection: with what waits for one, and to have one.
 func (s *session) again() {
 	if s.waiting != nil {
 		s.away(s.waiting)
-		return
 	}
-	s.connect()
+	s.connect() // also if there was an answer in place of the central system
 }
 
 // after runs f in the mailbox after d.
@@ -267,7 +267,7 @@ func (s *session) receive(c *upstream.Conn, payload []byte, binary bool) {
 	}
 	s.b.cfg.Metrics.FromUpstream.Inc()
 	h := parseHead(payload)
-	if !json.Valid(bare(payload)) {
+	if !utf8.Valid(payload) || !json.Valid(bare(payload)) {
 		h = head{}
 	}
 	switch {
@@ -305,7 +305,11 @@ func (s *session) lost(c *upstream.Conn, why string) {
 	s.b.cfg.Metrics.Lost.Inc()
 	s.b.cfg.Logger.Info("lost the central system", "charger", s.identity, "upstream", s.target.URL, "reason", why, "after", time.Since(s.since).Round(time.Millisecond).String())
 	lasted := time.Since(s.since) > lasting
-	if d := s.waiting; d != nil && d.sent && s.suspect(d, 1) {
+	switch d := s.waiting; {
+	case d == nil || !d.sent:
+	case d.main != nil: // only the mirror's was waited for
+		s.settle(d, d.main)
+	case s.suspect(d, 1):
 		s.refuse(d)
 	}
 	s.part(why)
