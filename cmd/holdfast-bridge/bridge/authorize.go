@@ -39,6 +39,12 @@ func (b *Bridge) authorize(ctx context.Context, a proc.AuthorizeBody) proc.Verdi
 		From: hostOf(a.Remote), Secure: a.TLS != nil,
 	}
 	verdict := proc.VerdictBody{Accept: true, Note: keep.encode()}
+	if limit := b.maxNote.Load(); keep.Authorization != "" && limit >= 0 && int64(len(verdict.Note)) > limit {
+		// Let in, it would be connected without its credentials from then on.
+		b.cfg.Metrics.Verdict(http.StatusForbidden).Inc()
+		b.cfg.Logger.Warn("a charger's credentials are too long to be kept", "charger", a.Identity, "bytes", len(verdict.Note), "limit", limit)
+		return proc.VerdictBody{Status: http.StatusForbidden, Reason: "the charger's credentials are too long to be kept by the gateway"}
+	}
 	if s := b.find(a.Identity); s != nil {
 		connected := false
 		s.do(func() {

@@ -18,7 +18,12 @@ func (s *session) bootAgain() {
 	switch {
 	case s.b.cfg.BootOnRedial == "replay" && s.boot != nil:
 		id, up := newID(), s.up
-		if err := up.Write(withID(s.boot, id), false); err != nil {
+		message, ok := withID(s.boot, id)
+		if !ok {
+			s.boot = nil
+			return
+		}
+		if err := up.Write(message, false); err != nil {
 			s.lost(up, upstream.Reason(err))
 			return
 		}

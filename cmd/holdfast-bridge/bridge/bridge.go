@@ -55,15 +55,20 @@ type Bridge struct {
 	draining atomic.Bool  // no more CALLs to chargers
 	under    atomic.Int64 // CALLs under way at chargers
 	trips    roundTrips
+	// Of the gateway, from its WELCOME:
+	ackTimeout atomic.Int64 // nanoseconds; 0: not known
+	maxNote    atomic.Int64 // bytes; -1: not known
 
 	mu       sync.Mutex
 	admitted map[string]*admitted // connections made for an AUTHORIZE, until OPENED takes them
+	left     map[string]*leftover // what sessions that have ended knew of a message given back
 }
 
 // New returns a bridge.
 func New(c Config, routes *route.Set) *Bridge {
-	b := &Bridge{cfg: c, admitted: map[string]*admitted{}}
+	b := &Bridge{cfg: c, admitted: map[string]*admitted{}, left: map[string]*leftover{}}
 	b.routes.Store(routes)
+	b.maxNote.Store(-1)
 	return b
 }
 
@@ -75,7 +80,7 @@ const window = 65536
 func (b *Bridge) Processor() proc.Config {
 	c := proc.Config{
 		Name: b.cfg.Name, Logger: b.cfg.Logger, Window: window, Concurrency: 4096,
-		OpenedNote: b.opened, Closed: b.closed, Moved: b.moved,
+		OpenedNote: b.opened, Closed: b.closed, Moved: b.moved, Joined: b.joined,
 		GaveBack: func(ch *proc.Charger, _ uint64, pause time.Duration, err error) {
 			b.cfg.Metrics.GivenBack.Inc()
 			b.cfg.Logger.Debug("message waits at the gateway", "charger", ch.Identity(), "pause", pause.String(), "reason", err.Error())
@@ -125,9 +130,24 @@ func (b *Bridge) enter(identity string, f func(*session)) {
 		s := at.(*session)
 		s.do(func() {
 			if again = s.ended; !again {
+				if !found {
+					s.remember()
+				}
 				f(s)
 			}
 		})
+	}
+}
+
+// joined takes what the gateway says of itself.
+func (b *Bridge) joined(w proc.WelcomeBody) {
+	b.ackTimeout.Store(w.AckTimeoutMS * int64(time.Millisecond))
+	b.maxNote.Store(int64(w.MaxNote))
+	for _, warning := range w.Warnings {
+		b.cfg.Logger.Warn("the gateway warns", "warning", warning)
+	}
+	if b.cfg.Authorize && w.MaxNote == 0 {
+		b.cfg.Logger.Error("the gateway keeps no notes (release 0.1): auth processor needs a later one, chargers with a password are refused")
 	}
 }
 

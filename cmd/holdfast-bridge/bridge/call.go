@@ -64,7 +64,11 @@ func (s *session) startCall(k *call) {
 	if n := len([]rune(id)); k.renamed || n == 0 || n > maxID || s.calls[id] != nil {
 		k.renamed = true
 		id = newID()
-		message = withID(message, id)
+		var ok bool
+		if message, ok = withID(message, id); !ok {
+			s.fail(k, "it is malformed")
+			return
+		}
 	}
 	s.calls[id] = k
 	s.b.under.Add(1)
@@ -85,7 +89,11 @@ func (s *session) called(id string, k *call, answer []byte, err error) {
 	refusal, refused := errors.AsType[*proc.RefusedError](err)
 	switch {
 	case err == nil && k.renamed:
-		k.from.reply(withID(answer, k.id))
+		if answer, ok := withID(answer, k.id); ok {
+			k.from.reply(answer)
+		} else {
+			s.fail(k, "the charger's answer is malformed")
+		}
 	case err == nil:
 		k.from.reply(answer)
 	case refused && !k.renamed:

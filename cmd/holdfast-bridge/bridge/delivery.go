@@ -117,7 +117,7 @@ func (s *session) forward() {
 		return
 	}
 	if s.booting != "" || s.moving != nil {
-		s.expire(d, hold, errAway)
+		s.expire(d, max(0, hold-time.Since(d.began)), errAway)
 		return // goes on when that is done
 	}
 	up := s.up
@@ -135,7 +135,17 @@ func (s *session) forward() {
 		s.decide(d, d.decided)
 		return
 	}
-	s.expire(d, s.b.cfg.AnswerTimeout, errNoAnswer)
+	s.expire(d, s.b.answerWithin(d), errNoAnswer)
+}
+
+// answerWithin is how long the central system has for an answer: -answer-timeout, but no
+// longer than the gateway waits for the acknowledgement, which began with the delivery.
+func (b *Bridge) answerWithin(d *delivery) time.Duration {
+	within := b.cfg.AnswerTimeout
+	if ack := time.Duration(b.ackTimeout.Load()); ack > 0 {
+		within = min(within, ack*9/10-time.Since(d.began))
+	}
+	return max(0, within)
 }
 
 // expire gives d back, or up, when so much time has passed.

@@ -95,15 +95,15 @@ func bare(b []byte) []byte {
 	return bytes.Trim(bytes.TrimPrefix(bytes.TrimLeft(b, blank), []byte("\xef\xbb\xbf")), blank)
 }
 
-// withID is a message with another id.
-func withID(message []byte, id string) []byte {
+// withID is a message with another id; false: it is no JSON array.
+func withID(message []byte, id string) (b []byte, ok bool) {
 	var parts []json.RawMessage
 	if json.Unmarshal(bare(message), &parts) != nil || len(parts) < 2 {
-		return message
+		return nil, false
 	}
 	parts[1], _ = json.Marshal(id)
-	b, _ := json.Marshal(parts)
-	return b
+	b, _ = json.Marshal(parts)
+	return b, true
 }
 
 // newID returns a message id that nobody else uses, of 32 characters; OCPP allows 36.

@@ -38,11 +38,13 @@ func TestParseHead(t *testing.T) {
 }
 
 func TestWithID(t *testing.T) {
-	if got := string(withID([]byte("\x00[2,\"a\",\"Reset\",{\"b\":1.50}]\x00"), `"`)); got != `[2,"\"","Reset",{"b":1.50}]` {
-		t.Error(got)
+	if got, ok := withID([]byte("\x00[2,\"a\",\"Reset\",{\"b\":1.50}]\x00"), `"`); !ok || string(got) != `[2,"\"","Reset",{"b":1.50}]` {
+		t.Errorf("%s", got)
 	}
-	if got := string(withID([]byte(`[2,"a`), "b")); got != `[2,"a` {
-		t.Error(got)
+	for _, bad := range []string{`[2,"a`, `[3,"a",{"b":"c` + "\x00" + `"}]`, `{}`} {
+		if got, ok := withID([]byte(bad), "b"); ok {
+			t.Errorf("%q became %s", bad, got)
+		}
 	}
 }
 

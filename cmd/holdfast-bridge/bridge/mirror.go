@@ -23,13 +23,22 @@ type mirror struct {
 	up     *upstream.Conn
 	queue  []copied // while it is away
 	dial   context.CancelFunc
+	asked  *upstream.Request // that dial
 	ended  bool
+
+	calls atomic.Int64 // of its CALLs, those without an answer
 }
+
+// maxMirrorCalls is how many CALLs of a mirror may be under way.
+const maxMirrorCalls = 16
 
 type copied struct {
 	payload []byte
 	binary  bool
 }
+
+// maxMirrorID is the longest id of a CALL of a mirror's, in bytes; OCPP has 36 characters.
+const maxMirrorID = 256
 
 // maxCopies bounds what waits for a mirror, in messages.
 const maxCopies = 64
@@ -138,9 +147,10 @@ func (m *mirror) connect() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m.dial = cancel
-	m.s.b.cfg.Queue.Ask(&upstream.Request{Target: m.target, Context: ctx, Done: func(c *upstream.Conn, err error) {
+	m.asked = &upstream.Request{Target: m.target, Context: ctx, Done: func(c *upstream.Conn, err error) {
 		m.post(func() { m.dialed(c, err) })
-	}})
+	}}
+	m.s.b.cfg.Queue.Ask(m.asked)
 }
 
 // mirrorPause is how long a mirror is left alone that has refused, or closed, a
@@ -148,8 +158,10 @@ func (m *mirror) connect() {
 const mirrorPause = 10 * time.Second
 
 func (m *mirror) dialed(c *upstream.Conn, err error) {
-	m.dial()
-	m.dial = nil
+	if m.dial != nil {
+		m.dial()
+	}
+	m.dial, m.asked = nil, nil
 	switch {
 	case m.ended && c != nil:
 		c.Close(1001, "not needed any more")
@@ -212,12 +224,24 @@ func (m *mirror) read(c *upstream.Conn) {
 // called takes a CALL of the mirror. It always gets an id of the bridge's: the two
 // systems know nothing of each other's.
 func (m *mirror) called(c *upstream.Conn, h head, payload []byte) {
-	k := &call{from: mirrorCaller{m, c}, id: h.id, message: payload, renamed: true, began: time.Now()}
-	if !m.rule.Load().Allows(h.action) {
-		k.from.reply(callError(h.id, "SecurityError", "this system may not call "+h.action+" here"))
-		return
+	refuse := func(code, why string) {
+		// On the goroutine that reads: one that does not read its answers is not read.
+		m.do(func() {
+			if c == m.up {
+				m.write(copied{callError(h.id, code, why), false})
+			}
+		})
 	}
-	m.s.do(func() { m.s.startCall(k) })
+	switch {
+	case !m.rule.Load().Allows(h.action):
+		refuse("SecurityError", "this system may not call "+h.action[:min(len(h.action), 64)]+" here")
+	case len(h.id) > maxMirrorID || m.calls.Load() >= maxMirrorCalls:
+		refuse("GenericError", "too many CALLs are under way, or the message id is too long")
+	default:
+		m.calls.Add(1)
+		k := &call{from: mirrorCaller{m, c}, id: h.id, message: payload, renamed: true, began: time.Now()}
+		m.s.do(func() { m.s.startCall(k) })
+	}
 }
 
 // decided takes a mirror's answer: the charger's, if the mirror decides; else nobody's.
@@ -250,6 +274,7 @@ func (c mirrorCaller) limit() time.Duration { return c.m.s.b.cfg.CallTimeout }
 
 func (c mirrorCaller) reply(message []byte) {
 	c.m.post(func() {
+		c.m.calls.Add(-1)
 		if c.conn == c.m.up {
 			c.m.write(copied{message, false})
 		}
@@ -260,7 +285,9 @@ func (m *mirror) end(why string) {
 	m.post(func() {
 		m.ended, m.queue = true, nil
 		if m.dial != nil {
+			m.asked.Withdraw()
 			m.dial()
+			m.dial, m.asked = nil, nil
 		}
 		if m.up != nil {
 			m.up.Close(1001, why[:min(len(why), 120)])

@@ -345,8 +345,9 @@ func (s *session) part(why string) {
 	}
 }
 
-// callsEndWithin is how long a charger that has moved may take to answer CALLs.
-const callsEndWithin = 30 * time.Second
+// callsEndWithin is how long a charger that has moved may take to answer CALLs: its new
+// owner connects meanwhile, and some central systems take one connection only.
+const callsEndWithin = 5 * time.Second
 
 // leave takes the end of the charger, here. Its connection stays for a while.
 func (s *session) leave(linger time.Duration, why string) {
@@ -380,6 +381,7 @@ func (s *session) end(why string) {
 	if d := s.waiting; d != nil {
 		s.giveBack(d, errLeaves)
 	}
+	s.keep()
 	s.b.sessions.Delete(s.identity)
 	s.b.count.Add(-1)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +45,7 @@ func (r *Request) Withdraw() bool { return r.settled.CompareAndSwap(false, true)
 // host is what is known of one that connections go to.
 type host struct {
 	urgent, rest []*Request
+	sweepAt      int  // so many requests there are before those that were withdrawn are taken out
 	failures     int  // dials in a row that nobody answered
 	probing      bool // one asks whether it is back
 	sleeping     bool // until then, none does
@@ -52,6 +54,7 @@ type host struct {
 type ended struct {
 	host     *host
 	answered bool
+	nobody   bool // wants to know: it was given up before the host could answer
 	woken    bool // no dial: the pause is over
 }
 
@@ -99,11 +102,7 @@ func (q *Queue) Run(ctx context.Context) {
 				h = &host{}
 				q.hosts[hostOf(r.Target.URL)] = h
 			}
-			if r.Urgent {
-				h.urgent = append(h.urgent, r)
-			} else {
-				h.rest = append(h.rest, r)
-			}
+			h.add(r)
 		case <-token:
 			token = nil
 			if h, r := q.next(); r != nil {
@@ -141,6 +140,25 @@ func (q *Queue) next() (*host, *Request) {
 	return nil, nil
 }
 
+// add queues a request. Those that were withdrawn since are taken out when there are twice
+// as many as after the last time: a charger that comes and goes leaves none behind.
+func (h *host) add(r *Request) {
+	if r.Urgent {
+		h.urgent = append(h.urgent, r)
+	} else {
+		h.rest = append(h.rest, r)
+	}
+	if len(h.urgent)+len(h.rest) < max(h.sweepAt, minSweep) {
+		return
+	}
+	withdrawn := func(r *Request) bool { return r.settled.Load() }
+	h.urgent = slices.DeleteFunc(h.urgent, withdrawn)
+	h.rest = slices.DeleteFunc(h.rest, withdrawn)
+	h.sweepAt = 2 * (len(h.urgent) + len(h.rest))
+}
+
+const minSweep = 64
+
 // take takes the newest of the urgent requests. Now and then it is the oldest of all, so
 // that none waits for ever behind newer ones.
 func (h *host) take(oldest bool) (r *Request) {
@@ -166,7 +184,7 @@ func (q *Queue) dial(ctx context.Context, h *host, r *Request) {
 		refusal, refused := errors.AsType[*RefusalError](err)
 		refused = refused && !refusal.Away()
 		select {
-		case q.ended <- ended{host: h, answered: err == nil || refused || r.Context.Err() != nil}:
+		case q.ended <- ended{host: h, answered: err == nil || refused, nobody: r.Context.Err() != nil}:
 		case <-ctx.Done():
 		}
 		r.Done(c, err)
@@ -187,8 +205,11 @@ func (q *Queue) settle(ctx context.Context, e ended) {
 	}
 	q.dialing--
 	h.probing = false
-	if e.answered {
+	switch {
+	case e.answered:
 		h.failures = 0
+		return
+	case e.nobody:
 		return
 	}
 	if h.sleeping { // it was under way when the first of them failed
