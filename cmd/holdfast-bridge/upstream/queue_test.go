@@ -195,3 +195,18 @@ func TestRefusals(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Requests that were withdrawn leave the queue, also while a host is away.
+func TestWithdrawnLeave(t *testing.T) {
+	var h host
+	for range 10_000 {
+		r := &Request{Urgent: true}
+		h.add(r)
+		r.Withdraw()
+	}
+	kept := &Request{}
+	h.add(kept)
+	if n := len(h.urgent); n > 2*minSweep || len(h.rest) != 1 {
+		t.Errorf("%d requests that nobody wants are queued, and %d of one", n, len(h.rest))
+	}
+}
