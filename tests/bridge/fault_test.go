@@ -96,6 +96,58 @@ func TestCentralSystemThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// An answer that the charger cannot be given, because it is no text or too long, is not
+// lost in silence: the charger gets an error.
+func TestAnswerThatCannotBeGiven(t *testing.T) {
+	var w *world
+	w = newWorld(t, central.Config{Answer: func(_ *central.Conn, id, action string, _ []byte) [][]byte {
+		switch id {
+		case "latin":
+			return [][]byte{[]byte("[3,\"latin\",{\"name\":\"M\xfcller\"}]")}
+		case "long":
+			return [][]byte{fmt.Appendf(nil, `[3,"long",{"text":"%s"}]`, strings.Repeat("x", 100_000))}
+		}
+		return [][]byte{w.cs.Usual(id, action)}
+	}}, "-max-message", "64KiB")
+	b := w.bridge("-answer-timeout", "500ms", "-attempts", "2")
+	c := w.charger("CP1")
+	if got := c.call("latin", "Authorize"); !strings.HasPrefix(got, `[4,"latin","InternalError","the central system does not answer this"`) {
+		t.Error(got)
+	}
+	w.Logged(b, "the central system sent what is not OCPP-J: refused")
+	if got := c.call("long", "Authorize"); !strings.HasPrefix(got, `[4,"long","InternalError","the answer is too long"`) {
+		t.Error(got)
+	}
+	if n := w.cs.Seen("latin"); n != 2 {
+		t.Errorf("the CALL came %d times", n)
+	}
+	if got := c.call("next", "Heartbeat"); !strings.HasPrefix(got, `[3,"next"`) {
+		t.Error(got)
+	}
+}
+
+// A central system that answers later than the gateway waits for an acknowledgement costs
+// the bridge neither its link nor the charger's message.
+func TestAnswerLaterThanTheGatewayWaits(t *testing.T) {
+	var w *world
+	w = newWorld(t, central.Config{Answer: func(c *central.Conn, id, action string, _ []byte) [][]byte {
+		usual := w.cs.Usual(id, action)
+		if id == "late" && w.cs.Seen(id) == 1 {
+			time.AfterFunc(3*time.Second, func() { _ = c.Write(usual) })
+			return nil
+		}
+		return [][]byte{usual}
+	}}, "-ack-timeout", "2s")
+	b := w.bridge("-answer-timeout", "10s")
+	c := w.charger("CP1")
+	if got := c.call("late", "Heartbeat"); !strings.HasPrefix(got, `[3,"late"`) {
+		t.Error(got)
+	}
+	if got := b.Log.Tail(1 << 20); strings.Count(got, `"msg":"joined"`) != 1 {
+		t.Errorf("the link was lost: %s", got)
+	}
+}
+
 // A CALL that makes the central system fall over, each time: at last the charger gets an
 // error, and goes on.
 func TestCallThatFells(t *testing.T) {

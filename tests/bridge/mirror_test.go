@@ -83,3 +83,21 @@ func TestMirror(t *testing.T) {
 		t.Errorf("without the mirror it takes %v", time.Since(began))
 	}
 }
+
+// A mirror never sees the credentials that are meant for the central system.
+func TestMirrorSeesNoPassword(t *testing.T) {
+	w := newWorld(t, central.Config{Admit: admitting("secret")}, "-auth", "processor")
+	mirror, err := central.New("", central.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(mirror.Kill)
+	w.bridge("-auth", "processor", "-mirror", routeTo("*", mirror))
+	if _, err := w.dial("CP1", "secret"); err != nil {
+		t.Fatal(err)
+	}
+	w.until("the mirror's connection", func() bool { return mirror.Conn("CP1") != nil })
+	if got := mirror.Conn("CP1").Authorization; got != "" {
+		t.Errorf("the mirror has seen %q", got)
+	}
+}

@@ -52,6 +52,31 @@ func TestTwoBridges(t *testing.T) {
 	settled("after the second was killed")
 }
 
+// The gateway gives what one bridge has given back to the other, and back again: attempts
+// are counted on.
+func TestAttemptsOfTwoBridges(t *testing.T) {
+	var w *world
+	w = newWorld(t, central.Config{Answer: func(_ *central.Conn, id, action string, _ []byte) [][]byte {
+		if id == "mute" {
+			return nil
+		}
+		return [][]byte{w.cs.Usual(id, action)}
+	}})
+	args := []string{"-answer-timeout", "500ms", "-attempts", "2"}
+	w.bridge(append(args, "-name", "first")...)
+	w.bridge(append(args, "-name", "second")...)
+	c := w.charger("CP1")
+	if got := c.call("mute", "Authorize"); !strings.HasPrefix(got, `[4,"mute","InternalError"`) {
+		t.Error(got)
+	}
+	if n := w.cs.Seen("mute"); n < 2 || n > 3 {
+		t.Errorf("the CALL came %d times", n)
+	}
+	if got := c.call("next", "Heartbeat"); !strings.HasPrefix(got, `[3,"next"`) {
+		t.Error(got)
+	}
+}
+
 // A central system on wss that wants to see a certificate.
 func TestCentralSystemOverTLS(t *testing.T) {
 	ca, err := pki.NewAuthority("central systems")

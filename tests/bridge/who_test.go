@@ -102,6 +102,19 @@ func isStatus(err error, want int) bool {
 	return ok && int(got) == want
 }
 
+// A charger whose credentials the next bridge could not have is not let in.
+func TestLongPassword(t *testing.T) {
+	password := strings.Repeat("p", 800)
+	w := newWorld(t, central.Config{Admit: admitting(password)}, "-auth", "processor")
+	w.bridge("-auth", "processor")
+	if _, err := w.dial("CP1", password); !isStatus(err, 403) {
+		t.Errorf("the charger gets %v", err)
+	}
+	if n := w.cs.Connections.Load(); n != 0 {
+		t.Errorf("the central system has had %d connections", n)
+	}
+}
+
 // A bridge that is not asked connects with what its file has.
 func TestPasswordsOfAFile(t *testing.T) {
 	w := newWorld(t, central.Config{Admit: admitting("of the file")})

@@ -58,6 +58,7 @@ type Bridge struct {
 	// Of the gateway, from its WELCOME:
 	ackTimeout atomic.Int64 // nanoseconds; 0: not known
 	maxNote    atomic.Int64 // bytes; -1: not known
+	maxMessage atomic.Int64 // bytes; 0: not known
 
 	mu       sync.Mutex
 	admitted map[string]*admitted // connections made for an AUTHORIZE, until OPENED takes them
@@ -143,6 +144,7 @@ func (b *Bridge) enter(identity string, f func(*session)) {
 func (b *Bridge) joined(w proc.WelcomeBody) {
 	b.ackTimeout.Store(w.AckTimeoutMS * int64(time.Millisecond))
 	b.maxNote.Store(int64(w.MaxNote))
+	b.maxMessage.Store(int64(w.MaxMessage))
 	for _, warning := range w.Warnings {
 		b.cfg.Logger.Warn("the gateway warns", "warning", warning)
 	}

@@ -234,6 +234,12 @@ func (s *session) answered(c *upstream.Conn, h head, payload []byte) {
 // settle acknowledges d, with the reply if it has one.
 func (s *session) settle(d *delivery, reply []byte) {
 	s.done(d)
+	if most := s.b.maxMessage.Load(); most > 0 && int64(len(reply)) > most {
+		s.b.cfg.Metrics.Refused("reply").Inc()
+		s.b.cfg.Logger.Error("an answer of the central system is longer than the gateway takes: the charger gets an error; see the gateway's -max-message",
+			"charger", s.identity, "upstream", s.target.URL, "action", d.head.action, "id", d.head.id, "bytes", len(reply))
+		reply = callError(d.head.id, "InternalError", "the answer is too long")
+	}
 	s.nacks, s.late = 0, answer{}
 	if reply != nil && len(reply) <= maxKept {
 		s.late = answer{d.head.id, d.hash(), reply}
