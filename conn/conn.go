@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 	"unicode/utf8"
+
+	"holdfast/unixipc/journal"
 )
 
 // A Conn is a held connection, owned by its loop. It is a struct in a table:
@@ -37,6 +39,10 @@ type Conn struct {
 	unwatched bool  // not in epoll: the connection is over, but its end is not read yet
 	reported  bool  // Handler.Closed was called
 	changed   bool  // since it was exported
+	unsaved   bool  // in saving.changed
+	kept      bool  // see saving
+
+	saved journal.Slot // where it is written down; 0: nowhere
 }
 
 // Why a message cannot be sent.
@@ -64,6 +70,10 @@ func (l *Loop) Add(fd int, s State, user any, early []byte) (*Conn, error) {
 	c.arm()
 	if l.handover.active {
 		l.handover.changed = append(l.handover.changed, c)
+	}
+	if j := l.saving.journal; j != nil {
+		c.saved = j.Add()
+		c.save()
 	}
 	if len(early) > 0 {
 		c.decoder.keep(bytes.Clone(early))
@@ -100,7 +110,11 @@ func (l *Loop) All(f func(*Conn)) {
 
 // ready handles what epoll reported.
 func (c *Conn) ready(events uint32) {
-	if events&writable != 0 {
+	switch {
+	case events&writable == 0:
+	case c.kept:
+		c.markDirty() // written behind the commit
+	default:
 		c.flush()
 	}
 	switch {
@@ -126,7 +140,7 @@ func (c *Conn) read() (n int) {
 		return 0 // what was read before comes first; epoll will report this again
 	}
 	l := c.loop
-	b, errno := l.Read(int(c.fd))
+	b, errno := l.readFor(c.saved, c.kept, int(c.fd))
 	switch {
 	case len(b) > 0:
 		c.life = l.tick()

@@ -137,6 +137,9 @@ func (c *Conn) closeNow(why Close) {
 	if c.exported != 0 && l.handover.active {
 		l.handover.gone = append(l.handover.gone, c.exported)
 	}
+	if c.saved != 0 {
+		l.saving.gone = append(l.saving.gone, GoneSlot{c.saved, c.kept})
+	}
 	c.reportClosed()
 }
 

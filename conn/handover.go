@@ -130,6 +130,7 @@ func (c *Conn) touch() {
 		c.changed = true
 		c.loop.handover.changed = append(c.loop.handover.changed, c)
 	}
+	c.save()
 }
 
 // Touch has the connection handed over again: what belongs to it elsewhere has
@@ -204,6 +205,7 @@ func (c *Conn) restore(s State, due tick) {
 	l.memory -= int(c.held)
 	l.wheel.disarm(c)
 	c.State = s
+	c.save()
 	c.held = c.memory()
 	l.memory += int(c.held)
 	c.reported = s.phase == phaseLingering

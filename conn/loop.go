@@ -106,6 +106,7 @@ type Loop struct {
 	stopped   bool
 	afterTurn func()
 	handover  handover
+	saving    saving
 
 	buf     []byte // every read of the loop goes here first
 	memory  int    // bytes of partial messages held
@@ -275,10 +276,12 @@ func (l *Loop) turn(events []unix.EpollEvent) {
 			l.sources.ready(ev)
 		default:
 			if c := l.table.lookup(ev.Fd, uint32(ev.Pad)); c != nil {
+				l.work(c.saved)
 				c.ready(ev.Events)
 			}
 		}
 	}
+	l.work(0)
 	l.runPosted()
 	l.wheel.advance(l.tick(), (*Conn).expire)
 	if !l.alarm.IsZero() && !l.alarm.After(l.now) {
@@ -287,7 +290,12 @@ func (l *Loop) turn(events []unix.EpollEvent) {
 	}
 	l.resumeStarved()
 	l.readResumed()
-	for first := true; first || len(l.dirty) > 0; first = false {
+	for again := true; again; again = l.unfinished() {
+		if l.saving.commit != nil {
+			l.saving.again = false
+			l.sealDirty()
+			l.saving.commit()
+		}
 		l.flushDirty()
 		l.handler.EndTurn()
 	}
@@ -301,15 +309,27 @@ func (l *Loop) turn(events []unix.EpollEvent) {
 	}
 }
 
-// flushDirty writes to each connection that has something new, once.
+// unfinished reports whether the writing has left something to write, or to write down.
+func (l *Loop) unfinished() bool {
+	s := &l.saving
+	return len(l.dirty) > 0 || s.again || len(s.changed) > 0 || len(s.gone) > 0
+}
+
+// flushDirty writes to each connection that has something new, once. With a journal, what
+// the writing leaves waits for the next commit.
 func (l *Loop) flushDirty() {
-	for i := 0; i < len(l.dirty); i++ {
+	n := len(l.dirty)
+	for i := 0; i < n || i < len(l.dirty) && l.saving.journal == nil; i++ {
 		c := l.dirty[i]
 		c.dirty = false
 		c.flush()
 	}
-	clear(l.dirty)
-	l.dirty = l.dirty[:0]
+	if l.saving.journal == nil {
+		n = len(l.dirty)
+	}
+	rest := copy(l.dirty, l.dirty[n:])
+	clear(l.dirty[rest:])
+	l.dirty = l.dirty[:rest]
 }
 
 func (l *Loop) runPosted() {

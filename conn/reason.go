@@ -68,6 +68,11 @@ var (
 		"Incomplete messages of all chargers took all memory that is set aside for them, for longer than write-timeout.")
 	reasonWatchFailed = reason("watch-failed", CodeAbnormal, ByGateway, "%v",
 		"The kernel refused to watch the socket (epoll): mostly no memory on the machine; the text is its error.")
+	// ReasonPoison and ReasonCrash end connections after a crash, in the process that goes on.
+	ReasonPoison = reason("poison-input", CodeInternal, ByGateway, "the gateway has died again and again of what came here",
+		"With a keeper: three processes of the gateway in a row have died while they handled what this charger had sent. Report it, with the log of the crash.")
+	ReasonCrash = reason("state-lost", CodeInternal, ByGateway, "the state of the connection was lost in a crash",
+		"With a keeper: the gateway has died, and what it had written down of this connection is not to be used.")
 )
 
 // Violations of TLS.

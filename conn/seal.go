@@ -89,6 +89,9 @@ func (c *Conn) endTLS(err error) {
 
 // writeSealed writes what the socket takes; n bytes of it.
 func (c *Conn) writeSealed(o *outbound) (n int, errno syscall.Errno) {
+	if c.kept {
+		return c.writeRecords(o)
+	}
 	for {
 		b, kept := o.records, true
 		if len(b) == 0 {
@@ -113,6 +116,22 @@ func (c *Conn) writeSealed(o *outbound) (n int, errno syscall.Errno) {
 			return n, errno
 		}
 	}
+}
+
+// writeRecords writes what the socket takes of the records that are committed.
+func (c *Conn) writeRecords(o *outbound) (n int, errno syscall.Errno) {
+	if len(o.records) == 0 {
+		return 0, 0
+	}
+	n, errno = c.loop.saving.journal.Write(c.saved, int(c.fd), o.records)
+	if n < len(o.records) {
+		o.records = bytes.Clone(o.records[n:]) // they were the loop's, for this turn
+		o.recordsSent = max(0, o.recordsSent-n)
+		return n, errno
+	}
+	o.wrote(n, true)
+	o.recordsSent = 0
+	return n, 0
 }
 
 // sealNext seals the next batch: before it the KeyUpdate that is owed, if any,

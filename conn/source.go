@@ -1,6 +1,12 @@
 package conn
 
-import "golang.org/x/sys/unix"
+import (
+	"syscall"
+
+	"holdfast/unixipc/journal"
+
+	"golang.org/x/sys/unix"
+)
 
 // A Source is a socket in the loop that is not a charger's: the loop reports when
 // it is ready, and its owner reads and writes it.
@@ -10,6 +16,8 @@ type Source struct {
 	slot       int32
 	generation uint32
 	interest   uint32
+	saved      journal.Slot
+	kept       bool
 	ready      func(readable, writable, hungUp bool)
 }
 
@@ -24,6 +32,7 @@ func (s *sources) ready(ev unix.EpollEvent) {
 	if src == nil || src.generation != uint32(ev.Pad) {
 		return // closed earlier in this turn
 	}
+	src.loop.work(src.saved)
 	src.ready(ev.Events&readable != 0, ev.Events&writable != 0, ev.Events&hungUp != 0)
 }
 
@@ -52,6 +61,25 @@ func (l *Loop) Watch(fd int, ready func(readable, writable, hungUp bool)) (*Sour
 
 // Fd is the socket.
 func (s *Source) Fd() int { return s.fd }
+
+// Read reads once; the bytes are good until the next read of the loop. See the function
+// Read.
+func (s *Source) Read() ([]byte, syscall.Errno) { return s.loop.readFor(s.saved, s.kept, s.fd) }
+
+// Write is the function Write. With a keeper, b is output that is written down.
+func (s *Source) Write(b []byte) (n int, errno syscall.Errno) {
+	return s.loop.writeFor(s.saved, s.kept, s.fd, b)
+}
+
+// Settle gives the socket a slot of the journal that its owner writes its state to. kept:
+// a keeper has a duplicate of it.
+func (s *Source) Settle(slot journal.Slot, kept bool) { s.saved, s.kept = slot, kept }
+
+// Slot is what Settle was called with; 0: it was not.
+func (s *Source) Slot() journal.Slot { return s.saved }
+
+// Kept reports whether a keeper has a duplicate of the socket.
+func (s *Source) Kept() bool { return s.kept }
 
 // Want sets which kinds of readiness to report.
 func (s *Source) Want(read, write bool) error {

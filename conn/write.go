@@ -65,13 +65,20 @@ func (c *Conn) flush() {
 	if c.phase == phaseGone {
 		return
 	}
-	if c.TLS != nil && c.out == nil && (c.TLS.OwesUpdate() || c.phase == phaseLingering && !c.TLS.WriteClosed()) {
-		c.out = c.loop.outbound() // for records without data
+	if c.out == nil && c.owesRecords() {
+		c.out = c.loop.outbound()
 	}
 	if o := c.out; o != nil {
 		n, errno := c.writeOut(o)
 		if errno != 0 && errno != syscall.EAGAIN {
 			c.writeFailed(errno)
+			return
+		}
+		if o.waiting() > 0 && len(o.records) == 0 && c.kept && c.TLS != nil {
+			if o.last > 0 {
+				c.sent(o)
+			}
+			c.markDirty() // the next batch is sealed, and committed, first
 			return
 		}
 		if o.waiting() > 0 {
@@ -92,6 +99,11 @@ func (c *Conn) flush() {
 	}
 }
 
+// owesRecords reports whether TLS has records to write that hold no data.
+func (c *Conn) owesRecords() bool {
+	return c.TLS != nil && (c.TLS.OwesUpdate() || c.phase == phaseLingering && !c.TLS.WriteClosed())
+}
+
 // leavesSilently reports whether nothing follows what is unwritten, not even a Close
 // frame or the end of TLS, though the charger is still listened to.
 func (c *Conn) leavesSilently() bool { return c.phase == phaseClosing && c.why.NoFrame }
@@ -101,7 +113,10 @@ func (c *Conn) writeOut(o *outbound) (n int, errno syscall.Errno) {
 	if c.TLS != nil {
 		return c.writeSealed(o)
 	}
-	n, errno = Write(int(c.fd), o.buf[o.off:])
+	if o.pending() == 0 {
+		return 0, 0 // a process that has died has written it
+	}
+	n, errno = c.loop.writeFor(c.saved, c.kept, int(c.fd), o.buf[o.off:])
 	o.off += n
 	return n, errno
 }

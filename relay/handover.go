@@ -31,7 +31,46 @@ func (r *Relay) touch(c *Charger) {
 		c.changed = true
 		r.changed = append(r.changed, c)
 	}
+	if r.saving && !c.unsaved {
+		c.unsaved = true
+		r.unsaved = append(r.unsaved, c)
+	}
 }
+
+// Save starts to record for TakeUnsaved which chargers change, or stops it. All that are
+// known count as changed at the start.
+func (r *Relay) Save(on bool) {
+	for _, c := range r.unsaved {
+		c.unsaved = false
+	}
+	r.saving, r.unsaved = on, nil
+	if !on {
+		return
+	}
+	for i := range r.slots.used {
+		if c := r.slots.at(i); c.identity != "" {
+			r.touch(c)
+		}
+	}
+}
+
+// Unsaved reports whether TakeUnsaved would return anything.
+func (r *Relay) Unsaved() bool { return len(r.unsaved) > 0 }
+
+// TakeUnsaved appends the chargers that have changed since Save, or since it was last
+// called. One of them may have been forgotten since, or stand for another identity.
+func (r *Relay) TakeUnsaved(dst []*Charger) []*Charger {
+	for _, c := range r.unsaved {
+		c.unsaved = false
+	}
+	dst = append(dst, r.unsaved...)
+	clear(r.unsaved)
+	r.unsaved = r.unsaved[:0]
+	return dst
+}
+
+// Known reports whether c is a charger, and not one that is forgotten.
+func (c *Charger) Known() bool { return c.identity != "" }
 
 // TakeChanged returns the chargers that changed since BeginHandover, or since the
 // last TakeChanged. A returned *Charger may have been forgotten since, or reused
@@ -182,10 +221,30 @@ func (r *Relay) unstage(c *Charger) {
 	r.disown(c)
 }
 
+// OwnerOf returns the id of the link that the charger of an encoded state belongs to; 0:
+// to none.
+func (r *Relay) OwnerOf(state []byte) (link uint32, err error) {
+	_, link, _, err = r.parseCharger(state)
+	return link, err
+}
+
+// HasLink reports whether there is a link with an id.
+func (r *Relay) HasLink(id uint32) bool { return r.link(id) != nil }
+
+// AdoptLost adopts a link of which nothing is known but its id, for the chargers that it
+// had. Report it as Lost once everything is activated.
+func (r *Relay) AdoptLost(id uint32) *Link {
+	l := &Link{id: id, name: "lost", hash: mix(uint64(id)), draining: true, drained: true, window: 1}
+	r.links = append(r.links, l)
+	r.lastLink = max(r.lastLink, id)
+	return l
+}
+
 // restore gives c the state s, which parseCharger has returned with owner.
 func (r *Relay) restore(c *Charger, s Charger, owner uint32, conn uint64) error {
 	inLine := c.inLine
 	*c = s
+	r.touch(c)
 	c.conn, c.inLine, c.pool, c.ranked = conn, inLine, moving, r.ranking
 	if owner == 0 || c.q != nil && c.q.held {
 		c.pool = parked

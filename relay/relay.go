@@ -153,6 +153,8 @@ type Relay struct {
 	// Hand-over to another process, and from one.
 	tracking bool       // a hand-over is under way
 	changed  []*Charger // changed since, while tracking
+	saving   bool       // what changes is written down
+	unsaved  []*Charger // changed since TakeUnsaved
 	staging  bool       // before Activate: nothing is read or written
 	staged   []*Charger // adopted, with work to do in Activate
 }
@@ -209,6 +211,7 @@ type Charger struct {
 	ready     bool // in the owner's line, Link.ready
 	flying    bool // in the owner's Link.flying
 	changed   bool // in Relay.changed
+	unsaved   bool // in Relay.unsaved
 }
 
 // New returns a relay without links or chargers.
@@ -400,6 +403,7 @@ func (r *Relay) forget(c *Charger) {
 	if c.connected || c.q != nil {
 		return
 	}
+	r.touch(c)
 	r.disown(c)
 	delete(r.chargers, c.identity)
 	r.recycle(c)

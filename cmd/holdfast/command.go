@@ -58,6 +58,7 @@ type invocation struct {
 	yes     bool
 	rate    int
 	passwd  passwd
+	keep    keepFor
 }
 
 // commands are all there are.
@@ -159,6 +160,11 @@ func commands() []command {
 			name: "passwd", args: []argument{{"IDENTITY", anything, false}}, help: "make a charger's entry for the -auth-file",
 			more:    "Reads the charger's password from standard input, one line, and prints the entry. With -file\nit writes the entry to that file; a running gateway reads a changed file by itself.\n",
 			options: passwdOptions, run: runPasswd,
+		},
+		{
+			name: "keep", help: "keep the connections and the state of a gateway, so that its crash closes nothing",
+			more:    "A service of its own, to which the gateway's option keeper leads. It holds a duplicate of each\nsocket and the memory with the gateway's state, and never reads or writes a byte of either. When\nthe gateway has died, the next one goes on. SIGHUP replaces it by the binary at its path; it\nkeeps everything meanwhile.\n",
+			options: keepOptions, run: runKeep,
 		},
 		{name: "version", help: "print the version", run: runVersion},
 		{name: "help", help: "print this text and the options of serve", run: runHelp},

@@ -11,11 +11,15 @@ import (
 
 // Imports point one way: docs/architecture.md says which.
 var allowed = map[string][]string{
-	"holdfast/conn":                     {"golang.org/x/sys", "holdfast/conn/record", "holdfast/unixipc/tlv"},
+	"holdfast/conn":                     {"golang.org/x/sys", "holdfast/conn/record", "holdfast/unixipc/tlv", "holdfast/unixipc/journal"},
 	"holdfast/conn/record":              {"golang.org/x/crypto", "holdfast/unixipc/tlv"},
 	"holdfast/unixipc":                  {"golang.org/x/sys", "golang.org/x/crypto"},
 	"holdfast/unixipc/tlv":              {},
 	"holdfast/unixipc/handoff":          {"holdfast/unixipc"},
+	"holdfast/unixipc/journal":          {"golang.org/x/sys"},
+	"holdfast/unixipc/keep":             {"golang.org/x/sys", "holdfast/unixipc"},
+	"holdfast/cmd/holdfast/item":        {},
+	"holdfast/cmd/holdfast/keeper":      {"golang.org/x/sys", "holdfast/unixipc/keep"},
 	"holdfast/relay":                    {"holdfast/unixipc", "holdfast/unixipc/tlv"},
 	"holdfast/proc":                     {"holdfast/unixipc"},
 	"holdfast/proc/proctest":            {"holdfast/unixipc"},
@@ -33,6 +37,7 @@ var allowed = map[string][]string{
 	"holdfast/cmd/holdfast/shard": {
 		"holdfast/cmd/holdfast/addresses",
 		"holdfast/cmd/holdfast/admin", "holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/metrics",
+		"holdfast/cmd/holdfast/item", "holdfast/unixipc/journal", "holdfast/unixipc/keep",
 		"holdfast/conn", "holdfast/relay", "holdfast/unixipc",
 		"golang.org/x/sys",
 	},
@@ -40,18 +45,21 @@ var allowed = map[string][]string{
 		"holdfast/cmd/holdfast/admin", "holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/credentials", "holdfast/cmd/holdfast/gate",
 		"holdfast/cmd/holdfast/metrics", "holdfast/cmd/holdfast/shard", "holdfast/cmd/holdfast/systemd",
 		"holdfast/conn", "holdfast/relay", "holdfast/unixipc", "holdfast/unixipc/handoff",
+		"holdfast/cmd/holdfast/item", "holdfast/unixipc/journal", "holdfast/unixipc/keep",
 		"github.com/cloudflare/tableflip", "golang.org/x/sys",
 	},
 	"holdfast/cmd/holdfast/gateway": {
 		"holdfast/cmd/holdfast/addresses", "holdfast/cmd/holdfast/forwarded", "holdfast/cmd/holdfast/logging",
 		"holdfast/cmd/holdfast/admin", "holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/credentials", "holdfast/cmd/holdfast/gate",
 		"holdfast/cmd/holdfast/metrics", "holdfast/cmd/holdfast/shard", "holdfast/cmd/holdfast/systemd", "holdfast/cmd/holdfast/upgrade",
+		"holdfast/unixipc/journal", "holdfast/unixipc/keep",
 		"holdfast/conn", "holdfast/conn/record", "holdfast/relay", "holdfast/unixipc",
 		"github.com/cloudflare/tableflip",
 	},
 	// The command line: it asks a running gateway, or is one.
 	"holdfast/cmd/holdfast": {
 		"holdfast/cmd/holdfast/admin", "holdfast/cmd/holdfast/config", "holdfast/cmd/holdfast/credentials", "holdfast/cmd/holdfast/gateway",
+		"holdfast/cmd/holdfast/keeper", "holdfast/cmd/holdfast/logging",
 		"holdfast/conn", "holdfast/proc",
 		"golang.org/x/sys",
 	},

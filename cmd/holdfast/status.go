@@ -64,6 +64,12 @@ func printStatus(w io.Writer, s *admin.Status, now time.Time) {
 	line("gateway", "%s, process %d, %s for %s; this process for %s", s.Version, s.PID, serving, age(now.Sub(s.Since)), age(now.Sub(s.Started)))
 	line("listening", "%s", strings.Join(s.Listen, ", "))
 	line("connections", "%d of at most %d", s.Connections, s.Limit)
+	switch s.Keeper {
+	case admin.KeeperUp:
+		line("keeper", "up: a crash of the gateway closes no connection")
+	case admin.KeeperGone:
+		line("keeper", "gone: a crash of the gateway would close every connection")
+	}
 	for _, k := range s.Kinds {
 		tls := k.TLS
 		if tls == admin.NoTLS {

@@ -23,8 +23,9 @@ type Gateway struct {
 	Processors string // path of its socket for processors
 	PidFile    string
 
-	config string // its file, if it has one
-	mark   string // in the environment of this gateway, and of what it upgrades itself to
+	config string                      // its file, if it has one
+	begin  func(context.Context) error // starts it again as it was started
+	mark   string                      // in the environment of this gateway, and of what it upgrades itself to
 }
 
 // Setup is what differs from one gateway to the next. Its zero value is a gateway with
@@ -58,7 +59,29 @@ func StartGateway(ctx context.Context, s Setup) (*Gateway, error) {
 	} else {
 		args = append(args, flagsOf(g.lines(), s.Args)...)
 	}
-	return g, g.start(ctx, s.Env, s.Binary, append(args, s.Args...)...)
+	args = append(args, s.Args...)
+	g.begin = func(ctx context.Context) error { return g.start(ctx, s.Env, s.Binary, args...) }
+	return g, g.begin(ctx)
+}
+
+// Crash kills the process that serves with SIGKILL, and starts the gateway again.
+func (g *Gateway) Crash(ctx context.Context) error {
+	pid, err := g.CurrentPid()
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	return g.Again(ctx)
+}
+
+// Again starts the gateway again, once nothing of it runs any more.
+func (g *Gateway) Again(ctx context.Context) error {
+	if err := wait(ctx, "the end of the gateway", func() bool { return len(g.Pids()) == 0 }); err != nil {
+		return err
+	}
+	return g.begin(ctx)
 }
 
 // lines are the settings that every gateway needs.

@@ -12,6 +12,7 @@ type Status struct {
 	Listen       []string       `json:"listen"`
 	Connections  int            `json:"connections"`
 	Limit        int            `json:"connections_limit"`
+	Keeper       string         `json:"keeper,omitempty"` // KeeperUp or KeeperGone; empty: none is configured
 	Kinds        []KindStatus   `json:"kinds"`
 	Queue        QueueStatus    `json:"queue"`
 	Links        []LinkStatus   `json:"links"`
@@ -19,6 +20,12 @@ type Status struct {
 	// Certificates are all of all files, in their order.
 	Certificates []CertificateStatus `json:"certificates,omitempty"`
 }
+
+// What Status.Keeper can be.
+const (
+	KeeperUp   = "up"
+	KeeperGone = "gone"
+)
 
 // CertificateStatus is a certificate of tls-cert or tls-client-ca.
 type CertificateStatus struct {

@@ -18,6 +18,7 @@ type Config struct {
 	PIDFile    string
 	Admin      string
 	AdminGroup string
+	Keeper     string
 	Metrics    string
 	LogFormat  string
 	LogLevel   string

@@ -27,6 +27,9 @@ func (c *Config) contradictions() (errs []error) {
 	if c.BufferBytes < c.QueueBytes*c.Loops {
 		fault("buffer-bytes", "queue-bytes", "buffer-bytes (%d) is less than queue-bytes for each of %d loops (%d)", c.BufferBytes, c.Loops, c.QueueBytes*c.Loops)
 	}
+	if c.Keeper != "" && c.Loops > 1 {
+		fault("keeper", "loops", "keeper needs loops 1, and loops is %d: orders between loops are not written down", c.Loops)
+	}
 	if c.CallTimeout > c.MaxCallTimeout {
 		fault("call-timeout", "max-call-timeout", "call-timeout (%v) is longer than max-call-timeout (%v)", c.CallTimeout, c.MaxCallTimeout)
 	}
@@ -37,9 +40,10 @@ func (c *Config) contradictions() (errs []error) {
 		fault("idle-timeout", "ping-interval", "idle-timeout (%v) must be longer than ping-interval (%v): a silent charger would be closed before it is asked", c.IdleTimeout, c.PingInterval)
 	}
 	paths := map[string]string{} // by path, who has it
-	for _, p := range [][2]string{{"processors", c.Processors}, {"admin-socket", c.Admin}, {"pid-file", c.PIDFile}} {
+	for _, p := range [][2]string{{"processors", c.Processors}, {"admin-socket", c.Admin}, {"keeper", c.Keeper}, {"pid-file", c.PIDFile}} {
 		name, path := p[0], filepath.Clean(p[1])
-		if n := len(p[1]); name != "pid-file" && (n == 0 || n > maxSocketPath) {
+		optional := name == "pid-file" || name == "keeper" && p[1] == ""
+		if n := len(p[1]); !optional && (n == 0 || n > maxSocketPath) {
 			fault(name, name, "the path of a Unix socket has 1 to %d bytes", maxSocketPath)
 		} else if other := paths[path]; other != "" && p[1] != "" {
 			fault(name, other, "%s and %s are the same path %s", name, other, path)

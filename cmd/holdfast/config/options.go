@@ -17,6 +17,7 @@ func Options(c *Config) []Option {
 		{"admin-socket", besideProcessors, "path of the Unix socket for operators' commands (mode 0600)", TextValue{&c.Admin}},
 		{"admin-group", "", "group whose members may give operators' commands, too (mode 0660)", group{&c.AdminGroup}},
 		{"admin", "", "address:port for /metrics, /healthz and /readyz over HTTP; it has no password, so keep it inside", address{&c.Metrics}},
+		{"keeper", "", "path of the Unix socket of a keeper (holdfast keep): with one, a crash of the gateway closes no connection; unset: a crash closes all", TextValue{&c.Keeper}},
 		{"pid-file", "", "file to write the process id to", TextValue{&c.PIDFile}},
 		{"log-format", "text", "text or json", ChoiceValue{&c.LogFormat, []string{"text", "json"}}},
 		{"log-level", "info", "debug, info, warn or error", ChoiceValue{&c.LogLevel, []string{"debug", "info", "warn", "error"}}},

@@ -67,6 +67,9 @@ func Boolean(to *bool) Value { return BooleanValue{to} }
 // Number returns one that takes a decimal number from min to max.
 func Number(to *int, min, max int) Value { return number{to, min, max} }
 
+// Choice returns one that takes one of those given.
+func Choice(to *string, among ...string) Value { return ChoiceValue{to, among} }
+
 // Duration returns one that takes a duration from min to max, such as 90s.
 func Duration(to *time.Duration, min, max time.Duration) Value { return duration{to, min, max} }
 

@@ -32,6 +32,13 @@ func (g *gateway) sample(ctx context.Context) (metrics.Samples, error) {
 	all.Gauge(metrics.Build, 1, g.version)
 	all.Gauge(metrics.Started, float64(g.since.UnixMilli())/1000)
 	all.Gauge(metrics.Limit, float64(g.cfg.MaxConnections))
+	if g.keeping.path != "" {
+		up := 0.0
+		if g.keeping.up.Load() {
+			up = 1
+		}
+		all.Gauge(metrics.KeeperUp, up)
+	}
 	for _, c := range g.handshaker.certificatesHeld() {
 		all.Least(metrics.CertificateEnds, time.Until(c.Ends).Seconds(), c.File, c.Subject)
 	}

@@ -75,6 +75,7 @@ type gateway struct {
 	metrics      *metricsServer // nil: not asked for
 	reporter     *systemd.Reporter
 
+	keeping   keeping
 	counters  *metrics.Counters
 	inherited metrics.Samples // what the processes before this one have counted
 	since     time.Time       // when the first of them started

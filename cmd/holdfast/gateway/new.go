@@ -26,6 +26,7 @@ func newGateway(c *config.Config, version string, files fileBudget, flip *tablef
 		cfg: c, version: version, files: files, log: log, flip: flip, gate: gate.New(),
 		counters: metrics.NewCounters(admin.OutcomeDone, admin.OutcomeRolledBack), since: now, began: now,
 	}
+	g.keeping.path = c.Keeper
 	var err error
 	if g.shards, err = shard.New(c, version, log); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -41,6 +42,9 @@ func Run(c *config.Config, faults []error, version string, stderr io.Writer) err
 	}
 	warnSecrets(c, log)
 	if channel == nil {
+		if err := g.recoverAll(); err != nil {
+			return err
+		}
 		g.start()
 	} else if err := g.takeOver(channel); err != nil {
 		return err
@@ -65,9 +69,16 @@ func Run(c *config.Config, faults []error, version string, stderr io.Writer) err
 // takeOver receives everything from the old process, and starts the loops with it.
 func (g *gateway) takeOver(channel *net.UnixConn) error {
 	restore := upgrade.RestGC()
-	t, err := upgrade.TakeOver(channel, g.version, g.shards, g.counters, g.handshaker.tickets())
+	unkept := g.unkept
+	if g.keeping.path == "" {
+		unkept = nil
+	}
+	t, err := upgrade.TakeOver(channel, g.version, g.shards, g.counters, g.handshaker.tickets(), unkept)
 	if err != nil {
 		return err
+	}
+	if g.keeping.up.Store(g.shards[0].Kept()); unkept != nil && !g.keeping.up.Load() {
+		g.unkept(errors.New("the old process had none"))
 	}
 	connections, links := t.Activate()
 	g.start()

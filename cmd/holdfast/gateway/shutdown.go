@@ -31,6 +31,7 @@ func (g *gateway) end(s os.Signal, signals <-chan os.Signal) error {
 	}
 	lost := 0
 	for _, s := range g.shards { // their loops have ended
+		s.Leave()
 		lost += s.Unacknowledged()
 	}
 	if lost > 0 {

@@ -178,6 +178,7 @@ type Counters struct {
 	refused    uint64
 	noFiles    uint64
 	upgrades   map[string]uint64 // by outcome
+	recoveries uint64
 	phases     map[string]*histogram
 	pause      histogram
 }
@@ -241,6 +242,13 @@ func (c *Counters) Phase(name string, took time.Duration) {
 	c.phases[name].Observe(upgradePhase, took)
 }
 
+// Recovered counts a crash of the process before, after which this one goes on.
+func (c *Counters) Recovered() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.recoveries++
+}
+
 // Upgraded counts an upgrade that is over; pause is 0 if it did not come to one.
 func (c *Counters) Upgraded(outcome string, pause time.Duration) {
 	c.mu.Lock()
@@ -267,6 +275,7 @@ func (c *Counters) AppendTo(s Samples) {
 	}
 	s.histogram(handshakeTime, &c.took)
 	s.count(refused, c.refused)
+	s.count(recoveries, c.recoveries)
 	s.count(noFiles, c.noFiles)
 	for outcome, n := range c.upgrades {
 		s.count(upgrades, n, outcome)

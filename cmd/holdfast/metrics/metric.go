@@ -28,6 +28,8 @@ var (
 	Started         = newGauge("holdfast_started_timestamp_seconds", "Start of the first process; upgrades since have replaced it.")
 	connections     = newGauge("holdfast_connections", "Chargers connected now.", "subprotocol", "tls")
 	Limit           = newGauge("holdfast_connections_limit", "Most chargers that may be connected (-max-connections).")
+	KeeperUp        = newGauge("holdfast_keeper_up", "1 while a keeper has the sockets and the state, so that a crash closes no connection; 0 while it is gone. Only with -keeper.")
+	recoveries      = newCounter("holdfast_recoveries_total", "Crashes of the gateway that this process, or one before it, has gone on from; with -keeper.")
 	CertificateEnds = newGauge("holdfast_certificate_expiry_seconds", "Time until a certificate of tls-cert or tls-client-ca ends; negative once it has.", "file", "subject")
 	opened          = newCounter("holdfast_opened_total", "Connections of chargers that were opened.", "subprotocol", "tls")
 	closed          = newCounter("holdfast_closed_total", "Connections of chargers that have ended; by what, and with which kind of close code.", "by", "code")

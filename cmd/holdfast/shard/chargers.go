@@ -56,7 +56,12 @@ func (t toChargers) Describe(handle uint64) unixipc.OpenedBody {
 	return body
 }
 
-func (t toChargers) LinkReady(l *relay.Link) { t.links.writable = append(t.links.writable, l) }
+func (t toChargers) LinkReady(l *relay.Link) {
+	t.links.writable = append(t.links.writable, l)
+	if at := t.links.all[l]; at != nil {
+		t.linkChanged(at)
+	}
+}
 
 func (t toChargers) Forward(loop int, f func(*relay.Relay)) {
 	there := t.shards[loop]

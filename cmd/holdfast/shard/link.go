@@ -27,9 +27,12 @@ type links struct {
 	counters     *metrics.LoopCounters
 	joined       *atomic.Int64 // of all loops
 	maxUnwritten int           // bytes, see Link.watch
+	changed      func(*Link)   // has a link written down
+	gone         func(*Link)   // has its end written down
 
 	all      map[*relay.Link]*Link
 	writable []*relay.Link // to be written at the end of the turn
+	spare    []*relay.Link
 }
 
 // A Link is the socket of a processor. What travels over it belongs to its
@@ -39,6 +42,8 @@ type Link struct {
 	links   *links
 	source  *conn.Source // nil: closed
 	blocked bool         // the socket takes no more until it is writable
+
+	committed int // with a keeper: bytes of what is unwritten that are written down
 }
 
 // join takes over the socket of a processor whose HELLO is done. rest are the bytes
@@ -54,6 +59,7 @@ func (ls *links) join(fd int, hello unixipc.HelloBody, peer unixipc.Peer, operat
 	}
 	l.Relay = ls.relay.Join(hello, operator)
 	ls.all[l.Relay] = l
+	ls.changed(l)
 	if !operator {
 		ls.counters.Joined++
 	}
@@ -99,6 +105,20 @@ func (ls *links) flush() {
 	ls.writable = ls.writable[:0]
 }
 
+// flushCommitted writes, once, to each link that has something that is written down. What
+// that leaves to be written waits for the next commit.
+func (ls *links) flushCommitted() {
+	writable := ls.writable
+	ls.writable = ls.spare[:0]
+	for _, r := range writable {
+		if l := ls.all[r]; l != nil {
+			l.flush()
+		}
+	}
+	clear(writable)
+	ls.spare = writable
+}
+
 // flushEnded writes to each link that has ended why it did, and closes it.
 func (ls *links) flushEnded() {
 	for _, l := range ls.all {
@@ -134,14 +154,19 @@ func (l *Link) peer() unixipc.Peer {
 func (l *Link) ready(readable, writable, hungUp bool) {
 	if writable {
 		l.blocked = false
-		l.flush()
+		if l.source != nil && l.source.Kept() {
+			l.links.writable = append(l.links.writable, l.Relay) // behind the commit
+		} else {
+			l.flush()
+		}
 	}
 	if l.source == nil || !readable && !hungUp {
 		return
 	}
-	b, errno := l.links.loop.Read(l.source.Fd())
+	b, errno := l.source.Read()
 	switch {
 	case len(b) > 0:
+		l.links.changed(l)
 		l.links.relay.Receive(l.Relay, b)
 		l.watch()
 	case errno == syscall.EAGAIN:
@@ -157,17 +182,26 @@ func (l *Link) flush() {
 	if l.source == nil {
 		return
 	}
-	n := 0
-	if b := l.Relay.Unwritten(); len(b) > 0 && !l.blocked {
+	n, b, kept := 0, l.Relay.Unwritten(), l.source.Kept()
+	all := len(b)
+	if kept {
+		b = b[:l.committed]
+	}
+	if len(b) > 0 && !l.blocked {
 		var errno syscall.Errno
-		n, errno = conn.Write(l.source.Fd(), b)
+		n, errno = l.source.Write(b)
 		if errno != 0 && errno != syscall.EAGAIN {
 			l.close("processor lost: " + errno.Error())
 			return
 		}
 		l.blocked = n < len(b)
+		l.committed -= min(n, l.committed)
 	}
 	l.links.relay.Wrote(l.Relay, n)
+	if kept && n < all && !l.blocked {
+		l.links.wants(l) // the rest is not written down yet
+		return
+	}
 	if why, ended := l.Relay.Ended(); ended {
 		l.close(why)
 		return
@@ -188,6 +222,12 @@ func (l *Link) watch() {
 	}
 }
 
+// wants has the link written down, and then written to.
+func (ls *links) wants(l *Link) {
+	ls.changed(l)
+	ls.writable = append(ls.writable, l.Relay)
+}
+
 // close ends the link, once. The relay gives its chargers to others.
 func (l *Link) close(why string) {
 	if l.source == nil {
@@ -196,6 +236,7 @@ func (l *Link) close(why string) {
 	ls := l.links
 	_, thrown := l.Relay.Ended()
 	ls.relay.Lost(l.Relay)
+	ls.gone(l)
 	l.source.Close()
 	l.source = nil
 	delete(ls.all, l.Relay)

@@ -38,7 +38,7 @@ func New(c *config.Config, version string, log *slog.Logger) ([]*Shard, error) {
 		s.Relay = relay.New(relayConfig(c, version, instance, s), toChargers{s})
 		s.links = links{
 			index: i, loop: s.Loop, relay: s.Relay, log: log, counters: &s.Counters, joined: joined,
-			maxUnwritten: orderBytes + c.MaxMessage, all: map[*relay.Link]*Link{},
+			maxUnwritten: orderBytes + c.MaxMessage, all: map[*relay.Link]*Link{}, changed: s.linkChanged, gone: s.linkGone,
 		}
 		s.BeginTurn(s.Loop.Now())
 		shards[i] = s

@@ -85,6 +85,8 @@ type Shard struct {
 	nacksLogged   time.Time // when a line about NACKs was logged last
 	nacksUnlogged int       // chargers of which there was none since
 
+	saving saving
+
 	late Late // not nil: the shard was handed over
 }
 
@@ -173,8 +175,15 @@ func (s *Shard) Alarm(time.Time) { s.Relay.Tick() }
 
 // EndTurn implements conn.Handler: one write for each link that has something.
 func (s *Shard) EndTurn() {
-	s.Relay.EndTurn()
-	s.links.flush()
+	if s.Kept() {
+		s.links.flushCommitted()
+		if s.Relay.Unsaved() {
+			s.Loop.Again()
+		}
+	} else {
+		s.Relay.EndTurn()
+		s.links.flush()
+	}
 	s.offline.Store(int64(s.Relay.OfflineCount()))
 	s.Loop.SetAlarm(s.Relay.Deadline())
 	s.Counters.EndTurn(s.Loop.Now())
@@ -222,6 +231,7 @@ func (s *Shard) Undrain(processor string) (n int) {
 	}
 	for l := range s.links.all {
 		if l.Name() == processor && s.Relay.Undrain(l) {
+			s.linkChanged(s.links.all[l])
 			n++
 		}
 	}
@@ -237,6 +247,7 @@ func (s *Shard) Drain(processor string) (n int) {
 	for l := range s.links.all {
 		if l.Name() == processor {
 			s.Relay.Drain(l)
+			s.linkChanged(s.links.all[l])
 			n++
 		}
 	}

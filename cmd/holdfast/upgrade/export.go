@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"holdfast/cmd/holdfast/item"
 	"holdfast/cmd/holdfast/shard"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc/handoff"
+	"holdfast/unixipc/journal"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,7 +34,25 @@ func newExporter(s *shard.Shard, ids *atomic.Uint32, size int) *exporter {
 func (e *exporter) begin() (items []handoff.Item, err error) {
 	e.shard.Relay.BeginHandover()
 	e.shard.Loop.BeginHandover(e.to.Knows(featureAdditions))
-	return e.exportLinks(nil)
+	if e.toKeeper() {
+		fd, err := ownFD(e.shard.KeeperFD(), true)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, handoff.Item{ID: uint64(e.ids.Add(1)), FD: fd, State: item.Append(nil, itemKeeper, e.shard.Index, nil, nil)})
+	}
+	return e.exportLinks(items)
+}
+
+// toKeeper reports whether the new process goes on with the connection to the keeper.
+func (e *exporter) toKeeper() bool { return e.shard.Kept() && e.to.Knows(featureKeeper) }
+
+// slots appends the item that says which slots the keeper has for those before it.
+func (e *exporter) slots(items []handoff.Item, slots map[uint64]journal.Slot) []handoff.Item {
+	if len(slots) == 0 || !e.toKeeper() {
+		return items
+	}
+	return append(items, handoff.Item{ID: uint64(e.ids.Add(1)), FD: -1, State: appendSlots(nil, slots)})
 }
 
 // end undoes begin.
@@ -64,11 +84,15 @@ func (e *exporter) exportLink(items []handoff.Item, l *shard.Link, dup bool) ([]
 	}
 	id := uint64(e.ids.Add(1))
 	e.links[l] = id
-	return append(items, handoff.Item{ID: id, FD: fd, State: e.linkItem(l)}), nil
+	items = append(items, handoff.Item{ID: id, FD: fd, State: e.linkItem(l)})
+	if slot, kept := l.Slot(); kept {
+		items = e.slots(items, map[uint64]journal.Slot{id: slot})
+	}
+	return items, nil
 }
 
 func (e *exporter) linkItem(l *shard.Link) []byte {
-	return appendItem(nil, itemLink, e.shard.Index, e.shard.Relay.AppendLink(nil, l.Relay), nil)
+	return item.Append(nil, itemLink, e.shard.Index, e.shard.Relay.AppendLink(nil, l.Relay), nil)
 }
 
 // ownFD returns fd, or with dup a duplicate that outlives it.
@@ -91,14 +115,18 @@ func (e *exporter) slice() (items []handoff.Item, more bool, err error) {
 		return items, false, err
 	}
 	e.buf, more = e.shard.Loop.Export(e.buf[:0], e.size, e.ids)
+	slots := map[uint64]journal.Slot{}
 	for _, c := range e.buf {
 		fd, err := ownFD(c.FD, true)
 		if err != nil {
 			return items, more, err
 		}
 		items = append(items, handoff.Item{ID: uint64(c.ID), FD: fd, State: e.chargerItem(c)})
+		if c.Conn.Kept() {
+			slots[uint64(c.ID)] = c.Conn.Slot()
+		}
 	}
-	return items, more, nil
+	return e.slots(items, slots), more, nil
 }
 
 func (e *exporter) chargerItem(c conn.Exported) []byte {
@@ -106,7 +134,7 @@ func (e *exporter) chargerItem(c conn.Exported) []byte {
 	if charger, ok := c.Conn.User.(*relay.Charger); ok {
 		second = e.shard.Relay.AppendCharger(nil, charger)
 	}
-	return appendItem(nil, itemCharger, e.shard.Index, c.State, second)
+	return item.Append(nil, itemCharger, e.shard.Index, c.State, second)
 }
 
 // changes is what happened to what was exported, in the order in which it is
@@ -140,7 +168,7 @@ func (e *exporter) changes(last bool) (c changes, err error) {
 		return c, err
 	}
 	e.shard.Relay.Offline(func(charger *relay.Charger) {
-		state := appendItem(nil, itemOffline, e.shard.Index, nil, e.shard.Relay.AppendCharger(nil, charger))
+		state := item.Append(nil, itemOffline, e.shard.Index, nil, e.shard.Relay.AppendCharger(nil, charger))
 		c.newChargers = append(c.newChargers, handoff.Item{ID: uint64(e.ids.Add(1)), FD: -1, State: state})
 	})
 	for l, id := range e.links {
@@ -164,7 +192,11 @@ func (e *exporter) changedConnections(c *changes, last bool) error {
 	for _, id := range gone {
 		c.gone = append(c.gone, uint64(id))
 	}
+	slots := map[uint64]journal.Slot{}
 	for _, held := range changed {
+		if held.Conn.Kept() { // perhaps since it was exported
+			slots[uint64(held.ID)] = held.Conn.Slot()
+		}
 		if held.Again {
 			c.updates = append(c.updates, handoff.Item{ID: uint64(held.ID), FD: -1, State: e.chargerItem(held)})
 			continue
@@ -175,6 +207,7 @@ func (e *exporter) changedConnections(c *changes, last bool) error {
 		}
 		c.newChargers = append(c.newChargers, handoff.Item{ID: uint64(held.ID), FD: fd, State: e.chargerItem(held)})
 	}
+	c.newChargers = e.slots(c.newChargers, slots)
 	return nil
 }
 

@@ -16,6 +16,8 @@ const (
 	featureAdditions = "additions"
 	// featureChargerWindow: a processor set its own charger_window in its HELLO.
 	featureChargerWindow = "charger_window"
+	// featureKeeper: the new process goes on with the old one's connection to the keeper.
+	featureKeeper = "keeper"
 )
 
 // allFeatures are those that this program knows; see features.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/cmd/holdfast/item"
 	"holdfast/relay"
 	"holdfast/unixipc"
 	"holdfast/unixipc/handoff"
@@ -23,15 +24,15 @@ func TestItems(t *testing.T) {
 		{itemOffline, 1, "", "charger"},
 		{itemCharger, 1, strings.Repeat("x", 300), strings.Repeat("y", 1000)},
 	} {
-		b := appendItem([]byte("before"), tt.kind, tt.loop, []byte(tt.first), []byte(tt.second))
+		b := item.Append([]byte("before"), tt.kind, tt.loop, []byte(tt.first), []byte(tt.second))
 		b = bytes.TrimPrefix(b, []byte("before"))
-		kind, loop, first, second, err := parseItem(b)
+		kind, loop, first, second, err := item.Parse(b)
 		if err != nil || kind != tt.kind || loop != tt.loop || string(first) != tt.first || string(second) != tt.second {
 			t.Errorf("%q became %v %d %q %q, %v", b, kind, loop, first, second, err)
 		}
 	}
 	for _, b := range []string{"", "l", "l\x00", "l\x00\x05four", "l\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
-		if _, _, _, _, err := parseItem([]byte(b)); err == nil {
+		if _, _, _, _, err := item.Parse([]byte(b)); err == nil {
 			t.Errorf("%q is an item", b)
 		}
 	}
@@ -39,7 +40,7 @@ func TestItems(t *testing.T) {
 
 func TestFrozen(t *testing.T) {
 	at := time.Now()
-	_, _, first, second, err := parseItem(appendFrozen(nil, at, []byte("counters")))
+	_, _, first, second, err := item.Parse(appendFrozen(nil, at, []byte("counters")))
 	if err != nil || string(second) != "counters" {
 		t.Fatalf("%q, %v", second, err)
 	}
@@ -53,7 +54,7 @@ func TestFrozen(t *testing.T) {
 
 func TestLastLinks(t *testing.T) {
 	want := []uint32{0, 1, 300, 1<<32 - 1}
-	_, _, first, _, err := parseItem(appendLastLinks(nil, want))
+	_, _, first, _, err := item.Parse(appendLastLinks(nil, want))
 	if err != nil {
 		t.Fatal(err)
 	}

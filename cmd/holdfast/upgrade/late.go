@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"holdfast/cmd/holdfast/item"
 	"holdfast/conn"
 	"holdfast/unixipc"
 	"holdfast/unixipc/handoff"
@@ -21,7 +22,7 @@ type lateSender struct {
 
 // Open implements shard.Late.
 func (l *lateSender) Open(loop, fd int, state conn.State, early, note []byte) {
-	l.send(fd, appendItem(nil, itemLateOpen, loop, conn.AppendState(nil, state, early), note), state.Identity)
+	l.send(fd, item.Append(nil, itemLateOpen, loop, conn.AppendState(nil, state, early), note), state.Identity)
 }
 
 // Join implements shard.Late.

@@ -64,9 +64,14 @@ func Refuse(channel *net.UnixConn, why error) error {
 
 // TakeOver receives everything from the old process into shards, whose loops must
 // not run yet. Without an error all is this process's. keys is nil without TLS.
-func TakeOver(channel *net.UnixConn, version string, shards []*shard.Shard, counters *metrics.Counters, keys *credentials.Tickets) (*Takeover, error) {
+// unkept is nil without a keeper; see shard.KeepWith.
+func TakeOver(channel *net.UnixConn, version string, shards []*shard.Shard, counters *metrics.Counters, keys *credentials.Tickets, unkept func(error)) (*Takeover, error) {
 	n := handoff.NewNew(channel)
-	begin, err := n.Hello(handoff.Hello{Program: version, Versions: conn.StateVersions, Features: features()})
+	known := features()
+	if unkept != nil {
+		known = append(known, featureKeeper)
+	}
+	begin, err := n.Hello(handoff.Hello{Program: version, Versions: conn.StateVersions, Features: known})
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +88,14 @@ func TakeOver(channel *net.UnixConn, version string, shards []*shard.Shard, coun
 		}
 	}
 	s := newStage(shards, counters, keys)
+	s.unkept = unkept
 	if err := n.Receive(s); err != nil {
 		return nil, err
+	}
+	// Behind ACTIVE: an old process that has not seen it goes on with the memory that the
+	// keeper has. Before a byte is touched: from there on that memory is out of date.
+	for _, part := range shards {
+		_ = part.Own() // or it is unkept, which is told
 	}
 	return &Takeover{Frozen: s.frozen, Counters: s.encoded, stage: s, channel: n}, nil
 }

@@ -54,6 +54,7 @@ import (
 	"time"
 
 	"holdfast/cmd/holdfast/admin"
+	"holdfast/cmd/holdfast/item"
 	"holdfast/cmd/holdfast/shard"
 	"holdfast/conn"
 	"holdfast/unixipc/handoff"
@@ -188,7 +189,7 @@ func (u *upgrade) seal() error {
 		}
 	}
 	if t := u.process.Tickets; t != nil {
-		if err := u.put(appendItem(nil, itemTickets, 0, t.Append(nil), nil)); err != nil {
+		if err := u.put(item.Append(nil, itemTickets, 0, t.Append(nil), nil)); err != nil {
 			return err
 		}
 	}
@@ -256,6 +257,11 @@ func (u *upgrade) rollBack(why error) error {
 // new process is ready.
 func (u *upgrade) committed() error {
 	p := u.process
+	for _, e := range u.parts {
+		// At once: while two processes have the connection, no other can claim what the
+		// new one leaves if it dies.
+		e.shard.Disown(e.toKeeper())
+	}
 	u.progress(admin.Progress{Phase: "active", Text: fmt.Sprintf("the new process has taken over; pause %.1f ms", float64(u.pause.Microseconds())/1000)})
 	for _, pid := range Children() {
 		if err := p.Reporter.HandedOver(pid); err != nil {

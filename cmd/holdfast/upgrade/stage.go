@@ -2,17 +2,21 @@ package upgrade
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
 
 	"holdfast/cmd/holdfast/credentials"
+	"holdfast/cmd/holdfast/item"
 	"holdfast/cmd/holdfast/metrics"
 	"holdfast/cmd/holdfast/shard"
 	"holdfast/conn"
 	"holdfast/relay"
 	"holdfast/unixipc"
 	"holdfast/unixipc/handoff"
+	"holdfast/unixipc/journal"
+	"holdfast/unixipc/keep"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +31,7 @@ type stage struct {
 	items    map[uint64]*staged
 	chargers map[*relay.Charger]*staged // those with a connection
 	unfit    map[*staged]bool           // see check
+	unkept   func(error)                // nil: no keeper is configured; see shard.KeepWith
 	frozen   time.Time
 	encoded  []byte // counters of the old process
 	tickets  []credentials.TicketKey
@@ -55,18 +60,18 @@ func (s *stage) Put(it handoff.Item) (err error) {
 			_ = unix.Close(it.FD)
 		}
 	}()
-	kind, loop, first, second, err := parseItem(it.State)
+	kind, loop, first, second, err := item.Parse(it.State)
 	if err != nil {
 		return err
 	}
 	if loop >= len(s.shards) {
 		return fmt.Errorf("item of loop %d; there are %d", loop, len(s.shards))
 	}
-	if (it.FD >= 0) != (kind == itemLink || kind == itemCharger) {
+	if (it.FD >= 0) != (kind == itemLink || kind == itemCharger || kind == itemKeeper) {
 		return fmt.Errorf("item of kind %q, file descriptor %d", byte(kind), it.FD)
 	}
-	item := &staged{shard: s.shards[loop], kind: kind}
-	s.items[it.ID] = item
+	held := &staged{shard: s.shards[loop], kind: kind}
+	s.items[it.ID] = held
 	switch kind {
 	case itemFrozen:
 		s.encoded = append([]byte(nil), second...)
@@ -81,131 +86,141 @@ func (s *stage) Put(it handoff.Item) (err error) {
 			s.shards[i].Relay.SetLastLink(last[i])
 		}
 		return err
+	case itemKeeper:
+		return s.keep(held.shard, it.FD)
+	case itemSlots:
+		return s.settle(first)
 	case itemTickets:
 		s.tickets, err = credentials.ParseTickets(first)
 		return err
 	case itemLink:
-		item.link, err = item.shard.AdoptLink(it.FD, first)
+		held.link, err = held.shard.AdoptLink(it.FD, first)
 		return err
 	case itemOffline:
-		if item.charger, err = item.shard.Relay.AdoptCharger(second, 0); err != nil {
+		if held.charger, err = held.shard.Relay.AdoptCharger(second, 0); err != nil {
 			return err
 		}
-		if _, connected := item.charger.Conn(); connected {
-			return fmt.Errorf("charger %q is connected, but without a connection", item.charger.Identity())
+		if _, connected := held.charger.Conn(); connected {
+			return fmt.Errorf("charger %q is connected, but without a connection", held.charger.Identity())
 		}
 		return nil
 	case itemCharger:
-		if item.conn, err = item.shard.Loop.Adopt(it.FD, first, nil); err != nil {
+		if held.conn, err = held.shard.Loop.Adopt(it.FD, first, nil); err != nil {
 			return err
 		}
 		it.FD = -1 // the loop's
-		if err = s.adoptCharger(item, second); err != nil {
-			item.conn.Unstage()
+		if err = s.adoptCharger(held, second); err != nil {
+			held.conn.Unstage()
 			return err
 		}
-		s.check(item)
+		s.check(held)
 		return nil
 	}
-	if kind&itemOptional != 0 {
+	if kind&item.Optional != 0 {
 		return nil
 	}
 	return fmt.Errorf("item of unknown kind %q", byte(kind))
 }
 
-// adoptCharger gives item the charger of state; none if state is empty.
-func (s *stage) adoptCharger(item *staged, state []byte) (err error) {
+// adoptCharger gives held the charger of state; none if state is empty.
+func (s *stage) adoptCharger(held *staged, state []byte) (err error) {
 	if len(state) == 0 {
 		return nil
 	}
 	// The charger may have reconnected during the pre-copy: then it is
 	// staged with its former connection, too.
-	if c := item.shard.Relay.Charger(item.conn.Identity); c != nil {
+	if c := held.shard.Relay.Charger(held.conn.Identity); c != nil {
 		s.release(s.chargers[c])
 	}
-	if item.charger, err = item.shard.Relay.AdoptCharger(state, item.conn.Handle()); err != nil {
+	if held.charger, err = held.shard.Relay.AdoptCharger(state, held.conn.Handle()); err != nil {
 		return err
 	}
-	if item.charger.Identity() != item.conn.Identity {
-		return fmt.Errorf("connection of %q with the charger %q", item.conn.Identity, item.charger.Identity())
+	if held.charger.Identity() != held.conn.Identity {
+		return fmt.Errorf("connection of %q with the charger %q", held.conn.Identity, held.charger.Identity())
 	}
-	if _, connected := item.charger.Conn(); !connected {
-		return fmt.Errorf("charger %q has a connection, but is not connected", item.conn.Identity)
+	if _, connected := held.charger.Conn(); !connected {
+		return fmt.Errorf("charger %q has a connection, but is not connected", held.conn.Identity)
 	}
-	item.conn.User = item.charger
-	s.chargers[item.charger] = item
-	item.shard.Counters.Kind(item.conn).Held++
-	item.shard.From.Enter(item.conn.Remote.Addr())
+	held.conn.User = held.charger
+	s.chargers[held.charger] = held
+	held.shard.Counters.Kind(held.conn).Held++
+	held.shard.From.Enter(held.conn.Remote.Addr())
 	return nil
 }
 
-// release takes the charger from item.
-func (s *stage) release(item *staged) {
-	if item == nil || item.charger == nil {
+// release takes the charger from held.
+func (s *stage) release(held *staged) {
+	if held == nil || held.charger == nil {
 		return
 	}
-	delete(s.chargers, item.charger)
-	item.shard.Counters.Kind(item.conn).Held--
-	item.shard.From.Leave(item.conn.Remote.Addr())
-	item.shard.Relay.UnadoptCharger(item.charger)
-	item.charger = nil
-	item.conn.User = nil
-	s.check(item)
+	delete(s.chargers, held.charger)
+	held.shard.Counters.Kind(held.conn).Held--
+	held.shard.From.Leave(held.conn.Remote.Addr())
+	held.shard.Relay.UnadoptCharger(held.charger)
+	held.charger = nil
+	held.conn.User = nil
+	s.check(held)
 }
 
 // Update implements handoff.Stager.
 func (s *stage) Update(id uint64, state []byte) error {
-	item := s.items[id]
-	kind, _, first, second, err := parseItem(state)
+	held := s.items[id]
+	kind, _, first, second, err := item.Parse(state)
 	switch {
 	case err != nil:
 		return err
-	case kind != item.kind:
-		return fmt.Errorf("item of kind %q became %q", byte(item.kind), byte(kind))
+	case kind != held.kind:
+		return fmt.Errorf("item of kind %q became %q", byte(held.kind), byte(kind))
 	case kind == itemLink:
-		return item.shard.Relay.ReadoptLink(item.link.Relay, first)
+		held.shard.LinkChanged(held.link)
+		return held.shard.Relay.ReadoptLink(held.link.Relay, first)
 	case kind != itemCharger:
 		return fmt.Errorf("item of kind %q cannot be updated", byte(kind))
 	}
-	if err := item.conn.Readopt(first); err != nil {
+	if err := held.conn.Readopt(first); err != nil {
 		return err
 	}
-	s.release(item)
-	defer s.check(item)
-	return s.adoptCharger(item, second)
+	s.release(held)
+	defer s.check(held)
+	return s.adoptCharger(held, second)
 }
 
 // Drop implements handoff.Stager.
 func (s *stage) Drop(id uint64) error {
-	item := s.items[id]
+	held := s.items[id]
 	delete(s.items, id)
-	switch item.kind {
+	switch held.kind {
 	case itemLink:
-		item.shard.UnadoptLink(item.link)
+		held.shard.UnadoptLink(held.link)
 	case itemCharger:
-		s.release(item)
-		delete(s.unfit, item)
-		item.conn.Unstage()
+		s.release(held)
+		delete(s.unfit, held)
+		held.conn.Unstage()
 	default:
-		return fmt.Errorf("item of kind %q cannot be dropped", byte(item.kind))
+		return fmt.Errorf("item of kind %q cannot be dropped", byte(held.kind))
 	}
 	return nil
 }
 
 // check keeps account of the items that cannot stay as they are: a connection
 // has its charger, unless it is only being ended; then it has none.
-func (s *stage) check(item *staged) {
-	if item.conn != nil && item.conn.Draining() == (item.charger != nil) {
-		s.unfit[item] = true
+func (s *stage) check(held *staged) {
+	if held.conn != nil && held.conn.Draining() == (held.charger != nil) {
+		s.unfit[held] = true
 	} else {
-		delete(s.unfit, item)
+		delete(s.unfit, held)
 	}
 }
 
 // Verify implements handoff.Stager. It takes no longer the more there are.
 func (s *stage) Verify() error {
-	for item := range s.unfit {
-		return fmt.Errorf("connection of %q and its charger do not fit (and %d others)", item.conn.Identity, len(s.unfit)-1)
+	for _, part := range s.shards {
+		if part.Kept() {
+			part.Complete(shard.Meta{Instance: part.Relay.Instance()}, nil)
+		}
+	}
+	for held := range s.unfit {
+		return fmt.Errorf("connection of %q and its charger do not fit (and %d others)", held.conn.Identity, len(s.unfit)-1)
 	}
 	return nil
 }
@@ -214,7 +229,10 @@ func (s *stage) Verify() error {
 func (s *stage) activate() (connections, links int) {
 	for _, part := range s.shards {
 		links += len(part.Links())
-		part.Loop.Post(func() { part.Relay.Activate() })
+		part.Loop.Post(func() {
+			part.Relay.Activate()
+			part.Loop.SaveRest()
+		})
 	}
 	if s.keys != nil && s.tickets != nil {
 		s.keys.Adopt(s.tickets)
@@ -226,7 +244,7 @@ func (s *stage) activate() (connections, links int) {
 
 // late takes over one item that came after the freeze, while the loops run.
 func (s *stage) late(it handoff.Item) {
-	kind, loop, first, second, err := parseItem(it.State)
+	kind, loop, first, second, err := item.Parse(it.State)
 	if err == nil && (loop >= len(s.shards) || it.FD < 0) {
 		err = fmt.Errorf("late item of loop %d, file descriptor %d", loop, it.FD)
 	}
@@ -269,4 +287,54 @@ func (s *stage) lost(it handoff.Item, err error) {
 	if it.FD >= 0 {
 		_ = shard.CloseFD(it.FD)
 	}
+}
+
+// keep goes on with the old process's connection to the keeper. It owns fd unless there
+// is an error.
+func (s *stage) keep(part *shard.Shard, fd int) error {
+	if s.unkept == nil {
+		return errors.New("a connection to a keeper, though none is configured")
+	}
+	j, err := journal.New()
+	if err != nil {
+		return err
+	}
+	owner, err := keep.Adopt(fd)
+	if err != nil {
+		j.Close()
+		return err
+	}
+	if err := part.KeepWith(j, owner, s.unkept); err != nil {
+		j.Close()
+		return err
+	}
+	return nil
+}
+
+// settle takes over the slots under which the keeper has sockets, and writes down what is
+// staged so far: not much is left for the freeze then.
+func (s *stage) settle(first []byte) error {
+	slots, err := parseSlots(first)
+	if err != nil {
+		return err
+	}
+	for id, slot := range slots {
+		held := s.items[id]
+		switch {
+		case held == nil || !held.shard.Kept():
+		case held.conn != nil && !held.conn.Kept():
+			err = held.shard.ResettleConn(held.conn, slot, 0)
+		case held.link != nil && !held.link.Kept():
+			err = held.shard.ResettleLink(held.link, slot, 0)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, part := range s.shards {
+		if part.Kept() {
+			part.WriteStaged()
+		}
+	}
+	return nil
 }

@@ -1,0 +1,5 @@
+//go:build !holdfast_faults
+
+package upgrade
+
+func crashLoopsAllowed() bool { return false }

@@ -1,0 +1,312 @@
+package journal
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// pair returns a socket of the gateway's and its other end.
+func pair(t *testing.T) (ours, theirs int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) })
+	return fds[0], fds[1]
+}
+
+func newJournal(t *testing.T) *Journal {
+	t.Helper()
+	j, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(j.Close)
+	return j
+}
+
+// left is what the next process would find at this moment.
+func left(t *testing.T, j *Journal) *Left {
+	t.Helper()
+	l, err := Open(j.FD())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
+
+// At any moment the memory has the items of the last commit, whatever was done since.
+func TestOnlyCommittedCounts(t *testing.T) {
+	j := newJournal(t)
+	r := rand.New(rand.NewPCG(1, 2))
+	valid, now := map[Slot][]byte{}, map[Slot][]byte{}
+	check := func(what string) {
+		t.Helper()
+		l := left(t, j)
+		if len(l.Items) != len(valid) || len(l.Broken) > 0 {
+			t.Fatalf("%s: %d items, want %d; broken %v", what, len(l.Items), len(valid), l.Broken)
+		}
+		for _, it := range l.Items {
+			if !bytes.Equal(it.Blob, valid[it.Slot]) {
+				t.Fatalf("%s: slot %d has %d bytes, want %d", what, it.Slot, len(it.Blob), len(valid[it.Slot]))
+			}
+		}
+		l.Close()
+	}
+	for step := range 4000 {
+		slots := make([]Slot, 0, len(now))
+		for s := range now {
+			slots = append(slots, s)
+		}
+		slices.Sort(slots)
+		blob := bytes.Repeat([]byte{byte(step)}, 1+r.IntN([]int{100, 3000, 300_000}[min(2, r.IntN(40)/19)]))
+		switch n := r.IntN(10); {
+		case n < 2 || len(slots) == 0:
+			s := j.Add()
+			j.Put(s, blob)
+			now[s] = blob
+		case n < 6:
+			s := slots[r.IntN(len(slots))]
+			j.Put(s, blob)
+			now[s] = blob
+		case n < 7:
+			s := slots[r.IntN(len(slots))]
+			j.Drop(s)
+			delete(now, s)
+		default:
+			j.Commit()
+			valid = map[Slot][]byte{}
+			for s, b := range now {
+				valid[s] = b
+			}
+		}
+		if step%7 == 0 {
+			check(fmt.Sprint("step ", step))
+		}
+	}
+}
+
+// What was read since the commit is there, in order and with its item; what was read
+// before is not.
+func TestReadsInDoubt(t *testing.T) {
+	j := newJournal(t)
+	ours, theirs := pair(t)
+	s := j.Add()
+	j.Put(s, []byte("one"))
+	j.Commit()
+	b := make([]byte, 1000)
+	for _, m := range []string{"first", "second"} {
+		_, _ = unix.Write(theirs, []byte(m))
+		if n, errno := j.Read(s, ours, b); errno != 0 || string(b[:n]) != m {
+			t.Fatalf("%q %v", b[:n], errno)
+		}
+	}
+	if _, errno := j.Read(s, ours, b); errno != unix.EAGAIN {
+		t.Fatal(errno)
+	}
+	clear(b) // what is done to it does not matter
+	l := left(t, j)
+	if len(l.Reads) != 2 || string(l.Reads[0].Data) != "first" || string(l.Reads[1].Data) != "second" || l.Reads[1].Slot != s {
+		t.Fatalf("%v", l.Reads)
+	}
+	j.Commit()
+	if l := left(t, j); len(l.Reads) > 0 {
+		t.Errorf("of a turn that is over: %v", l.Reads)
+	}
+	_, _ = unix.Write(theirs, []byte("third"))
+	_, _ = j.Read(s, ours, b)
+	if l := left(t, j); len(l.Reads) != 1 || string(l.Reads[0].Data) != "third" {
+		t.Errorf("%v", l.Reads)
+	}
+	_ = unix.Shutdown(theirs, unix.SHUT_WR)
+	if n, errno := j.Read(s, ours, b); n != 0 || errno != 0 {
+		t.Errorf("at the end: %d %v", n, errno)
+	}
+}
+
+// How much of an item's output is written belongs to the version that it was written of.
+func TestWrittenOfAVersion(t *testing.T) {
+	j := newJournal(t)
+	ours, theirs := pair(t)
+	_ = unix.SetsockoptInt(ours, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+	s, other := j.Add(), j.Add()
+	out := bytes.Repeat([]byte("x"), 100_000)
+	j.Put(s, out)
+	j.Put(other, out)
+	j.Commit()
+	written := func() int {
+		for _, it := range left(t, j).Items {
+			if it.Slot == s {
+				return it.Written
+			}
+		}
+		return -1
+	}
+	first, errno := j.Write(s, ours, out)
+	if errno != 0 || first == 0 || first == len(out) || written() != first {
+		t.Fatalf("%d of %d, %v, noted %d", first, len(out), errno, written())
+	}
+	if _, errno := j.Write(s, ours, out[first:]); errno != unix.EAGAIN || written() != first {
+		t.Fatalf("%v, noted %d", errno, written())
+	}
+	b := make([]byte, 1<<20)
+	for n := 1; n > 0; n, _ = unix.Read(theirs, b) {
+	}
+	more, _ := j.Write(s, ours, out[first:])
+	if more == 0 || written() != first+more {
+		t.Fatalf("%d and %d, noted %d", first, more, written())
+	}
+	j.Put(s, out[first+more:])
+	if written() != first+more {
+		t.Error("an uncommitted version counts")
+	}
+	j.Commit()
+	if written() != 0 {
+		t.Errorf("of the new version %d are written", written())
+	}
+}
+
+func TestWriteBeforeCommit(t *testing.T) {
+	j := newJournal(t)
+	ours, _ := pair(t)
+	s := j.Add()
+	j.Put(s, []byte("x"))
+	defer func() {
+		if recover() == nil {
+			t.Error("written before it was committed")
+		}
+	}()
+	_, _ = j.Write(s, ours, []byte("x"))
+}
+
+// A slot is used again only when the end of its item is valid.
+func TestSlotsAreUsedAgain(t *testing.T) {
+	j := newJournal(t)
+	a := j.Add()
+	j.Put(a, []byte("a"))
+	j.Commit()
+	j.Drop(a)
+	if b := j.Add(); b == a {
+		t.Error("before the commit")
+	}
+	j.Commit()
+	if b := j.Add(); b != a {
+		t.Error("not after the commit")
+	}
+	k := newJournal(t)
+	if err := k.Take(5); err != nil {
+		t.Fatal(err)
+	}
+	k.Put(5, []byte("five"))
+	if k.Take(5) == nil || k.Take(0) == nil || k.Take(maxSlots) == nil {
+		t.Error("a slot that is there, or cannot be, was taken")
+	}
+	k.Commit()
+	k.Taken()
+	seen := map[Slot]bool{5: true}
+	for range 10 {
+		s := k.Add()
+		if seen[s] || s == 0 {
+			t.Errorf("slot %d twice", s)
+		}
+		seen[s] = true
+		k.Put(s, []byte("x"))
+	}
+	if len(seen) != 11 || !seen[1] || !seen[4] {
+		t.Errorf("%v", seen)
+	}
+}
+
+// The arena and the notes of a turn are bounded: what has no room waits in the socket.
+func TestTurnIsBounded(t *testing.T) {
+	j := newJournal(t)
+	ours, theirs := pair(t)
+	s := j.Add()
+	b := make([]byte, 10)
+	for i := range maxReads {
+		_, _ = unix.Write(theirs, []byte("x"))
+		if n, errno := j.Read(s, ours, b); n != 1 || errno != 0 {
+			t.Fatalf("read %d: %d %v", i, n, errno)
+		}
+	}
+	_, _ = unix.Write(theirs, []byte("y"))
+	if n, errno := j.Read(s, ours, b); n != 0 || errno != unix.EAGAIN {
+		t.Fatalf("%d %v", n, errno)
+	}
+	j.Commit()
+	if n, errno := j.Read(s, ours, b); n != 1 || errno != 0 || b[0] != 'y' {
+		t.Fatalf("%d %v", n, errno)
+	}
+}
+
+// An item that fails its checksum costs itself, no other; a memory that is none is refused.
+func TestBrokenMemory(t *testing.T) {
+	j := newJournal(t)
+	for range 3 {
+		j.Put(j.Add(), []byte("an item"))
+	}
+	j.Commit()
+	j.m[dataAt+int64(j.current(2).off)] ^= 1
+	j.current(3).off = 1 << 60
+	l := left(t, j)
+	if len(l.Items) != 1 || !slices.Equal(l.Broken, []Slot{2, 3}) {
+		t.Errorf("%d items, broken %v", len(l.Items), l.Broken)
+	}
+	j.header.magic++
+	if _, err := Open(j.FD()); err == nil {
+		t.Error("opened what is none")
+	}
+	ours, _ := pair(t)
+	if _, err := Open(ours); err == nil {
+		t.Error("opened a socket")
+	}
+}
+
+func TestClasses(t *testing.T) {
+	last, at := uint64(0), -1
+	for size := 1; size < 1<<22; size += 1 + size/50 {
+		c, block := class(size)
+		if uint64(size) > block || block < last || c < at || size > 256 && block > uint64(size)*5/4+grain {
+			t.Fatalf("size %d: class %d of %d bytes", size, c, block)
+		}
+		last, at = block, c
+	}
+}
+
+func BenchmarkTurn(b *testing.B) {
+	j, err := New()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer j.Close()
+	fds, _ := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+	s, blob, buf := j.Add(), make([]byte, 200), make([]byte, 65536)
+	b.Run("put and commit", func(b *testing.B) {
+		for b.Loop() {
+			j.Put(s, blob)
+			j.Commit()
+		}
+	})
+	b.Run("write and read", func(b *testing.B) {
+		for b.Loop() {
+			j.Put(s, blob)
+			j.Commit()
+			_, _ = j.Write(s, fds[0], blob)
+			_, _ = j.Read(s, fds[1], buf)
+			j.Commit()
+		}
+	})
+	b.Run("write and read without", func(b *testing.B) {
+		for b.Loop() {
+			_, _ = unix.Write(fds[0], blob)
+			_, _ = unix.Read(fds[1], buf)
+		}
+	})
+}

@@ -1,0 +1,83 @@
+package journal
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The layout of the memory. Both processes run on one machine, so numbers are in its byte
+// order. Whatever is changed here gets another magic: a memory is read by a release that
+// knows it, or not at all.
+const (
+	magic = 0x31_6c_6e_72_6a_66_68_00 // "\0hfjrnl1"
+
+	maxReads  = 1024             // in a turn
+	arenaSize = 16 << 20         // bytes of those reads
+	maxSlots  = 1 << 20          //
+	dataSize  = int64(128) << 30 // of address space, not of memory
+
+	headerAt = 0
+	readsAt  = 4096
+	arenaAt  = readsAt + maxReads*int64(unsafe.Sizeof(read{}))
+	slotsAt  = arenaAt + arenaSize
+	dataAt   = slotsAt + maxSlots*int64(unsafe.Sizeof(slot{}))
+	fileSize = dataAt + dataSize
+
+	notes = arenaAt // bytes from the beginning that must be present
+)
+
+// header is the first page.
+type header struct {
+	magic uint64
+	turn  uint64 // the word: the last valid turn
+	used  uint64 // slots behind it were never given out
+
+	// Reads of turn readTurn, in reads[:readCount]. They count only if it is the turn
+	// behind the word: the bytes were taken from sockets, and nothing came of them.
+	readTurn  uint64
+	readCount uint64
+
+	// The write that is under way, or the last one: of the version of writeTurn.
+	writeSlot   uint64 // 0: none
+	writeTurn   uint64
+	writeBefore uint64 // its version.written before
+	write       note
+
+	// working is the slot whose input is being handled, and again; 0: none.
+	working uint64
+}
+
+// note is what recvmmsg and sendmmsg take, struct mmsghdr: the kernel stores length.
+type note struct {
+	msg    unix.Msghdr
+	length uint32
+	_      uint32
+	vec    unix.Iovec
+}
+
+// pending is the length of what the kernel has not done.
+const pending = ^uint32(0)
+
+// read is one read.
+type read struct {
+	slot uint64
+	off  uint64 // in the arena
+	note note
+}
+
+// slot is an item.
+type slot struct{ versions [2]version }
+
+// version is one state of an item.
+type version struct {
+	turn    uint64 // in which it was written; 0: never
+	off     uint64 // of the blob, in data
+	size    uint32 // of the blob; 0: there is no item
+	sum     uint32 // CRC-32C of the blob
+	written uint32 // bytes of its output that are written since
+	_       uint32
+}
+
+// at returns what is at an offset of the memory.
+func at[T any](m []byte, off int64) *T { return (*T)(unsafe.Pointer(&m[off])) }
