@@ -23,21 +23,32 @@ type world struct {
 
 func newWorld(t testing.TB, args ...string) *world {
 	t.Helper()
+	return newWorldEnv(t, nil, args...)
+}
+
+func newWorldEnv(t testing.TB, env []string, args ...string) *world {
+	t.Helper()
 	w := &world{t: t, socket: filepath.Join(t.TempDir(), "keeper.sock")}
-	var err error
-	if w.keeper, err = harness.Start("keeper", harness.Holdfast(), "keep", "-socket", w.socket, "-log-format", "json"); err != nil {
-		t.Fatal(err)
-	}
+	w.startKeeper()
 	t.Cleanup(func() {
 		_ = w.keeper.Kill()
 		if t.Failed() {
 			t.Logf("the keeper's log:\n%s", w.keeper.Log.Tail(40))
 		}
 	})
-	harness.Until(t, "the keeper", func() bool { _, err := os.Stat(w.socket); return err == nil })
 	args = append([]string{"-keeper", w.socket}, args...)
-	w.World, w.tap = harness.NewTapped(t, []string{"HOLDFAST_CRASH_LOOP=yes"}, args...)
+	w.World, w.tap = harness.NewTapped(t, append(env, "HOLDFAST_CRASH_LOOP=yes"), args...)
 	return w
+}
+
+// startKeeper starts a keeper that has nothing.
+func (w *world) startKeeper() {
+	w.t.Helper()
+	var err error
+	if w.keeper, err = harness.Start("keeper", harness.Holdfast(), "keep", "-socket", w.socket, "-log-format", "json"); err != nil {
+		w.t.Fatal(err)
+	}
+	harness.Until(w.t, "the keeper", func() bool { return w.keeper.Log.Contains("keeper: listens") })
 }
 
 // crash kills the gateway, and starts it again.

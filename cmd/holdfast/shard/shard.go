@@ -150,6 +150,7 @@ var flagsOf = [...]unixipc.Flags{conn.Text: 0, conn.Binary: unixipc.Binary, conn
 func (s *Shard) Message(c *conn.Conn, payload []byte, kind conn.Kind) {
 	s.Counters.MessagesIn++
 	s.Counters.BytesIn += uint64(len(payload))
+	poison(payload)
 	s.Relay.Message(c.User.(*relay.Charger), payload, flagsOf[kind], c.Leaving())
 }
 
