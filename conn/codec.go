@@ -86,7 +86,9 @@ func (s *State) encode(dst []byte, due tick, addition bool) []byte {
 	dst = tlv.AppendBytes(dst, fieldPath, s.Path.String())
 	dst = tlv.AppendBytes(dst, fieldSubprotocol, s.Subprotocol.String())
 	dst = tlv.AppendUint(dst, fieldOpened, uint64(s.Opened))
-	dst = tlv.AppendBytes(dst, fieldRemote, binary.BigEndian.AppendUint16(s.Remote.ip[:], s.Remote.port))
+	var remote [18]byte
+	binary.BigEndian.PutUint16(remote[copy(remote[:], s.Remote.ip[:]):], s.Remote.port)
+	dst = tlv.AppendBytes(dst, fieldRemote, remote[:])
 	dst = tlv.AppendUint(dst, fieldDeflateBits, uint64(s.DeflateBits))
 	dst = tlv.AppendUint(dst, fieldPhase, uint64(s.phase))
 	dst = tlv.AppendUint(dst, fieldPause, uint64(s.pause&^pauseMemory))
@@ -105,7 +107,8 @@ func (s *State) encode(dst []byte, due tick, addition bool) []byte {
 	}
 	dst = tlv.AppendUint(dst, fieldDue, uint64(due))
 	if s.TLS != nil {
-		dst = tlv.AppendRequired(dst, fieldTLS, appendTLS(s.TLS, nil))
+		at := len(dst)
+		dst = tlv.EndRequired(appendTLS(s.TLS, dst), at, fieldTLS)
 		if o := s.out; o != nil {
 			dst = tlv.AppendUint(dst, fieldSealed, uint64(o.sealed))
 			dst = tlv.AppendBytes(dst, fieldRecords, o.records[k.records:])

@@ -95,19 +95,20 @@ func (r *Relay) AppendCharger(dst []byte, c *Charger) []byte {
 	dst = tlv.AppendBool(dst, chargerAnnounce, c.announce)
 	dst = tlv.AppendBool(dst, chargerMoving, c.moving)
 	if q := c.q; q != nil && (q.held || !q.empty()) {
-		dst = q.append(dst, r.now)
+		dst, r.item = q.append(dst, r.item, r.now)
 	}
 	dst = tlv.AppendBytes(dst, chargerNote, r.notes[c])
 	return tlv.AppendEnd(dst)
 }
 
-func (q *queue) append(dst []byte, now time.Time) []byte {
+// append appends q's fields. item is a buffer for the elements of its lists, and comes
+// back as it has grown.
+func (q *queue) append(dst, item []byte, now time.Time) (_, buf []byte) {
 	dst = tlv.AppendBool(dst, chargerHeld, q.held)
 	if q.held && q.notBefore.After(now) {
 		dst = tlv.AppendUint(dst, chargerDelay, uint64((q.notBefore.Sub(now)+time.Millisecond-1)/time.Millisecond))
 	}
 	dst = tlv.AppendUint(dst, chargerAvoid, uint64(q.avoid))
-	var item []byte
 	for i := range q.entries {
 		item = q.appendEntry(item[:0], &q.entries[i], now)
 		dst = tlv.AppendItem(dst, chargerEntry, item)
@@ -123,8 +124,7 @@ func (q *queue) append(dst []byte, now time.Time) []byte {
 	for _, id := range q.unanswered {
 		dst = tlv.AppendItem(dst, chargerUnanswered, []byte(id))
 	}
-	dst = tlv.AppendBytes(dst, chargerLast, q.last)
-	return dst
+	return tlv.AppendBytes(dst, chargerLast, q.last), item
 }
 
 func (q *queue) appendEntry(dst []byte, e *entry, now time.Time) []byte {

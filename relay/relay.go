@@ -153,6 +153,7 @@ type Relay struct {
 	// Hand-over to another process, and from one.
 	tracking bool       // a hand-over is under way
 	changed  []*Charger // changed since, while tracking
+	item     []byte     // for AppendCharger
 	saving   bool       // what changes is written down
 	unsaved  []*Charger // changed since TakeUnsaved
 	staging  bool       // before Activate: nothing is read or written

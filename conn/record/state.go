@@ -47,7 +47,10 @@ func (l *Layer) MarkSent() { l.partSent = uint16(len(l.part)) }
 func (l *Layer) encode(dst []byte, kept int) []byte {
 	n := l.suite.secretLen()
 	dst = tlv.AppendHeader(dst, stateMagic, stateVersion)
-	dst = tlv.AppendBytes(dst, fieldSuite, binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(nil, l.suite.version), l.suite.id))
+	var suite [4]byte
+	binary.BigEndian.PutUint16(suite[:], l.suite.version)
+	binary.BigEndian.PutUint16(suite[2:], l.suite.id)
+	dst = tlv.AppendBytes(dst, fieldSuite, suite[:])
 	dst = tlv.AppendBytes(dst, fieldReadSecret, l.read.secret[:n])
 	dst = tlv.AppendUint(dst, fieldReadSeq, l.read.seq)
 	dst = tlv.AppendBytes(dst, fieldWriteSecret, l.write.secret[:n])

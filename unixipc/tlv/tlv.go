@@ -71,6 +71,18 @@ func AppendRequired(dst []byte, id uint32, v []byte) []byte {
 	return append(appendTag(dst, id, true, len(v)), v...)
 }
 
+// EndRequired makes what was appended to dst since it had at bytes the value of field id,
+// which a reader must know: AppendRequired without a buffer for the value.
+func EndRequired(dst []byte, at int, id uint32) []byte {
+	n := len(dst) - at
+	var b [2 * binary.MaxVarintLen64]byte
+	tag := appendTag(b[:0], id, true, n)
+	dst = append(dst, tag...)
+	copy(dst[at+len(tag):], dst[at:at+n])
+	copy(dst[at:], tag)
+	return dst
+}
+
 // AppendEnd ends a state.
 func AppendEnd(dst []byte) []byte { return append(dst, 0) }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,7 @@ func (k *keeping) state() string {
 const (
 	claimTime    = 15 * time.Second // the process before may be dying
 	seekInterval = time.Second
+	fillInterval = 5 * time.Millisecond
 )
 
 // recoverAll claims what the keeper has, and goes on from what a process has left there.
@@ -74,7 +76,10 @@ func (g *gateway) recoverAll() error {
 		g.log.Error("what the gateway before has left is not taken over: its chargers are closed", "reason", out.Empty, "sockets", len(found.Items))
 		return nil
 	}
-	if found.Memory >= 0 {
+	switch {
+	case out.ByOrder:
+		g.log.Info("restarted: the chargers of the gateway before stay", "connections", out.Connections, "links", out.Links, "took", time.Since(began).Round(time.Microsecond).String())
+	case found.Memory >= 0:
 		g.log.Warn("recovered: the gateway before has died, its chargers stay", "connections", out.Connections, "links", out.Links, "lost", out.Lost,
 			"culprits", out.Culprits, "crashes", out.Crashes, "took", time.Since(began).Round(time.Microsecond).String())
 		g.counters.Recovered()
@@ -96,12 +101,18 @@ func (g *gateway) seekKeeper() {
 		g.keeping.seeking.Lock()
 		err := g.fillKeeper()
 		g.keeping.seeking.Unlock()
+		if errors.Is(err, errLost) {
+			return // unkept has had another one begin
+		}
 		if err == nil {
 			g.log.Info("kept: a crash of the gateway drops no charger from here on", "keeper", g.keeping.path)
 			return
 		}
 	}
 }
+
+// errLost says that the keeper has gone again.
+var errLost = errors.New("the keeper has gone again")
 
 // errStays is why a keeper that has something is not taken.
 var errStays = errors.New("the keeper has what another gateway has left")
@@ -127,15 +138,38 @@ func (g *gateway) fillKeeper() error {
 	done := make(chan error, 1)
 	s := g.shards[0]
 	s.Loop.Post(func() {
-		err := s.KeepWith(j, owner, g.unkept)
-		if err == nil {
-			err = s.Own()
+		if err := s.KeepWith(j, owner, g.unkept); err != nil {
+			j.Close()
+			_ = owner.Close()
+			done <- err
+			return
 		}
-		done <- err
+		if s.Own() != nil {
+			done <- errLost
+			return
+		}
+		done <- nil
 	})
 	if err := <-done; err != nil {
 		return err
 	}
-	g.keeping.up.Store(true)
-	return nil
+	for !g.gate.Over() {
+		time.Sleep(fillInterval)
+		ctx, cancel := context.WithTimeout(context.Background(), claimTime)
+		lost, err := shard.Ask(ctx, s, func() bool {
+			waiting, kept := s.Unkept()
+			if kept && waiting == 0 {
+				g.keeping.up.Store(true) // on the loop, as unkept
+			}
+			return !kept
+		})
+		cancel()
+		switch {
+		case err == nil && lost:
+			return errLost
+		case g.keeping.up.Load():
+			return nil
+		}
+	}
+	return errLost
 }

@@ -11,12 +11,17 @@ import (
 	"holdfast/cmd/holdfast/upgrade"
 )
 
+// signalLeave has the gateway end at once and leave its connections to the keeper, for the
+// process that comes next: a restart by order. Not SIGUSR1, which means something else in
+// builds for tests (hang_on.go).
+const signalLeave = syscall.SIGUSR2
+
 // takeSignals has signals wait for serve. It comes before anything that others
 // could know this process by: a SIGHUP that nobody takes would end it, and with
 // it, once it has taken over, every connection.
 func takeSignals() <-chan os.Signal {
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, signalLeave)
 	return signals
 }
 
@@ -33,11 +38,20 @@ func (g *gateway) serve(signals <-chan os.Signal) error {
 				return g.leave(signals, err)
 			}
 		case s := <-signals:
-			if s != syscall.SIGHUP {
+			switch {
+			case s == syscall.SIGHUP:
+				if done, err := g.replace(func(admin.Progress) {}); done {
+					return g.leave(signals, err)
+				}
+			case s == signalLeave && g.keeping.up.Load():
+				g.log.Info("leaves everything to the keeper", "signal", s.String(), "connections", g.shards[0].Held.Load())
+				for _, s := range g.shards {
+					s.Loop.Post(func() { s.LeaveBehind() })
+				}
+				g.awaitLoops(stopTime) // or it is a crash, which is no worse
+				return nil
+			default: // also without a keeper: it would be a crash, and nobody would go on from it
 				return g.end(s, signals)
-			}
-			if done, err := g.replace(func(admin.Progress) {}); done {
-				return g.leave(signals, err)
 			}
 		}
 	}

@@ -49,6 +49,7 @@ type saving struct {
 	drops   []uint64                        // for the keeper
 	meta    Meta
 	metaAt  journal.Slot
+	metaOld bool         // it is to be written down
 	inputs  journal.Slot // see ItemInputs; 0: none
 
 	buf      []byte
@@ -70,6 +71,7 @@ type Meta struct {
 	Instance string  `json:"instance"`
 	LastLink uint32  `json:"last_link"`
 	Crashes  []Crash `json:"crashes,omitempty"`
+	Left     bool    `json:"left,omitempty"` // the process has ended by order, and has left everything
 }
 
 // A Crash is the end of a process that has left its state behind.
@@ -128,6 +130,28 @@ func (l *Link) Slot() (slot journal.Slot, kept bool) { return l.source.Slot(), l
 
 // Kept reports whether a keeper has a duplicate of the socket.
 func (l *Link) Kept() bool { return l.source != nil && l.source.Kept() }
+
+// Unkept is how many connections the keeper has not got yet; kept: there is one.
+func (s *Shard) Unkept() (n int, kept bool) {
+	s.Loop.All(func(c *conn.Conn) {
+		if !c.Kept() {
+			n++
+		}
+	})
+	return n, s.Kept()
+}
+
+// LeaveBehind stops the loop in a turn that notes that the process ends by order, and
+// leaves everything to the keeper. It reports whether there is one.
+func (s *Shard) LeaveBehind() bool {
+	if !s.Kept() {
+		return false
+	}
+	s.saving.meta.Left, s.saving.metaOld = true, true
+	s.Loop.Again()
+	s.Loop.Stop()
+	return true
+}
 
 // Kept reports whether the state is written down.
 func (s *Shard) Kept() bool { return s.saving.journal != nil }
@@ -436,10 +460,10 @@ func (s *Shard) retryLater() {
 func (s *Shard) saveMeta() {
 	v := &s.saving
 	last := s.Relay.LastLink()
-	if v.metaAt != 0 && v.meta.LastLink == last {
+	if v.metaAt != 0 && v.meta.LastLink == last && !v.metaOld {
 		return
 	}
-	v.meta.LastLink = last
+	v.meta.LastLink, v.metaOld = last, false
 	if v.metaAt == 0 {
 		v.metaAt = v.journal.Add()
 	}

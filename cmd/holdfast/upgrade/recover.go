@@ -51,6 +51,7 @@ type Recovered struct {
 	Lost               int    // items that do not decode, or have no socket
 	Culprits           int    // closed: the gateway has died again and again of what they sent
 	Crashes            int    // within crashLoop, this one included
+	ByOrder            bool   // it was no crash: the process has ended by order
 	Empty              string // why nothing was taken over; "": it was
 }
 
@@ -136,6 +137,10 @@ func (r *recovery) readMeta(meta shard.Meta) shard.Meta {
 		if age := now.Sub(time.UnixMilli(c.At)); age >= 0 && age < crashLoop {
 			crashes = append(crashes, c)
 		}
+	}
+	if r.out.ByOrder = meta.Left; meta.Left {
+		meta.Left, meta.Crashes = false, crashes
+		return meta
 	}
 	died := shard.Crash{At: now.UnixMilli(), Working: r.left.Working, Again: r.left.Again}
 	culprit := false

@@ -29,7 +29,7 @@ type System struct {
 }
 
 // Names of the systems, in the order of a table.
-var Names = []string{"holdfast", "sdk", "nginx", "bare"}
+var Names = []string{"holdfast", "kept", "sdk", "nginx", "bare"}
 
 // central starts a central system.
 func (s *System) central(programs Programs, core int, dir string) (addr string, err error) {
@@ -50,6 +50,8 @@ func Start(name string, programs Programs, core int, dir string) (*System, error
 	switch name {
 	case "holdfast":
 		err = s.holdfast(programs, core, dir, "processor")
+	case "kept":
+		err = s.kept(programs, core, dir)
 	case "sdk":
 		err = s.holdfast(programs, core, dir, "sdk")
 	case "nginx":
@@ -148,6 +150,20 @@ func (s *System) holdfast(programs Programs, core int, dir, mode string) error {
 		_, err = p.waitLine("ready", nil)
 	}
 	return err
+}
+
+// kept is Holdfast with a keeper, on the same core.
+func (s *System) kept(programs Programs, core int, dir string) error {
+	socket := filepath.Join(dir, "keeper.sock")
+	p, err := s.run("keeper", core, dir, programs.Holdfast, "keep", "-socket", socket, "-log-format", "json")
+	if err != nil {
+		return err
+	}
+	if _, err = p.waitLine("msg", func(line map[string]any) bool { return line["msg"] == "keeper: listens" }); err != nil {
+		return err
+	}
+	programs.HoldfastArgs = append(slices.Clone(programs.HoldfastArgs), "-keeper", socket)
+	return s.holdfast(programs, core, dir, "processor")
 }
 
 // Gateway is a running Holdfast without a processor.
