@@ -8,7 +8,7 @@ PORT     ?= 8887
 RACE      = $(shell tests/needed.sh race)
 SKIP      = $(shell tests/needed.sh skip)
 
-.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo demo-bridge compat model soak bench bench-hold bench-relay bench-upgrade bench-storm bench-call bench-bridge bench-fleet setup setup-bench man package e2e clean
+.PHONY: check lint build fmt fmt-check vet staticcheck cross test testssl fuzz run demo demo-bridge compat model soak bench bench-hold bench-relay bench-upgrade bench-storm bench-call bench-bridge bench-crash bench-fleet setup setup-bench man package e2e clean
 
 check: lint test ## everything that must hold before a commit
 
@@ -54,8 +54,9 @@ test: ## all tests, with -race; the model test prints its number of schedules
 	cd tests && go test $(RACE) -timeout 20m ./...
 	@tests/needed.sh left-out
 
-model: ## 20,000 schedules of the delivery logic: nothing lost, nothing stuck
+model: ## 20,000 schedules of the delivery logic: nothing lost, nothing stuck; and the models of the keeper, by spin
 	HOLDFAST_SCHEDULES=20000 go test -count=1 -v -run '^TestModel$$' ./relay
+	tests/model/run.sh
 
 testssl: ## testssl.sh against a gateway: no vulnerability, only the intended suites
 	cd tests && go test $(RACE) -count=1 -v -run TestTestssl ./tlsclients
@@ -89,7 +90,7 @@ endif
 soak: build ## 100 upgrades in a row under load, while processors restart
 	cd tests && go run ./cmd/soak -holdfast ../bin/holdfast
 
-bench: bench-relay bench-hold bench-upgrade bench-storm bench-call bench-bridge bench-fleet
+bench: bench-relay bench-hold bench-upgrade bench-storm bench-call bench-bridge bench-crash bench-fleet
 
 bench-relay: build setup-bench ## rate, latency and CPU per message beside nginx and a bare echo server; then over wss beside nginx
 	cd tests && go build -o ../bin/ ./bench/cmd/...
@@ -111,6 +112,13 @@ bench-upgrade: build ## the pause that 15,000 and 1,500 chargers see; then 10,00
 bench-storm: build ## what 200 held chargers notice while 10,000 connect over wss at once
 	cd tests && go build -o ../bin/ ./bench/cmd/...
 	bin/stormbench -holdfast bin/holdfast -echo bin/echo
+
+bench-crash: build ## what a keeper costs a message and a charger, and what 15,000 chargers see when the gateway is killed; then 10,000 over wss
+	cd tests && go build -o ../bin/ ./bench/cmd/...
+	bin/relaybench -holdfast bin/holdfast -echo bin/echo -load bin/load -systems kept,holdfast
+	bin/relaybench -holdfast bin/holdfast -echo bin/echo -load bin/load -systems kept,holdfast -tls
+	bin/crashbench -holdfast bin/holdfast -echo bin/echo
+	bin/crashbench -holdfast bin/holdfast -echo bin/echo -tls -chargers 10000
 
 bench-bridge: build setup-bench ## a central system behind the bridge, beside the same behind nginx; memory of a charger in the bridge
 	cd tests && go build -o ../bin/ ./bench/cmd/...

@@ -346,7 +346,7 @@ func (s *State) valid(known int, checked utf8Check) error {
 		return fault("with records but no TLS")
 	case s.out != nil && (s.out.sealed > s.out.pending() || s.out.sealed > 0 && len(s.out.records) == 0):
 		return fault("with less to write than is sealed of it")
-	case s.out != nil && s.out.waiting() == 0:
+	case s.out != nil && s.out.waiting() == 0 && s.out.last == 0: // else somebody is to hear that it is written
 		return fault("with nothing to write at a position")
 	case s.TLS != nil && s.phase != phaseLingering && (s.TLS.ReadClosed() || s.TLS.WriteClosed()):
 		return fault("whose TLS has ended before it")

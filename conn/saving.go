@@ -130,7 +130,10 @@ func (c *Conn) Slot() journal.Slot { return c.saved }
 func (c *Conn) Kept() bool { return c.kept }
 
 // Keep notes that a keeper has a duplicate of the socket, under the connection's slot.
-func (c *Conn) Keep() { c.kept = true }
+func (c *Conn) Keep() {
+	c.kept = true
+	c.touch() // another process, to which it may have been exported, must know
+}
 
 // Resettle puts a staged connection into the slot that it had in the memory of a process
 // that has died. That process has written n bytes of what its state has unwritten. A
@@ -139,8 +142,11 @@ func (c *Conn) Resettle(s journal.Slot, n int) {
 	c.saved, c.kept = s, true
 	c.save()
 	if o := c.out; o != nil && n > 0 {
-		o.wrote(n, c.TLS != nil)
-		c.markDirty() // so that what waits for it hears of it
+		if o.wrote(n, c.TLS != nil); o.waiting() == 0 && o.last == 0 {
+			c.out, c.stalled = nil, 0
+			c.updateInterest()
+		}
+		c.markDirty() // so that whoever waits for it hears of it
 	}
 }
 

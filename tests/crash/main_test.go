@@ -2,6 +2,7 @@ package crash
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,6 +19,7 @@ type world struct {
 	t      testing.TB
 	keeper *harness.Process
 	socket string
+	files  int          // limit of open files of the keeper; 0: that of the test
 	tap    *wiretap.Tap // of wss
 }
 
@@ -28,7 +30,13 @@ func newWorld(t testing.TB, args ...string) *world {
 
 func newWorldEnv(t testing.TB, env []string, args ...string) *world {
 	t.Helper()
-	w := &world{t: t, socket: filepath.Join(t.TempDir(), "keeper.sock")}
+	return newWorldOf(t, world{}, env, args...)
+}
+
+func newWorldOf(t testing.TB, is world, env []string, args ...string) *world {
+	t.Helper()
+	w := &is
+	w.t, w.socket = t, filepath.Join(t.TempDir(), "keeper.sock")
 	w.startKeeper()
 	t.Cleanup(func() {
 		_ = w.keeper.Kill()
@@ -45,7 +53,11 @@ func newWorldEnv(t testing.TB, env []string, args ...string) *world {
 func (w *world) startKeeper() {
 	w.t.Helper()
 	var err error
-	if w.keeper, err = harness.Start("keeper", harness.Holdfast(), "keep", "-socket", w.socket, "-log-format", "json"); err != nil {
+	command := []string{harness.Holdfast(), "keep", "-socket", w.socket, "-log-format", "json"}
+	if w.files > 0 {
+		command = append([]string{"/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, w.files)}, command...)
+	}
+	if w.keeper, err = harness.Start("keeper", command[0], command[1:]...); err != nil {
 		w.t.Fatal(err)
 	}
 	harness.Until(w.t, "the keeper", func() bool { return w.keeper.Log.Contains("keeper: listens") })

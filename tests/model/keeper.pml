@@ -46,6 +46,22 @@
  * its death (then the claimant has no grant, and asks the next one), processes that hang, late
  * items, systemd, which ends new processes with a main process that dies (nothing here needs it).
  *
+ * Rules that the model has shown to be needed
+ *
+ *   1. That the owner is dead is not enough for a grant: after COMMIT the old process may die
+ *      before the new one has said VALID (M_CLAIM_BY_PID). The end of the connection is: all who
+ *      have it are dead, and all that they said is read (M_CLAIM_UNREAD). With it the pidfd is
+ *      not needed; it does no harm. So nobody else may inherit the connection, and a new process
+ *      that does not take over must end (M_NEW_STAYS), as must one that has handed over, or it
+ *      closes the connection at ACTIVE, as here.
+ *   2. The holder is the claimant from the grant on, not only from VALID on.
+ *   3. ACTIVE before VALID, and VALID before the first byte. Then an old process that finds no
+ *      ACTIVE knows that there was no VALID. If the new one dies between the two, the old memory
+ *      is granted, which is right, since the old process is frozen for good. In the other order
+ *      the old one must say VALID again (M_THAW_SILENT).
+ *   4. No other connection to a keeper while an upgrade is under way (M_RECONNECT_IN_UPGRADE).
+ *   5. NOTHING makes nobody the holder; else who serves is not heard by the next keeper.
+ *
  * Mutants: -DM_… breaks one rule each. run.sh has the list; each must fail.
  */
 
@@ -221,10 +237,7 @@ inherit:	/* the new process of an upgrade */
 		up[id]!PREPARED;
 		if
 		:: down[id]?COMMIT
-		:: !alive[par] && len(down[id]) == 0 ->
-#ifndef M_END_IS_COMMIT
-			goto exit
-#endif
+		:: !alive[par] && len(down[id]) == 0 -> goto exit
 		fi;
 #ifdef VALID_FIRST
 		tell(VALID);

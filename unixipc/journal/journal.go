@@ -63,11 +63,9 @@ func New() (*Journal, error) {
 	}
 	j.header.magic = magic
 	for i := range j.reads {
-		n := &j.reads[i].note
-		n.msg.Iov, n.msg.Iovlen = &n.vec, 1
+		j.reads[i].note.lead()
 	}
-	n := &j.header.write
-	n.msg.Iov, n.msg.Iovlen = &n.vec, 1
+	j.header.write.lead()
 	return j, nil
 }
 
@@ -82,6 +80,10 @@ func (j *Journal) Close() {
 	_ = unix.Munmap(j.m)
 	_ = unix.Close(j.fd)
 }
+
+// Void has Open refuse the memory: its owner goes on without it, and it is out of date from
+// here on.
+func (j *Journal) Void() { atomic.StoreUint64(&j.header.magic, 0) }
 
 // Room returns how many more items there can be.
 func (j *Journal) Room() int { return maxSlots - 1 - int(j.used) + len(j.free) }
@@ -212,9 +214,17 @@ func (j *Journal) Read(s Slot, fd int, b []byte) (n int, errno syscall.Errno) {
 	r := &j.reads[count]
 	r.slot, r.off = uint64(s), uint64(j.arena)
 	r.note.length = pending
-	r.note.vec.Base, r.note.vec.Len = &j.m[arenaAt+int64(j.arena)], uint64(size)
+	r.note.base, r.note.len = uintptr(unsafe.Pointer(&j.m[arenaAt+int64(j.arena)])), uint64(size)
 	atomic.StoreUint64(&h.readCount, count+1)
-	if errno = do(unix.SYS_RECVMMSG, fd, &r.note, unix.MSG_DONTWAIT); errno != 0 {
+	errno = do(unix.SYS_RECVMMSG, fd, &r.note, unix.MSG_DONTWAIT)
+	if errno != 0 && errno != syscall.EAGAIN {
+		// Unlike recv, it reports an error of the socket, once, before what came ahead of
+		// that: the last messages of a charger or a processor.
+		if do(unix.SYS_RECVMMSG, fd, &r.note, unix.MSG_DONTWAIT) == 0 && r.note.length != 0 {
+			errno = 0
+		}
+	}
+	if errno != 0 {
 		atomic.StoreUint64(&h.readCount, count)
 		return 0, errno
 	}
@@ -234,7 +244,7 @@ func (j *Journal) Write(s Slot, fd int, b []byte) (n int, errno syscall.Errno) {
 	atomic.StoreUint64(&h.writeSlot, 0)
 	h.writeTurn, h.writeBefore = v.turn, uint64(v.written)
 	h.write.length = pending
-	h.write.vec.Base, h.write.vec.Len = unsafe.SliceData(b), uint64(len(b))
+	h.write.base, h.write.len = uintptr(unsafe.Pointer(unsafe.SliceData(b))), uint64(len(b))
 	atomic.StoreUint64(&h.writeSlot, uint64(s))
 	errno = do(unix.SYS_SENDMMSG, fd, &h.write, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 	runtime.KeepAlive(b)

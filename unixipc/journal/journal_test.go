@@ -131,6 +131,30 @@ func TestReadsInDoubt(t *testing.T) {
 	}
 }
 
+// What came before an error of the socket is read, as with recv.
+func TestReadsBeforeAnError(t *testing.T) {
+	j := newJournal(t)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := fds[0], fds[1]
+	defer unix.Close(ours)
+	s := j.Add()
+	j.Put(s, []byte("x"))
+	j.Commit()
+	_, _ = unix.Write(ours, []byte("unread there"))
+	_, _ = unix.Write(theirs, []byte("the last word"))
+	_ = unix.Close(theirs) // with something unread: a reset
+	b := make([]byte, 100)
+	if n, errno := j.Read(s, ours, b); errno != 0 || string(b[:n]) != "the last word" {
+		t.Errorf("%q, %v", b[:n], errno)
+	}
+	if n, errno := j.Read(s, ours, b); n != 0 {
+		t.Errorf("at the end: %d, %v", n, errno)
+	}
+}
+
 // How much of an item's output is written belongs to the version that it was written of.
 func TestWrittenOfAVersion(t *testing.T) {
 	j := newJournal(t)
@@ -259,7 +283,7 @@ func TestBrokenMemory(t *testing.T) {
 	if len(l.Items) != 1 || !slices.Equal(l.Broken, []Slot{2, 3}) {
 		t.Errorf("%d items, broken %v", len(l.Items), l.Broken)
 	}
-	j.header.magic++
+	j.Void()
 	if _, err := Open(j.FD()); err == nil {
 		t.Error("opened what is none")
 	}

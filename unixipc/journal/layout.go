@@ -10,7 +10,7 @@ import (
 // order. Whatever is changed here gets another magic: a memory is read by a release that
 // knows it, or not at all.
 const (
-	magic = 0x31_6c_6e_72_6a_66_68_00 // "\0hfjrnl1"
+	magic = 0x32_6c_6e_72_6a_66_68_00 // "\0hfjrnl2"
 
 	maxReads  = 1024             // in a turn
 	arenaSize = 16 << 20         // bytes of those reads
@@ -48,13 +48,36 @@ type header struct {
 	working uint64
 }
 
-// note is what recvmmsg and sendmmsg take, struct mmsghdr: the kernel stores length.
+// note is what recvmmsg and sendmmsg take, struct mmsghdr, and the struct iovec that it
+// leads to: the kernel stores length. Addresses are numbers here: what the garbage
+// collector took for a pointer, and found in this memory, it would follow.
 type note struct {
-	msg    unix.Msghdr
+	msg struct {
+		name    uintptr
+		namelen uint32
+		_       uint32
+		iov     uintptr
+		iovlen  uint64
+		control uintptr
+		ctrllen uint64
+		flags   int32
+		_       uint32
+	}
 	length uint32
 	_      uint32
-	vec    unix.Iovec
+
+	base uintptr
+	len  uint64
 }
+
+// It is the kernel's layout, on the machines that this is built for.
+var (
+	_ [unsafe.Sizeof(unix.Msghdr{})]byte = [unsafe.Sizeof(note{}.msg)]byte{}
+	_ [unsafe.Sizeof(unix.Iovec{})]byte  = [unsafe.Sizeof(note{}.base) + unsafe.Sizeof(note{}.len)]byte{}
+)
+
+// lead has n lead to its own iovec.
+func (n *note) lead() { n.msg.iov, n.msg.iovlen = uintptr(unsafe.Pointer(&n.base)), 1 }
 
 // pending is the length of what the kernel has not done.
 const pending = ^uint32(0)

@@ -79,7 +79,7 @@ func receive(fd int, b, oob []byte) (n int, fds []int, err error) {
 	case n == 0:
 		return 0, fds, io.EOF
 	case flags&unix.MSG_CTRUNC != 0:
-		return 0, fds, unixipc.ErrTruncatedFDs
+		return n, fds, unixipc.ErrTruncatedFDs
 	case flags&unix.MSG_TRUNC != 0:
 		return 0, fds, errLong
 	}

@@ -60,15 +60,17 @@ func (k *Keeper) grant(c *conn) {
 	k.closeOwner()
 	k.owner = owner{
 		state: claiming, conn: c, pidfd: c.claim, pid: c.peer.PID,
-		unsent: make([]uint64, 0, len(k.items)),
+		unsent: make([]uint64, 0, k.Kept()),
 		stall:  k.now.Add(tookLimit),
 	}
 	c.claim, k.ends = -1, time.Time{}
-	for id := range k.items {
-		k.owner.unsent = append(k.owner.unsent, id)
+	for id, fd := range k.items {
+		if fd != noRoom {
+			k.owner.unsent = append(k.owner.unsent, id)
+		}
 	}
 	slices.Sort(k.owner.unsent)
-	k.Log.Info("keeper: claimed", "process", k.owner.pid, "kept", len(k.items), "memory", k.memory >= 0)
+	k.Log.Info("keeper: claimed", "process", k.owner.pid, "kept", k.Kept(), "memory", k.memory >= 0)
 	k.pump()
 }
 
@@ -123,7 +125,7 @@ func (k *Keeper) sendState() error {
 	if k.memory >= 0 {
 		fds = []int{k.memory}
 	}
-	return send(k.owner.conn.fd, message{kind: msgState, version: version, items: uint32(len(k.items))}.append(nil), fds)
+	return send(k.owner.conn.fd, message{kind: msgState, version: version, items: uint32(k.Kept())}.append(nil), fds)
 }
 
 func (k *Keeper) sendItems(ids []uint64) error {

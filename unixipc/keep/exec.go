@@ -251,7 +251,9 @@ func (s *saved) restore(opts Options) *Keeper {
 	k := newKeeper(opts)
 	k.path, k.listener, k.memory = s.Path, s.Listener, s.Memory
 	for i, id := range s.IDs {
-		k.items[id] = s.FDs[i]
+		if k.items[id] = s.FDs[i]; s.FDs[i] == noRoom {
+			k.without++
+		}
 	}
 	if s.EndsMS >= 0 {
 		k.ends = k.now.Add(time.Duration(s.EndsMS) * time.Millisecond)

@@ -76,7 +76,8 @@ type Keeper struct {
 	Options
 	path     string
 	listener int
-	items    map[uint64]int32 // id → file descriptor
+	items    map[uint64]int32 // id → file descriptor, or noRoom
+	without  int              // items of noRoom
 	memory   int              // the valid one; -1
 	owner    owner
 	conns    []*conn // oldest first
@@ -127,7 +128,7 @@ func hardFileLimit() int {
 }
 
 // Kept is how many items there are.
-func (k *Keeper) Kept() int { return len(k.items) }
+func (k *Keeper) Kept() int { return len(k.items) - k.without }
 
 // Path is where the keeper listens.
 func (k *Keeper) Path() string { return k.path }
@@ -146,10 +147,9 @@ func (k *Keeper) Close() error {
 	for len(k.conns) > 0 {
 		k.gone(k.conns[0])
 	}
-	for _, fd := range k.items {
-		_ = unix.Close(int(fd))
+	for id := range k.items {
+		k.forget(id)
 	}
-	clear(k.items)
 	k.closeMemory()
 	k.closeOwner()
 	_ = unix.Close(k.listener)
@@ -285,6 +285,10 @@ func (k *Keeper) readOne(c *conn) bool {
 	switch {
 	case err == errLater:
 		return false
+	case err == unixipc.ErrTruncatedFDs && c == k.owner.conn && n > 0 && kind(k.buf[0]) == msgPut:
+		for len(fds) < (n-1)/idSize { // those that came are its first
+			fds = append(fds, noRoom)
+		}
 	case err == unixipc.ErrTruncatedFDs:
 		closeAll(fds)
 		k.refuse(c, fmt.Sprintf("%v; %s", err, k.room()))
@@ -397,7 +401,7 @@ func (k *Keeper) drainOwner() {
 // died: the process of the owner is dead.
 func (k *Keeper) died() {
 	o := &k.owner
-	k.Log.Info("keeper: the owner has died", "process", o.pid, "was", string(o.state), "kept", len(k.items))
+	k.Log.Info("keeper: the owner has died", "process", o.pid, "was", string(o.state), "kept", k.Kept())
 	k.closeOwner()
 	k.begin()
 	switch {
@@ -417,15 +421,15 @@ func (k *Keeper) begin() {
 
 // endAll ends everything that is kept: nobody has claimed it.
 func (k *Keeper) endAll() {
-	k.Log.Warn("keeper: nobody has claimed what was kept; it is ended", "connections", len(k.items), "after", k.KeepFor.String())
+	k.Log.Warn("keeper: nobody has claimed what was kept; it is ended", "connections", k.Kept(), "after", k.KeepFor.String())
 	k.ends = time.Time{}
 	if c := k.owner.conn; c != nil {
 		k.refuse(c, fmt.Sprintf("no owner for %v: everything is ended", k.KeepFor))
 	}
 	// No shutdown: what nobody else holds ends with this, and what a gateway still serves
 	// that has no keeper, such as an older release, does not.
-	for _, fd := range k.items {
-		_ = unix.Close(int(fd))
+	for id := range k.items {
+		k.forget(id)
 	}
 	k.items = make(map[uint64]int32) // a map does not shrink
 	k.closeMemory()

@@ -32,9 +32,9 @@ func (g *gateway) sample(ctx context.Context) (metrics.Samples, error) {
 	all.Gauge(metrics.Build, 1, g.version)
 	all.Gauge(metrics.Started, float64(g.since.UnixMilli())/1000)
 	all.Gauge(metrics.Limit, float64(g.cfg.MaxConnections))
-	if g.keeping.path != "" {
+	if g.cfg.Keeper != "" {
 		up := 0.0
-		if g.keeping.up.Load() {
+		if g.keeping.Up() {
 			up = 1
 		}
 		all.Gauge(metrics.KeeperUp, up)

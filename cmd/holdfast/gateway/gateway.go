@@ -47,6 +47,7 @@ import (
 	"holdfast/cmd/holdfast/admin"
 	"holdfast/cmd/holdfast/config"
 	"holdfast/cmd/holdfast/gate"
+	"holdfast/cmd/holdfast/keeping"
 	"holdfast/cmd/holdfast/metrics"
 	"holdfast/cmd/holdfast/shard"
 	"holdfast/cmd/holdfast/systemd"
@@ -75,7 +76,7 @@ type gateway struct {
 	metrics      *metricsServer // nil: not asked for
 	reporter     *systemd.Reporter
 
-	keeping   keeping
+	keeping   *keeping.Keeping
 	counters  *metrics.Counters
 	inherited metrics.Samples // what the processes before this one have counted
 	since     time.Time       // when the first of them started

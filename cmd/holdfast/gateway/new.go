@@ -10,6 +10,7 @@ import (
 	"holdfast/cmd/holdfast/admin"
 	"holdfast/cmd/holdfast/config"
 	"holdfast/cmd/holdfast/gate"
+	"holdfast/cmd/holdfast/keeping"
 	"holdfast/cmd/holdfast/metrics"
 	"holdfast/cmd/holdfast/shard"
 	"holdfast/cmd/holdfast/systemd"
@@ -26,7 +27,6 @@ func newGateway(c *config.Config, version string, files fileBudget, flip *tablef
 		cfg: c, version: version, files: files, log: log, flip: flip, gate: gate.New(),
 		counters: metrics.NewCounters(admin.OutcomeDone, admin.OutcomeRolledBack), since: now, began: now,
 	}
-	g.keeping.path = c.Keeper
 	var err error
 	if g.shards, err = shard.New(c, version, log); err != nil {
 		return nil, err
@@ -35,6 +35,7 @@ func newGateway(c *config.Config, version string, files fileBudget, flip *tablef
 	if g.handshaker, err = newHandshaker(c, files, g.shards, g.gate, g.counters, log); err != nil {
 		return nil, err
 	}
+	g.keeping = &keeping.Keeping{Path: c.Keeper, Shard: g.shards[0], Log: log, Gate: g.gate, Counters: g.counters, Tickets: g.handshaker.tickets()}
 	about := systemd.Process{Version: version, Chargers: g.shards[0].Held.Load, Links: g.shards[0].Joined.Load}
 	for _, s := range g.shards {
 		about.Loops = append(about.Loops, s.Loop.Post)

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -42,7 +41,7 @@ func Run(c *config.Config, faults []error, version string, stderr io.Writer) err
 	}
 	warnSecrets(c, log)
 	if channel == nil {
-		if err := g.recoverAll(); err != nil {
+		if err := g.keeping.Recover(); err != nil {
 			return err
 		}
 		g.start()
@@ -69,17 +68,11 @@ func Run(c *config.Config, faults []error, version string, stderr io.Writer) err
 // takeOver receives everything from the old process, and starts the loops with it.
 func (g *gateway) takeOver(channel *net.UnixConn) error {
 	restore := upgrade.RestGC()
-	unkept := g.unkept
-	if g.keeping.path == "" {
-		unkept = nil
-	}
-	t, err := upgrade.TakeOver(channel, g.version, g.shards, g.counters, g.handshaker.tickets(), unkept)
+	t, err := upgrade.TakeOver(channel, g.version, g.shards, g.counters, g.handshaker.tickets(), g.keeping.Lost())
 	if err != nil {
 		return err
 	}
-	if g.keeping.up.Store(g.shards[0].Kept()); unkept != nil && !g.keeping.up.Load() {
-		g.unkept(errors.New("the old process had none"))
-	}
+	g.keeping.TookOver()
 	connections, links := t.Activate()
 	g.start()
 	g.inherit(t.Counters)

@@ -43,7 +43,7 @@ func (g *gateway) serve(signals <-chan os.Signal) error {
 				if done, err := g.replace(func(admin.Progress) {}); done {
 					return g.leave(signals, err)
 				}
-			case s == signalLeave && g.keeping.up.Load():
+			case s == signalLeave && g.keeping.Up():
 				g.log.Info("leaves everything to the keeper", "signal", s.String(), "connections", g.shards[0].Held.Load())
 				for _, s := range g.shards {
 					s.Loop.Post(func() { s.LeaveBehind() })

@@ -18,7 +18,7 @@ import (
 func (g *gateway) Status(ctx context.Context) (*admin.Status, error) {
 	all := &admin.Status{
 		Version: g.version, PID: os.Getpid(), Started: g.began, Since: g.since, ShuttingDown: g.gate.Over(),
-		Limit: g.cfg.MaxConnections, Keeper: g.keeping.state(), LastUpgrade: g.last.Load(), Links: []admin.LinkStatus{}, Kinds: []admin.KindStatus{},
+		Limit: g.cfg.MaxConnections, Keeper: g.keeping.State(), LastUpgrade: g.last.Load(), Links: []admin.LinkStatus{}, Kinds: []admin.KindStatus{},
 	}
 	for _, l := range g.chargers {
 		all.Listen = append(all.Listen, l.Addr().String())

@@ -16,8 +16,7 @@ import (
 // replace upgrades, and logs the outcome. done reports that this process is over.
 func (g *gateway) replace(progress func(admin.Progress)) (done bool, err error) {
 	g.log.Info("upgrade begins", "binary", os.Args[0], "connections", g.shards[0].Held.Load())
-	g.keeping.seeking.Lock()
-	defer g.keeping.seeking.Unlock()
+	defer g.keeping.Hold()()
 	waiting := g.awaitParent()
 	g.reporter.Reloading()
 	if err = waiting; err == nil {

@@ -3,6 +3,7 @@ package shard
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -84,6 +85,9 @@ type Crash struct {
 // maxNew is how many sockets a commit gives to the keeper: the others wait for the next,
 // so that a keeper that has just started does not hold up the chargers.
 const maxNew = 512
+
+// maxBusy is how many milliseconds a keeper may be too busy to take a VALID.
+const maxBusy = 1000
 
 // laterInterval is when a commit looks again after sockets that the keeper has not got.
 const laterInterval = 2 * time.Millisecond
@@ -169,6 +173,7 @@ func (s *Shard) loseKeeper(why error) {
 	if v.journal == nil {
 		return
 	}
+	v.journal.Void() // before anything is written that it does not know of
 	for _, l := range s.links.all {
 		l.source.Settle(0, false)
 	}
@@ -286,6 +291,10 @@ func (s *Shard) Own() error {
 		return nil
 	}
 	err := s.saving.owner.Valid(s.saving.journal.FD())
+	for tries := 0; errors.Is(err, keep.ErrBusy) && tries < maxBusy; tries++ {
+		time.Sleep(time.Millisecond)
+		err = s.saving.owner.Valid(s.saving.journal.FD())
+	}
 	if err != nil {
 		s.loseKeeper(err)
 	}
@@ -505,6 +514,17 @@ func (s *Shard) Replayed() {
 		s.Loop.Again()
 	}
 }
+
+// Unsettle gives the slot of a staged connection or link back that has ended meanwhile: in
+// the process that serves, which has the keeper drop its socket, and may use the slot again.
+func (s *Shard) Unsettle(slot journal.Slot, kept bool) {
+	if s.Kept() && kept {
+		s.saving.journal.Drop(slot)
+	}
+}
+
+// Drops are the slots of sockets that the keeper is still to drop.
+func (s *Shard) Drops() []uint64 { return s.saving.drops }
 
 // ReplayLink takes what a process that has died had read from a link, and not handled for
 // good.

@@ -155,6 +155,7 @@ func (c *changes) len() int {
 // freeze: the fds are the shard's own then.
 func (e *exporter) changes(last bool) (c changes, err error) {
 	e.shard.FlushEnded() // before all else: other links then have more to deliver
+	slots := map[uint64]journal.Slot{}
 	for _, l := range e.shard.Links() {
 		if id, known := e.links[l]; !known {
 			if c.newLinks, err = e.exportLink(c.newLinks, l, !last); err != nil {
@@ -162,7 +163,13 @@ func (e *exporter) changes(last bool) (c changes, err error) {
 			}
 		} else if last {
 			c.updates = append(c.updates, handoff.Item{ID: id, FD: -1, State: e.linkItem(l)})
+			if slot, kept := l.Slot(); kept { // perhaps since it was exported
+				slots[id] = slot
+			}
 		}
+	}
+	if last {
+		c.newLinks = e.slots(c.newLinks, slots)
 	}
 	if err := e.changedConnections(&c, last); err != nil || !last {
 		return c, err

@@ -29,6 +29,7 @@ const (
 	itemTickets  = item.Optional | 't' // first: keys of TLS session tickets
 	itemLastLink = item.Optional | 'i' // see appendLastLinks
 	itemSlots    = item.Optional | 's' // see appendSlots
+	itemDrops    = item.Optional | 'd' // first: slots (uvarints) of sockets that the keeper is still to drop
 )
 
 // appendFrozen appends the item with the time of the freeze (first part: Unix
@@ -91,6 +92,14 @@ func parseSlots(first []byte) (slots map[uint64]journal.Slot, err error) {
 		slots[id], first = journal.Slot(slot), first[n+m:]
 	}
 	return slots, nil
+}
+
+func appendDrops(dst []byte, drops []uint64) []byte {
+	var first []byte
+	for _, slot := range drops {
+		first = binary.AppendUvarint(first, slot)
+	}
+	return item.Append(dst, itemDrops, 0, first, nil)
 }
 
 // lateHello is the first part of itemLateJoin.

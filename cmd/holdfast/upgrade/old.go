@@ -187,6 +187,11 @@ func (u *upgrade) seal() error {
 		if err := c.send(u.old); err != nil {
 			return err
 		}
+		if drops := e.shard.Drops(); e.toKeeper() && len(drops) > 0 {
+			if err := u.put(appendDrops(nil, drops)); err != nil {
+				return err
+			}
+		}
 	}
 	if t := u.process.Tickets; t != nil {
 		if err := u.put(item.Append(nil, itemTickets, 0, t.Append(nil), nil)); err != nil {

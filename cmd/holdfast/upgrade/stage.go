@@ -1,9 +1,11 @@
 package upgrade
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -90,6 +92,17 @@ func (s *stage) Put(it handoff.Item) (err error) {
 		return s.keep(held.shard, it.FD)
 	case itemSlots:
 		return s.settle(first)
+	case itemDrops:
+		for len(first) > 0 {
+			slot, n := binary.Uvarint(first)
+			if n <= 0 || slot > math.MaxUint32 {
+				return errors.New("slots to be dropped are malformed")
+			}
+			if first = first[n:]; s.shards[0].Kept() {
+				s.shards[0].Forsake(journal.Slot(slot))
+			}
+		}
+		return nil
 	case itemTickets:
 		s.tickets, err = credentials.ParseTickets(first)
 		return err
@@ -191,10 +204,13 @@ func (s *stage) Drop(id uint64) error {
 	delete(s.items, id)
 	switch held.kind {
 	case itemLink:
+		slot, kept := held.link.Slot()
+		held.shard.Unsettle(slot, kept)
 		held.shard.UnadoptLink(held.link)
 	case itemCharger:
 		s.release(held)
 		delete(s.unfit, held)
+		held.shard.Unsettle(held.conn.Slot(), held.conn.Kept())
 		held.conn.Unstage()
 	default:
 		return fmt.Errorf("item of kind %q cannot be dropped", byte(held.kind))

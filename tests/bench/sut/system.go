@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"holdfast/tests/bench/procfs"
 	"holdfast/tests/pki"
@@ -26,6 +27,10 @@ type System struct {
 	Name  string
 	Addr  string // host:port for chargers
 	parts []*Process
+
+	programs Programs // what its gateway was started with
+	core     int
+	dir      string
 }
 
 // Names of the systems, in the order of a table.
@@ -122,6 +127,7 @@ func (s *System) bare(programs Programs, core int, dir string) error {
 }
 
 func (s *System) holdfast(programs Programs, core int, dir, mode string) error {
+	s.programs, s.core, s.dir = programs, core, dir
 	gateway, err := StartGateway(programs, core, dir)
 	if err != nil {
 		return err
@@ -164,6 +170,26 @@ func (s *System) kept(programs Programs, core int, dir string) error {
 	}
 	programs.HoldfastArgs = append(slices.Clone(programs.HoldfastArgs), "-keeper", socket)
 	return s.holdfast(programs, core, dir, "processor")
+}
+
+// Crash kills the gateway with SIGKILL, and starts it again after a pause, such as a
+// service manager makes.
+func (s *System) Crash(pause time.Duration) error {
+	for i, p := range s.parts {
+		if p.name != "holdfast" {
+			continue
+		}
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		time.Sleep(pause)
+		gateway, err := StartGateway(s.programs, s.core, s.dir)
+		if err != nil {
+			return err
+		}
+		s.parts[i] = gateway.Process
+		return nil
+	}
+	return errors.New("there is no gateway to crash")
 }
 
 // Gateway is a running Holdfast without a processor.
