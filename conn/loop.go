@@ -295,6 +295,7 @@ func (l *Loop) turn(events []unix.EpollEvent) {
 			l.saving.again = false
 			l.sealDirty()
 			l.saving.commit()
+			l.saving.first = false
 		}
 		l.flushDirty()
 		l.handler.EndTurn()
@@ -349,9 +350,13 @@ func (l *Loop) readResumed() {
 	for _, c := range l.resumed[:todo] {
 		c.queued = false
 		if c.phase <= phaseClosing && c.pause == 0 {
+			if l.work(c.saved); l.saving.first && l.saving.journal != nil {
+				l.saving.journal.WorkAgain(c.saved)
+			}
 			c.readUnread()
 		}
 	}
+	l.work(0)
 	l.resumed = l.resumed[:copy(l.resumed, l.resumed[todo:])]
 }
 

@@ -4,6 +4,8 @@ import (
 	"syscall"
 
 	"holdfast/unixipc/journal"
+
+	"golang.org/x/sys/unix"
 )
 
 // Theory of operation: a loop that outlives its process
@@ -37,6 +39,7 @@ type saving struct {
 	again   bool
 	changed []*Conn    // since the last commit; see Conn.unsaved
 	gone    []GoneSlot // of connections that ended since
+	first   bool       // nothing is committed yet since a process has died
 	sealed  []byte     // records of this turn
 }
 
@@ -161,6 +164,22 @@ func (c *Conn) Replay(b []byte) {
 	c.life = c.loop.tick()
 	c.receive(b)
 	c.loop.work(0)
+}
+
+// Recovered has the first turn note whose unread bytes it handles as what a process that
+// has died may have handled.
+func (l *Loop) Recovered() { l.saving.first = true }
+
+// Abandon ends a staged connection of which the Handler has not heard.
+func (c *Conn) Abandon() {
+	_ = unix.Shutdown(int(c.fd), unix.SHUT_RDWR)
+	c.Unstage()
+}
+
+// Condemn is Drop for a connection whose input is the fault: nothing more of it is handled.
+func (c *Conn) Condemn(why Close) {
+	c.decoder.takeUnread()
+	c.Drop(why)
 }
 
 // wrote notes that n bytes went out.

@@ -78,7 +78,11 @@ func (g *Gateway) Crash(ctx context.Context) error {
 
 // Again starts the gateway again, once nothing of it runs any more.
 func (g *Gateway) Again(ctx context.Context) error {
-	if err := wait(ctx, "the end of the gateway", func() bool { return len(g.Pids()) == 0 }); err != nil {
+	last := 0 // the process that served: its sockets go after its environment, which Pids looks at
+	if text, err := os.ReadFile(g.PidFile); err == nil {
+		last, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+	}
+	if err := wait(ctx, "the end of the gateway", func() bool { return len(g.Pids()) == 0 && (last == 0 || gone(last)) }); err != nil {
 		return err
 	}
 	return g.begin(ctx)

@@ -85,6 +85,10 @@ func (j *Journal) Close() {
 // here on.
 func (j *Journal) Void() { atomic.StoreUint64(&j.header.magic, 0) }
 
+// End notes that the owner has ended in order, and that nothing is left: Open returns
+// ErrEnded.
+func (j *Journal) End() { atomic.StoreUint64(&j.header.magic, magicEnded) }
+
 // Room returns how many more items there can be.
 func (j *Journal) Room() int { return maxSlots - 1 - int(j.used) + len(j.free) }
 
@@ -265,6 +269,9 @@ func do(call uintptr, fd int, n *note, flags uintptr) syscall.Errno {
 		}
 	}
 }
+
+// ErrEnded is what Open says of a memory whose owner has ended in order.
+var ErrEnded = errors.New("journal: its owner has ended in order")
 
 // errMemory is what Open says of a memory that it does not know.
 var errMemory = errors.New("journal: not a memory of this release")

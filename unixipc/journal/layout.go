@@ -10,7 +10,8 @@ import (
 // order. Whatever is changed here gets another magic: a memory is read by a release that
 // knows it, or not at all.
 const (
-	magic = 0x32_6c_6e_72_6a_66_68_00 // "\0hfjrnl2"
+	magic      = 0x32_6c_6e_72_6a_66_68_00 // "\0hfjrnl2"
+	magicEnded = magic + 1
 
 	maxReads  = 1024             // in a turn
 	arenaSize = 16 << 20         // bytes of those reads
@@ -43,6 +44,9 @@ type header struct {
 	writeTurn   uint64
 	writeBefore uint64 // its version.written before
 	write       note
+
+	// opened is how many processes have gone on from this memory, or have tried to.
+	opened uint64
 
 	// working is the slot whose input is being handled, and again; 0: none.
 	working uint64

@@ -14,6 +14,7 @@ type Left struct {
 	Reads   []Input // since, in order
 	Working Slot    // whose input was being handled; 0: nobody's
 	Again   bool    // by WorkAgain
+	Opened  int     // how many processes have opened the memory, this one included
 	Broken  []Slot  // of items whose checksum fails
 
 	m []byte
@@ -33,7 +34,8 @@ type Input struct {
 }
 
 // Open reads what a process has left in the memory of fd, which stays the caller's. The
-// process must be dead.
+// process must be dead. That it was opened is noted there: whoever dies of that is not the
+// last to try.
 func Open(fd int) (*Left, error) {
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {
@@ -42,16 +44,22 @@ func Open(fd int) (*Left, error) {
 	if stat.Size != fileSize {
 		return nil, errMemory
 	}
-	m, err := unix.Mmap(fd, 0, int(fileSize), unix.PROT_READ, unix.MAP_SHARED|unix.MAP_NORESERVE)
+	m, err := unix.Mmap(fd, 0, int(fileSize), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_NORESERVE)
 	if err != nil {
 		return nil, fmt.Errorf("journal: map: %w", err)
 	}
 	h := at[header](m, headerAt)
-	if h.magic != magic {
+	switch h.magic {
+	case magic:
+	case magicEnded:
+		_ = unix.Munmap(m)
+		return nil, ErrEnded
+	default:
 		_ = unix.Munmap(m)
 		return nil, errMemory
 	}
-	l := &Left{Turn: h.turn, Working: Slot(h.working & (again - 1)), Again: h.working&again != 0, m: m}
+	h.opened++
+	l := &Left{Opened: int(h.opened), Turn: h.turn, Working: Slot(h.working & (again - 1)), Again: h.working&again != 0, m: m}
 	l.items(h)
 	l.reads(h)
 	return l, nil

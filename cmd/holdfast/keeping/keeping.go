@@ -123,7 +123,7 @@ func (k *Keeping) Recover() error {
 	switch {
 	case out.ByOrder:
 		k.Log.Info("restarted: the chargers of the gateway before stay", "connections", out.Connections, "links", out.Links, "took", time.Since(began).Round(time.Microsecond).String())
-	case found.Memory >= 0:
+	case !out.Nothing:
 		k.Log.Warn("recovered: the gateway before has died, its chargers stay", "connections", out.Connections, "links", out.Links, "lost", out.Lost,
 			"culprits", out.Culprits, "crashes", out.Crashes, "took", time.Since(began).Round(time.Microsecond).String())
 		k.Counters.Recovered()

@@ -198,8 +198,12 @@ func (l *Link) flush() {
 		l.committed -= min(n, l.committed)
 	}
 	l.links.relay.Wrote(l.Relay, n)
-	if kept && n < all && !l.blocked {
-		l.links.wants(l) // the rest is not written down yet
+	switch {
+	case !kept || all-n <= l.committed:
+	case l.blocked:
+		l.links.changed(l) // what came since the commit
+	default:
+		l.links.wants(l) // the same, which can be written at once then
 		return
 	}
 	if why, ended := l.Relay.Ended(); ended {

@@ -206,6 +206,7 @@ func (s *Shard) Leave() {
 		}
 	}
 	all = append(all, v.drops...)
+	v.journal.End()
 	for end := time.Now().Add(time.Second); len(all) > 0 && time.Now().Before(end); {
 		n, err := v.owner.Drop(all)
 		if err != nil {

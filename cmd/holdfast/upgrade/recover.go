@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -51,6 +52,7 @@ type Recovered struct {
 	Lost               int    // items that do not decode, or have no socket
 	Culprits           int    // closed: the gateway has died again and again of what they sent
 	Crashes            int    // within crashLoop, this one included
+	Nothing            bool   // there was nothing to go on from
 	ByOrder            bool   // it was no crash: the process has ended by order
 	Empty              string // why nothing was taken over; "": it was
 }
@@ -80,10 +82,13 @@ func Recover(found keep.Inherited, s *shard.Shard, j *journal.Journal, owner *ke
 	}
 	var inputs []journal.Input
 	meta := shard.Meta{Instance: s.Relay.Instance()}
+	r.out.Nothing = found.Memory < 0
 	if found.Memory >= 0 {
 		left, err := journal.Open(found.Memory)
 		_ = unix.Close(found.Memory)
 		switch {
+		case errors.Is(err, journal.ErrEnded):
+			r.out.Nothing = true
 		case err != nil:
 			r.out.Empty = err.Error()
 		default:
@@ -118,6 +123,7 @@ func Recover(found keep.Inherited, s *shard.Shard, j *journal.Journal, owner *ke
 		s.Replayed()
 	})
 	s.Loop.RunPosted()
+	s.Loop.Recovered()
 	s.Loop.Post(func() {}) // the first turn comes at once
 	return r.out, nil
 }
@@ -130,6 +136,10 @@ func (r *recovery) readMeta(meta shard.Meta) shard.Meta {
 				r.log.Error("what was written down of the gateway does not parse", "err", err)
 			}
 		}
+	}
+	if r.left.Opened > maxCrashes && !crashLoopsAllowed() {
+		r.out.Empty = fmt.Sprintf("%d processes have died of it before they could go on", r.left.Opened-1)
+		return meta
 	}
 	now := time.Now()
 	crashes := meta.Crashes[:0]
@@ -182,7 +192,8 @@ func (r *recovery) takeItems() (inputs []journal.Input) {
 	for held := range r.stage.unfit {
 		r.log.Error("a connection and its charger do not fit: it is closed", "charger", held.conn.Identity)
 		r.stage.release(held)
-		held.conn.Drop(conn.ReasonCrash.Close())
+		r.shard.Forsake(held.conn.Slot())
+		held.conn.Abandon()
 	}
 	for _, slot := range r.left.Broken {
 		r.lose(journal.Item{Slot: slot}, errSum)
@@ -250,7 +261,7 @@ func (r *recovery) replay(inputs []journal.Input) {
 		r.out.Culprits++
 		if held.conn != nil {
 			r.log.Error("the gateway has died again and again of what a charger sent: its connection is closed", "charger", held.conn.Identity)
-			held.conn.Drop(conn.ReasonPoison.Close())
+			held.conn.Condemn(conn.ReasonPoison.Close())
 		} else {
 			r.log.Error("the gateway has died again and again of what a processor sent: its link is closed", "processor", held.link.Relay.Name())
 			r.shard.Relay.Refuse(held.link.Relay, "the gateway has died again and again of what came here")

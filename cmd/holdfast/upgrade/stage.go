@@ -149,10 +149,14 @@ func (s *stage) adoptCharger(held *staged, state []byte) (err error) {
 		return err
 	}
 	if held.charger.Identity() != held.conn.Identity {
-		return fmt.Errorf("connection of %q with the charger %q", held.conn.Identity, held.charger.Identity())
+		err = fmt.Errorf("connection of %q with the charger %q", held.conn.Identity, held.charger.Identity())
+	} else if _, connected := held.charger.Conn(); !connected {
+		err = fmt.Errorf("charger %q has a connection, but is not connected", held.conn.Identity)
 	}
-	if _, connected := held.charger.Conn(); !connected {
-		return fmt.Errorf("charger %q has a connection, but is not connected", held.conn.Identity)
+	if err != nil {
+		held.shard.Relay.UnadoptCharger(held.charger)
+		held.charger = nil
+		return err
 	}
 	held.conn.User = held.charger
 	s.chargers[held.charger] = held
