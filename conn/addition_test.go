@@ -41,7 +41,7 @@ func TestAdditionsAtEverySplit(t *testing.T) {
 	}
 	export := func(s *State, reader State, addition bool) State {
 		b := s.encode(nil, 7, addition)
-		next, due, err := parseAddition(b, &reader)
+		next, due, err := parseAddition(b, &reader, nil)
 		if err != nil || due != 7 {
 			t.Fatalf("%x: %v", b, err)
 		}
@@ -443,7 +443,7 @@ func TestAdditionsHostile(t *testing.T) {
 		b := rewrite(t, tt.sample, tt.change)
 		s := sampleState(t, tt.held)
 		before := s.append(nil, 0)
-		if got, _, err := parseAddition(b, &s); err == nil {
+		if got, _, err := parseAddition(b, &s, nil); err == nil {
 			t.Errorf("%s passes: %+v", tt.name, got)
 		}
 		if !bytes.Equal(s.append(nil, 0), before) {
@@ -457,7 +457,7 @@ func TestAdditionsHostile(t *testing.T) {
 		b := rewrite(t, "idle", nil)
 		b = tlv.AppendEnd(tlv.AppendUint(b[:len(b)-1], id, 1))
 		s := sampleState(t, "idle")
-		if _, _, err := parseAddition(b, &s); err == nil {
+		if _, _, err := parseAddition(b, &s, nil); err == nil {
 			t.Errorf("field %d passes without being required", id)
 		}
 	}
@@ -478,7 +478,7 @@ func FuzzConnAddition(f *testing.F) {
 			return
 		}
 		before := held.append(nil, 0)
-		s, due, err := parseAddition(b, &held)
+		s, due, err := parseAddition(b, &held, nil)
 		if err != nil {
 			if !bytes.Equal(held.append(nil, 0), before) {
 				t.Fatalf("%x was refused, and has changed what is held", b)

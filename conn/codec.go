@@ -76,11 +76,14 @@ func (s *State) append(dst []byte, due tick) []byte { return s.encode(dst, due, 
 
 // encode encodes s, as an addition without what markSent noted.
 func (s *State) encode(dst []byte, due tick, addition bool) []byte {
-	var k kept
-	appendTLS := (*record.Layer).AppendState
 	if addition {
-		k, appendTLS = s.kept(), (*record.Layer).AppendAddition
+		return s.encodeWithout(dst, due, s.kept(), (*record.Layer).AppendAddition)
 	}
+	return s.encodeWithout(dst, due, kept{}, (*record.Layer).AppendState)
+}
+
+// encodeWithout encodes s without what the reader has otherwise.
+func (s *State) encodeWithout(dst []byte, due tick, k kept, appendTLS func(*record.Layer, []byte) []byte) []byte {
 	dst = tlv.AppendHeader(dst, stateMagic, StateVersion)
 	dst = tlv.AppendBytes(dst, fieldIdentity, s.Identity)
 	dst = tlv.AppendBytes(dst, fieldPath, s.Path.String())
@@ -164,11 +167,12 @@ func (h header) flags() (b byte) {
 }
 
 // parseState decodes what append has encoded. Nothing of b is kept.
-func parseState(b []byte) (s State, due tick, err error) { return parseAddition(b, &State{}) }
+func parseState(b []byte) (s State, due tick, err error) { return parseAddition(b, &State{}, nil) }
 
 // parseAddition decodes what encode has encoded of the connection whose state was
-// held so far. Unless there is an error, s has the buffers of held.
-func parseAddition(b []byte, held *State) (s State, due tick, err error) {
+// held so far. Unless there is an error, s has the buffers of held. begun, if it is not
+// nil, is the beginning of the message that is half received, instead of held's.
+func parseAddition(b []byte, held *State, begun []byte) (s State, due tick, err error) {
 	r := tlv.NewReader("connection state", b, stateMagic, StateVersions...)
 	var p partial
 	var o outbound
@@ -272,7 +276,13 @@ func parseAddition(b []byte, held *State) (s State, due tick, err error) {
 		return State{}, 0, err
 	}
 	var checked utf8Check
+	if begun != nil && k.message != len(begun) {
+		return State{}, 0, errNotHeld
+	}
 	if hasPart {
+		if begun != nil {
+			message, k.message = append(bytes.Clone(begun), message...), 0
+		}
 		s.decoder.part = &p
 		if checked, err = p.join(held.decoder.part, k, message, unread); err != nil {
 			return State{}, 0, err

@@ -43,6 +43,7 @@ type Conn struct {
 	kept      bool  // see saving
 
 	saved journal.Slot // where it is written down; 0: nowhere
+	begun *begun       // what is written down apart; nil: nothing
 }
 
 // Why a message cannot be sent.

@@ -204,9 +204,12 @@ func (d *decoder) partial() *partial {
 	return d.part
 }
 
-// keep holds bytes until they are to be decoded.
+// keep holds bytes until they are to be decoded, behind those that are held.
 func (d *decoder) keep(b []byte) {
 	p := d.partial()
+	if len(p.unread) > 0 {
+		b = append(p.unread, b...)
+	}
 	p.unread, p.unreadSent = b, false
 }
 

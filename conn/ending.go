@@ -55,6 +55,8 @@ func (c *Conn) ReadLeft() {
 	if c.phase > phaseClosing {
 		return
 	}
+	c.loop.saving.mustRead = true
+	defer func() { c.loop.saving.mustRead = false }()
 	left, err := unix.IoctlGetInt(int(c.fd), unix.SIOCINQ)
 	for err == nil && left > 0 && c.phase <= phaseClosing && c.pause == 0 && !c.queued {
 		n := c.read()
@@ -137,6 +139,7 @@ func (c *Conn) closeNow(why Close) {
 	if c.exported != 0 && l.handover.active {
 		l.handover.gone = append(l.handover.gone, c.exported)
 	}
+	c.releaseBegun()
 	if c.saved != 0 {
 		l.saving.gone = append(l.saving.gone, GoneSlot{c.saved, c.kept})
 	}

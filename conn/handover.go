@@ -163,7 +163,13 @@ func ParseState(b []byte) (s State, early []byte, err error) {
 // but nothing is read or written before Run. The loop owns fd from then on,
 // unless there is an error.
 func (l *Loop) Adopt(fd int, state []byte, user any) (*Conn, error) {
-	s, due, err := parseState(state)
+	return l.AdoptSaved(fd, state, nil, user)
+}
+
+// AdoptSaved is Adopt for what AppendSaved has encoded. begun is the beginning of a message
+// that is half received, if that was written down apart.
+func (l *Loop) AdoptSaved(fd int, state, begun []byte, user any) (*Conn, error) {
+	s, due, err := parseAddition(state, &State{}, begun)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +189,7 @@ func (l *Loop) Adopt(fd int, state []byte, user any) (*Conn, error) {
 // Readopt replaces the state of a staged connection, or adds to it. After an
 // error the connection is as it was.
 func (c *Conn) Readopt(state []byte) error {
-	s, due, err := parseAddition(state, &c.State)
+	s, due, err := parseAddition(state, &c.State, nil)
 	if err != nil {
 		return err
 	}
@@ -245,6 +251,7 @@ func (c *Conn) Unstage() {
 // forget undoes restore, and gives the slot back.
 func (c *Conn) forget() {
 	l := c.loop
+	c.releaseBegun()
 	l.wheel.disarm(c)
 	l.memory -= int(c.held)
 	l.table.remove(c)

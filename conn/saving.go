@@ -3,6 +3,7 @@ package conn
 import (
 	"syscall"
 
+	"holdfast/conn/record"
 	"holdfast/unixipc/journal"
 
 	"golang.org/x/sys/unix"
@@ -39,8 +40,10 @@ type saving struct {
 	again   bool
 	changed []*Conn    // since the last commit; see Conn.unsaved
 	gone    []GoneSlot // of connections that ended since
-	first   bool       // nothing is committed yet since a process has died
-	sealed  []byte     // records of this turn
+	// mustRead: what is read has no other turn; better not written down than not read.
+	mustRead bool
+	first    bool   // nothing is committed yet since a process has died
+	sealed   []byte // records of this turn
 }
 
 // A GoneSlot is where a connection was written down that has ended.
@@ -56,7 +59,7 @@ func (l *Loop) Save(j *journal.Journal, commit func()) {
 	l.saving = saving{journal: j, commit: commit}
 	for slot := range l.table.used {
 		c := l.table.at(slot)
-		c.unsaved, c.kept, c.saved = false, false, 0
+		c.unsaved, c.kept, c.saved, c.begun = false, false, 0, nil
 		if j != nil && c.loop != nil && c.phase != phaseGone {
 			c.saved = j.Add()
 			c.save()
@@ -114,13 +117,42 @@ func (c *Conn) save() {
 // Save has the connection written down: what belongs to it elsewhere has changed.
 func (c *Conn) Save() { c.save() }
 
-// AppendSaved encodes the state of the connection, for Adopt.
-func (c *Conn) AppendSaved(dst []byte) []byte {
+// AppendSaved encodes the state of the connection, for AdoptSaved. A long message that is
+// half received is in the extent that is returned; nil: there is none.
+func (c *Conn) AppendSaved(dst []byte) ([]byte, *journal.Extent) {
 	var due tick
 	if now := c.loop.tick(); c.due > now {
 		due = c.due - now
 	}
-	return c.encode(dst, due, false)
+	p, j := c.decoder.part, c.loop.saving.journal
+	if p == nil || len(p.msg) < extentAt || j == nil {
+		c.releaseBegun()
+		return c.encode(dst, due, false), nil
+	}
+	if c.begun == nil || c.begun.part != p || c.begun.Size() > len(p.msg) {
+		c.releaseBegun()
+		c.begun = &begun{part: p}
+	}
+	j.Extend(&c.begun.Extent, p.msg)
+	return c.encodeWithout(dst, due, kept{message: len(p.msg)}, (*record.Layer).AppendState), &c.begun.Extent
+}
+
+// extentAt is the length of a message that is half received, bytes, from which on it is
+// written down apart: each read then costs what it brings.
+const extentAt = 4 << 10
+
+// begun is a message that is half received, written down apart.
+type begun struct {
+	journal.Extent
+	part *partial // of the message
+}
+
+// releaseBegun gives back what was written down apart.
+func (c *Conn) releaseBegun() {
+	if c.begun != nil && c.loop.saving.journal != nil {
+		c.loop.saving.journal.Release(c.begun.Extent)
+	}
+	c.begun = nil
 }
 
 // FD is the socket, which stays the loop's.
@@ -232,7 +264,7 @@ func (c *Conn) sealOut() {
 // readFor reads from a socket into the loop's buffer, through the journal if its state is
 // written down.
 func (l *Loop) readFor(s journal.Slot, kept bool, fd int) ([]byte, syscall.Errno) {
-	if !kept {
+	if !kept || l.saving.mustRead && l.saving.journal.Full() {
 		return l.Read(fd)
 	}
 	n, errno := l.saving.journal.Read(s, fd, l.buf)

@@ -74,7 +74,7 @@ func (c *Conn) flush() {
 			c.writeFailed(errno)
 			return
 		}
-		if o.waiting() > 0 && len(o.records) == 0 && c.kept && c.TLS != nil {
+		if c.kept && len(o.records) == 0 && (c.owesRecords() || c.TLS != nil && o.waiting() > 0) {
 			if o.last > 0 {
 				c.sent(o)
 			}

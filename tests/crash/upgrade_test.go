@@ -43,7 +43,7 @@ func TestUpgradesAndKills(t *testing.T) {
 // keeper some of these lose everything; see docs/handoff.md.
 func TestFaultsOfUpgrades(t *testing.T) {
 	for _, point := range []string{
-		"old:hello", "old:begin", "old:precopy", "old:final", "old:sealed", "old:prepared", "old:committed", "old:late",
+		"old:hello", "old:begin", "old:precopy", "old:final", "old:sealed", "old:prepared", "old:committed",
 		"new:start", "new:hello", "new:begin", "new:precopy", "new:sealed", "new:prepared", "new:committed", "new:active",
 	} {
 		t.Run(point, func(t *testing.T) {

@@ -82,7 +82,12 @@ func (g *Gateway) Again(ctx context.Context) error {
 	if text, err := os.ReadFile(g.PidFile); err == nil {
 		last, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 	}
-	if err := wait(ctx, "the end of the gateway", func() bool { return len(g.Pids()) == 0 && (last == 0 || gone(last)) }); err != nil {
+	if err := wait(ctx, "the end of the gateway", func() bool { return len(g.Pids()) == 0 }); err != nil {
+		return err
+	}
+	if last == g.Pid() {
+		<-g.Exited()
+	} else if err := wait(ctx, "the end of the process that served", func() bool { return gone(last) }); err != nil {
 		return err
 	}
 	return g.begin(ctx)

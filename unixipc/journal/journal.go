@@ -26,10 +26,11 @@ type Journal struct {
 	arena  int    // bytes of it that are used in this turn
 
 	blocks  blocks
-	used    Slot   // slots given out ever, from 1
-	free    []Slot // given out before, and committed to be free
-	freeing []Slot // dropped in this turn
-	changed []Slot // put or dropped in this turn
+	used    Slot     // slots given out ever, from 1
+	free    []Slot   // given out before, and committed to be free
+	freeing []Slot   // dropped in this turn
+	changed []Slot   // put or dropped in this turn
+	unused  []Extent // released in this turn
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -92,8 +93,11 @@ func (j *Journal) End() { atomic.StoreUint64(&j.header.magic, magicEnded) }
 // Room returns how many more items there can be.
 func (j *Journal) Room() int { return maxSlots - 1 - int(j.used) + len(j.free) }
 
-// Add returns a free slot. Room must be there.
+// Add returns a free slot; 0: there is none.
 func (j *Journal) Add() Slot {
+	if j.Room() == 0 {
+		return 0
+	}
 	if n := len(j.free); n > 0 {
 		s := j.free[n-1]
 		j.free = j.free[:n-1]
@@ -180,6 +184,10 @@ func (j *Journal) Commit() {
 		}
 	}
 	j.changed = j.changed[:0]
+	for _, e := range j.unused {
+		j.blocks.release(j.m, e.off, e.room)
+	}
+	j.unused = j.unused[:0]
 	for _, s := range j.freeing {
 		if j.current(s).size == 0 { // it was not taken again
 			j.free = append(j.free, s)
@@ -191,6 +199,11 @@ func (j *Journal) Commit() {
 
 // Pending reports whether the turn has read or changed anything.
 func (j *Journal) Pending() bool { return len(j.changed) > 0 || j.arena > 0 }
+
+// Full reports whether Read has no room until the next turn.
+func (j *Journal) Full() bool {
+	return j.arena >= arenaSize || j.header.readTurn == j.turn+1 && j.header.readCount == maxReads
+}
 
 // Work notes that the input of s is handled next; 0: nobody's.
 func (j *Journal) Work(s Slot) { atomic.StoreUint64(&j.header.working, uint64(s)) }

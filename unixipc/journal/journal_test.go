@@ -210,6 +210,53 @@ func TestWriteBeforeCommit(t *testing.T) {
 	_, _ = j.Write(s, ours, []byte("x"))
 }
 
+// What an extent holds grows; each version has as much of it as it was put with.
+func TestExtent(t *testing.T) {
+	j := newJournal(t)
+	s := j.Add()
+	var e Extent
+	var data []byte
+	extra := func() string {
+		t.Helper()
+		l := left(t, j)
+		if len(l.Items) != 1 || string(l.Items[0].Blob) != "blob" {
+			t.Fatalf("%v, broken %v", l.Items, l.Broken)
+		}
+		return string(l.Items[0].Extra)
+	}
+	for i := range 200 {
+		before := string(data)
+		data = append(data, bytes.Repeat([]byte{byte('a' + i%26)}, 1+i*i)...)
+		j.Extend(&e, data)
+		j.PutWith(s, []byte("blob"), &e)
+		if i > 0 && extra() != before {
+			t.Fatalf("%d: an uncommitted one counts", i)
+		}
+		j.Commit()
+		if extra() != string(data) {
+			t.Fatalf("%d: not what was put", i)
+		}
+	}
+	j.Release(e)
+	j.Put(s, []byte("blob"))
+	if extra() != string(data) {
+		t.Error("released before the commit")
+	}
+	j.Commit()
+	if extra() != "" {
+		t.Error("still there")
+	}
+	j.Extend(new(Extent), make([]byte, e.room)) // its block is used again
+	e = Extent{}
+	j.Extend(&e, []byte("hello"))
+	j.PutWith(s, []byte("blob"), &e)
+	j.Commit()
+	j.m[dataAt+int64(e.off)] ^= 1
+	if l := left(t, j); len(l.Broken) != 1 {
+		t.Error("a broken extent was not noticed")
+	}
+}
+
 // A slot is used again only when the end of its item is valid.
 func TestSlotsAreUsedAgain(t *testing.T) {
 	j := newJournal(t)

@@ -103,7 +103,8 @@ type version struct {
 	size    uint32 // of the blob; 0: there is no item
 	sum     uint32 // CRC-32C of the blob
 	written uint32 // bytes of its output that are written since
-	_       uint32
+
+	extended uint32 // 1: the blob ends with an Extent
 }
 
 // at returns what is at an offset of the memory.

@@ -24,6 +24,7 @@ type Left struct {
 type Item struct {
 	Slot    Slot
 	Blob    []byte // in the memory: good until Close
+	Extra   []byte // what it has in an Extent, the same
 	Written int    // bytes of its output that are written since
 }
 
@@ -87,6 +88,13 @@ func (l *Left) items(h *header) {
 			continue
 		}
 		it := Item{Slot: Slot(i), Blob: blob, Written: int(v.written)}
+		if v.extended == 1 {
+			ok := false
+			if it.Blob, it.Extra, ok = l.extra(blob); !ok {
+				l.Broken = append(l.Broken, Slot(i))
+				continue
+			}
+		}
 		if h.writeSlot == uint64(i) && h.writeTurn == v.turn && h.write.length != pending {
 			it.Written = int(h.writeBefore) + int(h.write.length)
 		}

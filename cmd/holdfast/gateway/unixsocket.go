@@ -11,6 +11,9 @@ import (
 	"holdfast/unixipc"
 )
 
+// dyingTime is how long a process that was killed may take to close its sockets.
+const dyingTime = time.Second
+
 // listenUnix listens at path with the rights that mask leaves. A socket that a
 // live process listens on is left alone; a stale one is replaced.
 func listenUnix(path string, mask int) (*net.UnixListener, error) {
@@ -19,6 +22,10 @@ func listenUnix(path string, mask int) (*net.UnixListener, error) {
 			return nil, fmt.Errorf("%s exists and is not a socket", path)
 		}
 		c, err := net.DialTimeout("unix", path, time.Second)
+		for end := time.Now().Add(dyingTime); err == nil && time.Now().Before(end); c, err = net.DialTimeout("unix", path, time.Second) {
+			_ = c.Close() // by a process that is killed, perhaps, and not gone yet
+			time.Sleep(dyingTime / 50)
+		}
 		if err == nil {
 			who := unixipc.PeerOf(c.(*net.UnixConn))
 			_ = c.Close()

@@ -45,6 +45,7 @@ type Keeping struct {
 	Tickets  *credentials.Tickets // nil: no TLS
 
 	up      atomic.Bool
+	seeks   atomic.Bool // a goroutine looks for a keeper
 	owned   atomic.Bool // once: what a keeper has may be this process's own
 	seeking sync.Mutex  // held while a keeper is looked for, and by Hold
 }
@@ -89,9 +90,10 @@ func (k *Keeping) State() string {
 }
 
 const (
-	claimTime    = 15 * time.Second // the process before may be dying
-	seekInterval = time.Second
-	fillInterval = 5 * time.Millisecond
+	claimTime     = 15 * time.Second // the process before may be dying
+	seekInterval  = time.Second
+	claimInterval = 100 * time.Millisecond
+	fillInterval  = 5 * time.Millisecond
 )
 
 // Recover claims what the keeper has, and goes on from what a process has left there.
@@ -102,6 +104,10 @@ func (k *Keeping) Recover() error {
 	}
 	began := time.Now()
 	owner, found, err := keep.Claim(k.Path, claimTime)
+	for refused := (*keep.RefusedError)(nil); errors.As(err, &refused) && time.Since(began) < claimTime; {
+		time.Sleep(claimInterval) // the process before is dying, and takes its time
+		owner, found, err = keep.Claim(k.Path, claimTime)
+	}
 	if err != nil {
 		k.lost(err)
 		return nil
@@ -135,23 +141,25 @@ func (k *Keeping) Recover() error {
 func (k *Keeping) lost(why error) {
 	k.up.Store(false)
 	k.Log.Error("no keeper: a crash of the gateway would close every charger", "keeper", k.Path, "reason", why.Error())
-	go k.seek()
+	if k.seeks.CompareAndSwap(false, true) {
+		go k.seek()
+	}
 }
 
 // seek looks for a keeper until there is one, or the gateway ends.
 func (k *Keeping) seek() {
-	for !k.Gate.Over() {
+	for !k.Up() && !k.Gate.Over() {
 		time.Sleep(seekInterval)
 		k.seeking.Lock()
 		err := k.fill()
 		k.seeking.Unlock()
-		if errors.Is(err, errLost) {
-			return // lost has had another one begin
-		}
 		if err == nil {
 			k.Log.Info("kept: a crash of the gateway drops no charger from here on", "keeper", k.Path)
-			return
 		}
+	}
+	k.seeks.Store(false)
+	if !k.Up() && !k.Gate.Over() && k.seeks.CompareAndSwap(false, true) {
+		go k.seek() // it was lost at this very moment
 	}
 }
 
@@ -186,7 +194,7 @@ func (k *Keeping) clear(owner *keep.Owner, items []keep.Item) error {
 	return nil
 }
 
-// fill gives a keeper that has nothing everything.
+// fill gives a keeper everything.
 func (k *Keeping) fill() error {
 	owner, found, err := keep.Claim(k.Path, seekInterval)
 	if err != nil {

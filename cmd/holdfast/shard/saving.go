@@ -46,6 +46,7 @@ type saving struct {
 	links   map[*Link]bool                  // to be written down
 	gone    []conn.GoneSlot                 // of links
 	later   []uint64                        // handles of connections that the keeper has not got yet
+	slow    bool                            // the keeper has taken nothing of late
 	retry   bool                            // a look at later is under way
 	drops   []uint64                        // for the keeper
 	meta    Meta
@@ -333,7 +334,7 @@ func (s *Shard) putChanged() {
 	v := &s.saving
 	for _, c := range v.conns {
 		if c.Kept() {
-			v.journal.Put(c.Slot(), s.appendConn(c))
+			s.putConn(c)
 		}
 	}
 	for l := range v.links {
@@ -359,12 +360,18 @@ func (s *Shard) takeChargers() {
 		slot, was := v.offline[c]
 		switch {
 		case c.Known() && connected:
-			if held := s.Loop.Lookup(handle); held != nil {
+			held := s.Loop.Lookup(handle)
+			if held != nil {
 				held.Save()
+			}
+			if held != nil && !held.Kept() {
+				continue // until it is: what the charger has left stays written down
 			}
 		case c.Known():
 			if !was {
-				slot = v.journal.Add()
+				if slot = v.journal.Add(); slot == 0 {
+					continue // a million items: it is not written down
+				}
 				v.offline[c] = slot
 			}
 			v.buf = item.Append(v.buf[:0], item.Offline, s.Index, nil, s.Relay.AppendCharger(nil, c))
@@ -379,14 +386,23 @@ func (s *Shard) takeChargers() {
 	clear(v.chargers)
 }
 
-// appendConn encodes a connection with its charger.
-func (s *Shard) appendConn(c *conn.Conn) []byte {
+// putConn writes down a connection with its charger.
+func (s *Shard) putConn(c *conn.Conn) {
 	v := &s.saving
-	v.buf = item.EndFirst(c.AppendSaved(item.Begin(v.buf[:0], item.Charger, s.Index)), 0)
+	first, apart := c.AppendSaved(item.Begin(v.buf[:0], item.Charger, s.Index))
+	v.buf = item.EndFirst(first, 0)
 	if charger, ok := c.User.(*relay.Charger); ok {
 		v.buf = s.Relay.AppendCharger(v.buf, charger)
+		if slot, was := v.offline[charger]; was {
+			v.journal.Drop(slot)
+			delete(v.offline, charger)
+		}
 	}
-	return v.buf
+	if apart != nil {
+		v.journal.PutWith(c.Slot(), v.buf, apart)
+		return
+	}
+	v.journal.Put(c.Slot(), v.buf)
 }
 
 // keepNew gives the keeper what it has not got; false: it is gone.
@@ -397,6 +413,9 @@ func (s *Shard) keepNew() bool {
 		if l.source != nil && !l.source.Kept() {
 			if l.source.Slot() == 0 {
 				l.source.Settle(v.journal.Add(), false)
+			}
+			if l.source.Slot() == 0 {
+				continue
 			}
 			v.puts = append(v.puts, keep.Item{ID: uint64(l.source.Slot()), FD: l.source.Fd()})
 			v.putLinks = append(v.putLinks, l)
@@ -425,6 +444,7 @@ func (s *Shard) keepNew() bool {
 		s.loseKeeper(err)
 		return false
 	}
+	v.slow = n == 0
 	for i, l := range v.putLinks {
 		if i < n {
 			l.source.Settle(l.source.Slot(), true)
@@ -452,11 +472,16 @@ func (s *Shard) retryLater() {
 		return
 	}
 	v.retry = true
-	time.AfterFunc(laterInterval, func() {
+	after := laterInterval
+	if v.slow {
+		after *= 25
+	}
+	time.AfterFunc(after, func() {
 		s.Loop.Post(func() {
 			v := &s.saving
-			later := v.later
-			v.later, v.retry = nil, false
+			n := min(len(v.later), maxNew)
+			later := v.later[:n]
+			v.later, v.retry = v.later[n:], false
 			for _, handle := range later {
 				if c := s.Loop.Lookup(handle); c != nil && v.journal != nil {
 					c.Save()

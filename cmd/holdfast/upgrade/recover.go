@@ -229,6 +229,7 @@ func (r *recovery) take(it journal.Item) error {
 			r.lost = append(r.lost, r.shard.Relay.AdoptLost(owner))
 		}
 	}
+	r.stage.begun = it.Extra
 	if err := r.stage.Put(in); err != nil {
 		delete(r.fds, in.ID) // closed
 		return err

@@ -33,6 +33,7 @@ type stage struct {
 	items    map[uint64]*staged
 	chargers map[*relay.Charger]*staged // those with a connection
 	unfit    map[*staged]bool           // see check
+	begun    []byte                     // of the connection that is put next; see conn.Loop.AdoptSaved
 	unkept   func(error)                // nil: no keeper is configured; see shard.KeepWith
 	frozen   time.Time
 	encoded  []byte // counters of the old process
@@ -118,7 +119,7 @@ func (s *stage) Put(it handoff.Item) (err error) {
 		}
 		return nil
 	case itemCharger:
-		if held.conn, err = held.shard.Loop.Adopt(it.FD, first, nil); err != nil {
+		if held.conn, err = held.shard.Loop.AdoptSaved(it.FD, first, s.begun, nil); err != nil {
 			return err
 		}
 		it.FD = -1 // the loop's
