@@ -341,13 +341,71 @@ func TestBrokenMemory(t *testing.T) {
 }
 
 func TestClasses(t *testing.T) {
-	last, at := uint64(0), -1
-	for size := 1; size < 1<<22; size += 1 + size/50 {
+	last, at := 0, -1
+	for size := 1; size <= most; size++ {
 		c, block := class(size)
-		if uint64(size) > block || block < last || c < at || size > 256 && block > uint64(size)*5/4+grain {
+		if size > block || block < last || c < at || c >= classes || size > 256 && block > size*5/4+grain {
 			t.Fatalf("size %d: class %d of %d bytes", size, c, block)
 		}
 		last, at = block, c
+	}
+	if at != classes-1 {
+		t.Errorf("%d classes, of which %d are used", classes, at+1)
+	}
+}
+
+// Blocks never overlap, and what is free is given back, whatever sizes there were.
+func TestBlocks(t *testing.T) {
+	j := newJournal(t)
+	allocated := func() int64 {
+		var stat unix.Stat_t
+		if err := unix.Fstat(j.FD(), &stat); err != nil {
+			t.Fatal(err)
+		}
+		return stat.Blocks * 512
+	}
+	const items = 300
+	var slots []Slot
+	for range items {
+		slots = append(slots, j.Add())
+	}
+	blob := func(i, size int) []byte { return bytes.Repeat([]byte{byte(i)}, size) }
+	step := func(size func(i int) int) {
+		t.Helper()
+		for i, s := range slots {
+			j.Put(s, blob(i, size(i)))
+		}
+		j.Commit()
+		l := left(t, j)
+		defer l.Close()
+		if len(l.Items) != items || len(l.Broken) > 0 {
+			t.Fatalf("%d items, broken %v", len(l.Items), l.Broken)
+		}
+		for i, it := range l.Items {
+			if !bytes.Equal(it.Blob, blob(i, size(i))) {
+				t.Fatalf("item %d is another's", i)
+			}
+		}
+	}
+	step(func(int) int { return 200 })
+	least := allocated()
+	r := rand.New(rand.NewPCG(3, 4))
+	for size := 200; size < 100_000; size += size / 3 {
+		step(func(int) int { return size })
+		if got, alive := allocated(), int64(size*items); got > least+3*alive+maxIdle+(1<<20) {
+			t.Errorf("%d bytes for %d that are alive", got, alive)
+		}
+	}
+	for range 20 {
+		var sizes [items]int
+		for i := range sizes {
+			sizes[i] = 1 + r.IntN([]int{300, 20_000, 200_000}[r.IntN(3)])
+		}
+		step(func(i int) int { return sizes[i] })
+	}
+	step(func(int) int { return 200 })
+	if got := allocated(); got > least+maxIdle+(1<<20) {
+		t.Errorf("%d bytes are left of what grew, of %d", got, least)
 	}
 }
 
